@@ -1,0 +1,40 @@
+# Run, test and check the gate. Every target first installs what is missing.
+# One profile directory for all of them: RocksDB compiles once
+# (docs/decisions/0005-rocksdb-build.md).
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run test lint tools
+
+# Where cargo puts its output; follows CARGO_TARGET_DIR when that is set.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# Extra words for cargo; the checks pass --locked.
+CARGO_FLAGS ?=
+BUILD := --release --workspace $(CARGO_FLAGS)
+STAGE := scripts/stage
+
+# While RocksDB is not built yet, the first cargo command is a long one: say so.
+define first_build_note
+	@compgen -G '$(TARGET)/release/build/librocksdb-sys-*/out/librocksdb.a' >/dev/null \
+		|| echo 'first build compiles RocksDB: about 12 minutes on two cores'
+endef
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+run: tools ## start a gate on this machine with the example policies; Ctrl-C stops it
+	$(first_build_note)
+	@$(STAGE) build cargo build $(BUILD)
+	$(TARGET)/release/qgate dev --policies examples/policies --data .qgate/dev
+
+test: lint ## check the form, then run every test
+	@$(STAGE) tests cargo test $(BUILD)
+	@$(STAGE) crash-tests cargo test $(BUILD) --features store/failpoints --test crash
+
+lint: tools ## check formatting and clippy
+	@$(STAGE) format cargo fmt --all --check
+	$(first_build_note)
+	@$(STAGE) clippy cargo clippy $(BUILD) --all-targets -- -D warnings
+
+tools:
+	@$(STAGE) install-tools scripts/install-tools

@@ -1,0 +1,134 @@
+//! Endpoints: where a gate answers.
+//!
+//! Invariant: a parsed endpoint has a scheme that this build speaks, a host, and nothing behind.
+
+use std::fmt;
+use std::str::FromStr;
+
+use reqwest::Url;
+
+/// The base address of one node.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint(Url);
+
+/// Why a text is no endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    /// Not an address at all.
+    #[error("`{0}` is no address; write it like http://127.0.0.1:4000")]
+    NoAddress(String),
+    /// A scheme that this build does not speak.
+    #[error("`{address}`: this build speaks http, not {scheme}")]
+    Scheme {
+        /// As written.
+        address: String,
+        /// The part before the colon.
+        scheme: String,
+    },
+    /// Something behind host and port.
+    #[error("`{0}` must end after host and port")]
+    NotBare(String),
+    /// A list without a single address.
+    #[error("no endpoint is named; write one like http://127.0.0.1:4000")]
+    Empty,
+}
+
+impl Endpoint {
+    /// Reads a list like `http://a:4000,http://b:4000`.
+    ///
+    /// # Errors
+    /// The first part that is no endpoint; an empty list.
+    pub fn list(text: &str) -> Result<Vec<Self>, EndpointError> {
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let list = parts.map(str::parse).collect::<Result<Vec<Self>, _>>()?;
+        if list.is_empty() { Err(EndpointError::Empty) } else { Ok(list) }
+    }
+
+    /// The address of a path below this endpoint. Each segment is escaped.
+    pub(crate) fn url(&self, segments: &[String], query: &[(String, String)]) -> Url {
+        let mut url = self.0.clone();
+        url.path_segments_mut()
+            .expect("an endpoint with a host can have a path")
+            .clear()
+            .extend(segments);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        url
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = EndpointError;
+
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        let url = Url::parse(text).map_err(|_| EndpointError::NoAddress(text.to_owned()))?;
+        // The one place to change when this build learns TLS (see also `send::transport`).
+        if url.scheme() != "http" {
+            // `127.0.0.1:4000` has no scheme, `localhost:4000` seems to have the scheme `localhost`.
+            if !text.contains("://") {
+                return Err(EndpointError::NoAddress(text.to_owned()));
+            }
+            let scheme = url.scheme().to_owned();
+            return Err(EndpointError::Scheme { address: text.to_owned(), scheme });
+        }
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(EndpointError::NoAddress(text.to_owned()));
+        }
+        let credentials = !url.username().is_empty() || url.password().is_some();
+        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || credentials {
+            return Err(EndpointError::NotBare(text.to_owned()));
+        }
+        Ok(Self(url))
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str().trim_end_matches('/'))
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[rustfmt::skip]
+    fn lists_are_read_and_faults_named() {
+        let cases = [
+            ("http://127.0.0.1:4000",              "[http://127.0.0.1:4000]"),
+            ("http://a:1, http://b:2/,",           "[http://a:1, http://b:2]"),
+            ("http://[::1]:4000",                  "[http://[::1]:4000]"),
+            ("",                                   "no endpoint is named; write one like http://127.0.0.1:4000"),
+            ("localhost:4000",                     "`localhost:4000` is no address; write it like http://127.0.0.1:4000"),
+            ("127.0.0.1:4000",                     "`127.0.0.1:4000` is no address; write it like http://127.0.0.1:4000"),
+            ("https://gate.example",               "`https://gate.example`: this build speaks http, not https"),
+            ("http://a:1/v1",                      "`http://a:1/v1` must end after host and port"),
+            ("http://user:word@a:1",               "`http://user:word@a:1` must end after host and port"),
+        ];
+        for (text, expected) in cases {
+            let shown = match Endpoint::list(text) {
+                Ok(list) => format!("{list:?}"),
+                Err(error) => error.to_string(),
+            };
+            assert_eq!(shown, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn segments_are_escaped() {
+        let endpoint: Endpoint = "http://a:1".parse().expect("an address");
+        let segments = ["v1", "policies", "a/b ?#", "..x"].map(String::from);
+        let query = [("wait".to_owned(), "30s&x=1".to_owned())];
+        let url = endpoint.url(&segments, &query);
+        assert_eq!(url.as_str(), "http://a:1/v1/policies/a%2Fb%20%3F%23/..x?wait=30s%26x%3D1");
+        assert_eq!(endpoint.url(&segments[..1], &[]).as_str(), "http://a:1/v1");
+    }
+}

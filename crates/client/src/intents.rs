@@ -1,0 +1,156 @@
+//! Submitting and deciding, with the answers that are no errors: a block and a duplicate are
+//! decisions too.
+
+use serde_json::{Map, Value};
+
+use crate::answer::Answer;
+use crate::error::{Error, Refusal};
+use crate::request::Request;
+use crate::send::Client;
+
+/// What was decided about an intent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may run.
+    Allowed,
+    /// People decide.
+    Held,
+    /// It must not run.
+    Blocked,
+    /// The same was asked for before.
+    Duplicate,
+}
+
+/// A submitted intent.
+#[derive(Debug, Clone)]
+pub struct Submitted {
+    /// What was decided.
+    pub verdict: Verdict,
+    /// The intent; of a duplicate, the first one.
+    pub id: String,
+    /// The whole answer.
+    pub answer: Answer,
+}
+
+/// A person's decision.
+#[derive(Debug, Clone, Default)]
+pub struct Decision {
+    /// What the person saw.
+    pub digest: Option<String>,
+    /// In the person's words.
+    pub reason: Option<String>,
+}
+
+impl Verdict {
+    /// The word for people and scripts.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Held => "held",
+            Self::Blocked => "blocked",
+            Self::Duplicate => "duplicate",
+        }
+    }
+
+    /// Reads the `status` of an answer.
+    #[must_use]
+    pub fn of_status(status: &str) -> Option<Self> {
+        match status {
+            "approved" => Some(Self::Allowed),
+            "pending_approval" => Some(Self::Held),
+            "blocked" => Some(Self::Blocked),
+            "duplicate_blocked" => Some(Self::Duplicate),
+            _ => None,
+        }
+    }
+}
+
+impl Client {
+    /// Submits an intent. The same `key` gives the same answer, however often it is sent.
+    ///
+    /// # Errors
+    /// As [`Client::send`]; a block and a duplicate are no errors.
+    pub async fn submit(&self, intent: &Value, key: Option<&str>) -> Result<Submitted, Error> {
+        let mut request = Request::post(&["v1", "intents"], intent);
+        if let Some(key) = key {
+            request = request.idempotency_key(key);
+        }
+        let answer = self.send_raw(request).await?;
+        let verdict = answer.text("status").and_then(Verdict::of_status);
+        let id = answer.text("intentId").map(str::to_owned);
+        match (verdict, id) {
+            (Some(verdict), Some(id)) if answer.status == 200 || answer.status == 409 => {
+                Ok(Submitted { verdict, id, answer })
+            }
+            _ if answer.is_success() => Err(Error::NotAGate {
+                endpoint: answer.endpoint,
+                what: "an intent without `intentId` and a known `status`".to_owned(),
+            }),
+            _ => Err(Error::Refused(Box::new(Refusal::of(&answer)))),
+        }
+    }
+
+    /// Reads an intent.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn intent(&self, id: &str) -> Result<Answer, Error> {
+        self.get(&["v1", "intents", id]).await
+    }
+
+    /// Votes for an intent.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn approve(&self, id: &str, decision: &Decision) -> Result<Answer, Error> {
+        self.post(&["v1", "intents", id, "approve"], &decision.body()).await
+    }
+
+    /// Ends an intent.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn reject(&self, id: &str, decision: &Decision) -> Result<Answer, Error> {
+        self.post(&["v1", "intents", id, "reject"], &decision.body()).await
+    }
+
+    /// Withdraws an intent.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn cancel(&self, id: &str, decision: &Decision) -> Result<Answer, Error> {
+        self.post(&["v1", "intents", id, "cancel-approval"], &decision.body()).await
+    }
+}
+
+impl Decision {
+    fn body(&self) -> Value {
+        let fields = [("digest", &self.digest), ("reason", &self.reason)];
+        let given = fields.into_iter().filter_map(|(name, value)| {
+            value.as_ref().map(|value| (name.to_owned(), Value::from(value.as_str())))
+        });
+        Value::Object(given.collect::<Map<_, _>>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decision_sends_what_was_said_only() {
+        let digest = Some("ab".to_owned());
+        let cases = [
+            (Decision::default(), "{}"),
+            (Decision { digest: digest.clone(), reason: None }, r#"{"digest":"ab"}"#),
+            (
+                Decision { digest, reason: Some("fine".into()) },
+                r#"{"digest":"ab","reason":"fine"}"#,
+            ),
+        ];
+        for (decision, expected) in cases {
+            assert_eq!(decision.body().to_string(), expected);
+        }
+    }
+}

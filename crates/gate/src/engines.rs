@@ -1,0 +1,48 @@
+//! Compiled policies ready for making facts: one engine per namespace and version, kept while it
+//! is in force.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ledger::{Read, query};
+use parking_lot::Mutex;
+use policy::{Engine, PolicySet};
+use types::NamespaceId;
+
+use crate::errors::GateError;
+use crate::log::Log;
+
+/// Engines by namespace; only the newest version of each is kept.
+#[derive(Default)]
+pub(crate) struct Engines {
+    kept: Mutex<HashMap<NamespaceId, Arc<Engine>>>,
+}
+
+impl Engines {
+    /// The engine of the version in force on this node.
+    pub(crate) fn in_force(
+        &self,
+        log: &dyn Log,
+        namespace: NamespaceId,
+    ) -> Result<Arc<Engine>, GateError> {
+        let mut found = Ok(None);
+        log.with_state(&mut |state, _| found = self.look_up(state, namespace).map(Some))?;
+        found?.ok_or_else(|| ledger::Fault("state was not read".into()).into())
+    }
+
+    fn look_up(&self, state: &dyn Read, namespace: NamespaceId) -> Result<Arc<Engine>, GateError> {
+        let version = query::policy_head(state, namespace)?.map_or(0, |head| head.version);
+        if let Some(kept) = self.kept.lock().get(&namespace)
+            && kept.version() == version
+        {
+            return Ok(kept.clone());
+        }
+        let set = match version {
+            0 => Arc::new(PolicySet::empty()),
+            version => state.compiled(namespace, version)?,
+        };
+        let engine = Arc::new(Engine::new(set, version));
+        self.kept.lock().insert(namespace, engine.clone());
+        Ok(engine)
+    }
+}

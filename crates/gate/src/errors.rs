@@ -1,0 +1,81 @@
+//! Why the gate gave no answer of the ledger, and the codes that doors print.
+
+use ledger::Fault;
+
+use crate::log::ProposeError;
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GateError {
+    /// The log gave none.
+    #[error(transparent)]
+    Log(#[from] ProposeError),
+    /// State on this node cannot be read.
+    #[error("this node cannot read its state and takes itself out of service")]
+    Fault(Fault),
+    /// No header, or another scheme than `Bearer`.
+    #[error("send the header `Authorization: Bearer <API key>`")]
+    NoKey,
+    /// No such key, or it has expired.
+    #[error("the API key is not known here; ask an admin for one")]
+    UnknownKey,
+    /// The principal was suspended or revoked.
+    #[error("this principal is {0}; an admin can change that")]
+    Inactive(&'static str),
+    /// The role does not allow it.
+    #[error("{0}")]
+    Forbidden(String),
+    /// A request in the spelling of existing clients that no policy covers.
+    #[error("name a `policy`, or ask an admin for a gate that covers this destination")]
+    NothingCovers,
+    /// Policy documents do not compile.
+    #[error("the policy documents are not valid")]
+    InvalidPolicy(Vec<policy::Problem>),
+    /// Policies kept changing while the request was judged.
+    #[error("policies changed again and again while this was judged; send it again")]
+    PolicyMoving,
+    /// Not known here.
+    #[error("{0}")]
+    NotFound(&'static str),
+}
+
+impl From<Fault> for GateError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// Every code that an answer's `error` or `code` field may hold; each has a page in docs/errors.
+pub const CODES: &[&str] = &[
+    "agent_inactive",
+    "already_answered",
+    "already_initialised",
+    "approval_cancelled",
+    "approval_digest_mismatch",
+    "approval_expired",
+    "body_too_large",
+    "digest_required",
+    "disk_quota",
+    "forbidden",
+    "idempotency_key_reused",
+    "internal",
+    "invalid_feature_level",
+    "invalid_policy",
+    "invalid_request",
+    "last_admin",
+    "namespace_exists",
+    "namespaces_full",
+    "no_quorum",
+    "not_found",
+    "outcome_unknown",
+    "overloaded",
+    "policy_blocks",
+    "policy_changed",
+    "policy_moving",
+    "policy_version_mismatch",
+    "revoked",
+    "self_approval",
+    "too_many_idempotency_keys",
+    "too_many_requests",
+    "unauthorized",
+];

@@ -1,0 +1,147 @@
+//! The handle itself: who calls, and how a command gets its answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger::{AgentRow, Command, Envelope, Reply, RequestKey, query};
+use types::codec::encode;
+use types::{AgentStatus, KeyId, LogIndex, NamespaceId, NodeId, Role};
+
+use crate::engines::Engines;
+use crate::errors::GateError;
+use crate::ids::{IdSource, random, unix_ms};
+use crate::log::{Log, ProposeError};
+use crate::watch::Waiters;
+
+/// How long a request waits for the log before its outcome is said to be unknown.
+const REPLY_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What the node's configuration says about its doors.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Anybody may register principals of role `agent`; only ever on a loopback address.
+    pub open_registration: bool,
+}
+
+/// Somebody with a valid key.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Where the key is valid.
+    pub namespace: NamespaceId,
+    /// Whose it is.
+    pub agent: Arc<AgentRow>,
+    /// Which.
+    pub key: KeyId,
+}
+
+impl Caller {
+    /// Refuses callers whose role does not pass; `needed` names the roles that would.
+    ///
+    /// # Errors
+    /// [`GateError::Forbidden`].
+    pub fn need(&self, allows: impl Fn(Role) -> bool, needed: &str) -> Result<(), GateError> {
+        if allows(self.agent.role) {
+            return Ok(());
+        }
+        let role = self.agent.role;
+        Err(GateError::Forbidden(format!("role {role} may not do this; it needs {needed}")))
+    }
+}
+
+/// The ledger's answer and where it stands.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// What the ledger said.
+    pub reply: Reply,
+    /// Log index of the entry.
+    pub index: LogIndex,
+    /// Term of the entry.
+    pub term: u64,
+}
+
+/// The handle.
+pub struct Gate {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) ids: IdSource,
+    pub(crate) engines: Engines,
+    pub(crate) waiters: Waiters,
+    settings: Settings,
+}
+
+impl Gate {
+    /// A handle on this node's log.
+    #[must_use]
+    pub fn new(log: Arc<dyn Log>, node: NodeId, settings: Settings) -> Arc<Self> {
+        Arc::new(Self {
+            log,
+            ids: IdSource::new(node),
+            engines: Engines::default(),
+            waiters: Waiters::default(),
+            settings,
+        })
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The log, for its status.
+    #[must_use]
+    pub fn log(&self) -> &Arc<dyn Log> {
+        &self.log
+    }
+
+    /// Finds out who calls. A filter only: the ledger checks again at apply.
+    ///
+    /// # Errors
+    /// [`GateError::UnknownKey`] or [`GateError::Inactive`].
+    pub fn authenticate(&self, key: &str) -> Result<Caller, GateError> {
+        let hash = crate::keys::hash(key);
+        let mut found = Err(GateError::UnknownKey);
+        self.log.with_state(&mut |state, progress| {
+            found = (|| {
+                let row = query::key_by_hash(state, &hash)?.ok_or(GateError::UnknownKey)?;
+                let now = progress.time.0.max(unix_ms());
+                if row.expires_at.is_some_and(|ends| now >= ends.0) {
+                    return Err(GateError::UnknownKey);
+                }
+                let agent =
+                    query::agent(state, row.namespace, row.agent)?.ok_or(GateError::UnknownKey)?;
+                if agent.status != AgentStatus::Active {
+                    return Err(GateError::Inactive(agent.status.name()));
+                }
+                Ok(Caller { namespace: row.namespace, agent: Arc::new(agent), key: row.id })
+            })();
+        })?;
+        found
+    }
+
+    /// Sends a command of a caller and waits for its answer.
+    pub(crate) async fn command(
+        &self,
+        caller: &Caller,
+        request_key: Option<RequestKey>,
+        command: Command,
+    ) -> Result<Answer, GateError> {
+        self.send(Envelope {
+            request: random(),
+            credential: Some(caller.key),
+            namespace: caller.namespace,
+            request_key,
+            command,
+        })
+        .await
+    }
+
+    /// Sends an envelope and waits for its answer.
+    pub(crate) async fn send(&self, envelope: Envelope) -> Result<Answer, GateError> {
+        let receiver = self.log.propose(encode(&envelope))?;
+        let committed = match tokio::time::timeout(REPLY_DEADLINE, receiver).await {
+            Ok(Ok(committed)) => committed?,
+            Ok(Err(_)) | Err(_) => return Err(ProposeError::Unknown.into()),
+        };
+        Ok(Answer { reply: committed.reply, index: committed.index, term: committed.term })
+    }
+}

@@ -1,0 +1,27 @@
+//! The handle that every door uses: submit, decide, administer, query, watch.
+//!
+//! Doors parse and print; the gate makes the facts, draws ids, salts and keys, and turns requests
+//! into commands; the ledger judges. When the policy moved between facts and judgement, the gate
+//! makes the facts again and the caller never sees it.
+//! Invariant: nothing here decides. What a caller is told was committed first.
+
+pub mod ids;
+pub mod keys;
+pub mod log;
+
+mod administer;
+mod engines;
+mod errors;
+mod handle;
+mod read;
+mod submit;
+mod tick;
+mod watch;
+
+pub use administer::{NewKey, NewNamespace, NewPolicies, NewPrincipal, PolicyChange};
+pub use errors::{CODES, GateError};
+pub use handle::{Answer, Caller, Gate, Settings};
+pub use read::Freshness;
+pub use submit::{DecideRequest, SubmitRequest};
+pub use tick::run_tick;
+pub use watch::Until;

@@ -1,0 +1,145 @@
+//! What the gate needs from the replicated log. `replica` implements it around Raft.
+//!
+//! Promise to every caller: a reply arrives only after its command is fsynced on a majority and
+//! applied here; a lost reply is said to be lost, never guessed.
+
+use std::sync::Arc;
+
+use ledger::{Effect, Fault, Read, Reply};
+use tokio::sync::{broadcast, oneshot, watch};
+use types::{LogIndex, LogTime, NodeId};
+
+/// A command was committed and applied.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    /// Where in the log it stands.
+    pub index: LogIndex,
+    /// The term of the entry.
+    pub term: u64,
+    /// What the ledger answered.
+    pub reply: Reply,
+}
+
+/// Why a command got no reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// Nothing happened and nothing will: the queue is full.
+    #[error("the queue to the log is full; send again after a moment")]
+    QueueFull,
+    /// Nothing happened: no leader is known.
+    #[error("no leader: a majority of the cluster cannot be reached")]
+    NoLeader,
+    /// It may or may not be committed; the same request sent again resolves it.
+    #[error("the reply was lost; send the same request again to learn its outcome")]
+    Unknown,
+    /// The node is stopping, or stopped itself after a fault.
+    #[error("this node is stopping")]
+    Stopping,
+}
+
+/// How fresh a read must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Consistency {
+    /// After everything that was answered before the read began.
+    #[default]
+    Linearizable,
+    /// Like linearizable while clocks keep their rates; no round to the majority.
+    Lease,
+    /// Whatever this node has applied.
+    Stale,
+}
+
+/// State on this node includes at least this entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadPoint {
+    /// Applied up to here, at least.
+    pub index: LogIndex,
+    /// Term of this node.
+    pub term: u64,
+}
+
+/// How far this node has applied. Changes with every applied run of entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Last applied entry.
+    pub index: LogIndex,
+    /// Log time after it.
+    pub time: LogTime,
+}
+
+/// What this node knows of the cluster without asking anybody.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// This node.
+    pub node: NodeId,
+    /// Minted at initialisation, 32 hex digits.
+    pub cluster_id: String,
+    /// The leader, if one is known.
+    pub leader: Option<NodeId>,
+    /// Current term.
+    pub term: u64,
+    /// Last committed entry known here.
+    pub committed: LogIndex,
+    /// Last applied entry.
+    pub applied: LogIndex,
+    /// Every node of the membership.
+    pub members: Vec<Member>,
+    /// The node serves: not stopping, not poisoned.
+    pub healthy: bool,
+}
+
+/// One node of the cluster.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// Its id.
+    pub node: NodeId,
+    /// Votes, or only learns.
+    pub voter: bool,
+    /// Address of its HTTP front door.
+    pub http: String,
+    /// Address for other nodes.
+    pub peer: String,
+    /// Where it runs, if configured.
+    pub region: String,
+    /// What the leader knows to be stored there; own log on a follower.
+    pub matched: Option<LogIndex>,
+}
+
+/// The replicated log with the state it makes.
+pub trait Log: Send + Sync + 'static {
+    /// Queues one encoded command ([`ledger::Envelope`]) without waiting. The receiver gets the
+    /// reply once the command is durable and applied.
+    ///
+    /// # Errors
+    /// [`ProposeError::QueueFull`], [`ProposeError::NoLeader`] or [`ProposeError::Stopping`];
+    /// in these cases nothing was queued.
+    fn propose(
+        &self,
+        command: Vec<u8>,
+    ) -> Result<oneshot::Receiver<Result<Committed, ProposeError>>, ProposeError>;
+
+    /// Waits until state here is as fresh as asked, and at least at `min_index`.
+    fn read_point(
+        &self,
+        consistency: Consistency,
+        min_index: LogIndex,
+    ) -> futures::future::BoxFuture<'_, Result<ReadPoint, ProposeError>>;
+
+    /// Runs `read` on one consistent view of the applied state.
+    ///
+    /// # Errors
+    /// [`Fault`] if the view cannot be made; `read` was not called then.
+    fn with_state(&self, read: &mut dyn FnMut(&dyn Read, Progress)) -> Result<(), Fault>;
+
+    /// Hints of what applied entries caused, in order. A receiver that lags looks at the ledger.
+    fn effects(&self) -> broadcast::Receiver<Arc<Vec<Effect>>>;
+
+    /// Applied progress, for long polls and the tick.
+    fn progress(&self) -> watch::Receiver<Progress>;
+
+    /// The log time that a command proposed now would get, if this node leads.
+    fn leader_time(&self) -> Option<LogTime>;
+
+    /// What this node knows of the cluster.
+    fn status(&self) -> Status;
+}

@@ -1,0 +1,226 @@
+//! Principals: registered, suspended, resumed, revoked, given other keys and roles.
+//!
+//! Invariant: a namespace that has an active admin keeps one; revoked is for ever.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ops::ControlFlow;
+
+use types::codec::decode;
+use types::{AgentId, AgentStatus, LogTime, NamespaceId, Role, Stamp};
+
+use crate::command::{Envelope, FirstKey, RegisterAgent, RotateKey, SetAgentStatus, SetRole};
+use crate::credential::{agent, principal_who};
+use crate::event::Event;
+use crate::read::{Direction, Fault, Read};
+use crate::reply::{Effect, Refusal, Reply};
+use crate::rows::{AgentRow, KeyRow};
+use crate::table::{self, Table};
+use crate::transition::{Stop, Transition};
+
+/// A new principal with its first key.
+///
+/// # Errors
+/// Refused unless an admin asks, or registration is open and the role is `agent`.
+pub(crate) fn register(
+    ledger: &impl Read,
+    stamp: Stamp,
+    envelope: &Envelope,
+    command: &RegisterAgent,
+) -> Result<Transition, Stop> {
+    let by = match (envelope.credential, command.open) {
+        (None, true) if command.role == Role::Agent => None,
+        _ => Some(admin(ledger, stamp, envelope)?.id),
+    };
+    let row = AgentRow {
+        owner: command.owner.clone(),
+        framework: command.framework.clone(),
+        risk_tier: command.risk_tier.clone(),
+        role: command.role,
+        allowed_policies: command.allowed_policies.clone(),
+        allowed_destinations: command.allowed_destinations.clone(),
+        metadata: command.metadata.clone(),
+        ..first_agent(&command.first, stamp.time)
+    };
+    let key = first_key(&command.first, envelope.namespace, stamp.time);
+    Ok(Transition {
+        reply: Reply::Agent(Box::new(row.clone())),
+        events: alloc::vec![Event::AgentRegistered { agent: Box::new(row), key, by }],
+        effects: alloc::vec![Effect::PrincipalsChanged],
+    })
+}
+
+/// An admin as it comes with a namespace.
+pub(crate) fn first_agent(first: &FirstKey, at: LogTime) -> AgentRow {
+    AgentRow {
+        id: first.agent,
+        name: first.name.clone(),
+        owner: None,
+        framework: None,
+        risk_tier: String::from("standard"),
+        role: Role::Admin,
+        status: AgentStatus::Active,
+        allowed_policies: Vec::new(),
+        allowed_destinations: Vec::new(),
+        metadata: None,
+        created_at: at,
+        keys: alloc::vec![first.key],
+    }
+}
+
+/// The first key of a principal.
+pub(crate) fn first_key(first: &FirstKey, namespace: NamespaceId, at: LogTime) -> KeyRow {
+    KeyRow {
+        id: first.key,
+        namespace,
+        agent: first.agent,
+        hash: first.key_hash,
+        created_at: at,
+        expires_at: None,
+    }
+}
+
+/// Suspends, resumes or revokes a principal.
+///
+/// # Errors
+/// Refused unless an admin asks, for a revoked principal, and for the last admin.
+pub(crate) fn set_status(
+    ledger: &impl Read,
+    stamp: Stamp,
+    envelope: &Envelope,
+    command: &SetAgentStatus,
+) -> Result<Transition, Stop> {
+    let by = decider(ledger, stamp, envelope)?;
+    let mut row = subject(ledger, envelope, command.agent)?;
+    if row.status == command.status {
+        return Ok(Transition::reply(Reply::Agent(Box::new(row))));
+    }
+    if row.status == AgentStatus::Revoked {
+        return Err(Refusal::Revoked { id: row.id }.into());
+    }
+    if command.status != AgentStatus::Active {
+        keep_an_admin(ledger, envelope.namespace, &row)?;
+    }
+    row.status = command.status;
+    Ok(Transition {
+        events: alloc::vec![Event::AgentStatusChanged {
+            agent: row.id,
+            status: command.status,
+            by: by.id,
+        }],
+        reply: Reply::Agent(Box::new(row)),
+        effects: alloc::vec![Effect::PrincipalsChanged],
+    })
+}
+
+/// Gives a principal a new key; its older ones end after the overlap.
+///
+/// # Errors
+/// Refused unless an admin, or the principal itself, asks.
+pub(crate) fn rotate_key(
+    ledger: &impl Read,
+    stamp: Stamp,
+    envelope: &Envelope,
+    command: &RotateKey,
+) -> Result<Transition, Stop> {
+    let (caller, _) = principal_who(ledger, envelope, stamp.time, |_| true, "")?;
+    if caller.id != command.agent && !caller.role.may_administer() {
+        return Err(Refusal::Role { role: caller.role, needed: "admin".into() }.into());
+    }
+    let row = subject(ledger, envelope, command.agent)?;
+    if row.status == AgentStatus::Revoked {
+        return Err(Refusal::Revoked { id: row.id }.into());
+    }
+    let key = KeyRow {
+        id: command.key,
+        namespace: envelope.namespace,
+        agent: row.id,
+        hash: command.key_hash,
+        created_at: stamp.time,
+        expires_at: None,
+    };
+    Ok(Transition {
+        reply: Reply::KeyAdded { agent: row.id, key: command.key },
+        events: alloc::vec![Event::KeyRotated {
+            key,
+            ending: row.keys,
+            ends_at: stamp.time.plus_ms(command.overlap_ms),
+            by: caller.id,
+        }],
+        effects: alloc::vec![Effect::PrincipalsChanged],
+    })
+}
+
+/// Gives a principal another role.
+///
+/// # Errors
+/// Refused unless an admin asks, for a revoked principal, and for the last admin.
+pub(crate) fn set_role(
+    ledger: &impl Read,
+    stamp: Stamp,
+    envelope: &Envelope,
+    command: &SetRole,
+) -> Result<Transition, Stop> {
+    let by = admin(ledger, stamp, envelope)?;
+    let mut row = subject(ledger, envelope, command.agent)?;
+    if row.status == AgentStatus::Revoked {
+        return Err(Refusal::Revoked { id: row.id }.into());
+    }
+    if row.role == command.role {
+        return Ok(Transition::reply(Reply::Agent(Box::new(row))));
+    }
+    keep_an_admin(ledger, envelope.namespace, &row)?;
+    row.role = command.role;
+    Ok(Transition {
+        events: alloc::vec![Event::RoleChanged { agent: row.id, role: command.role, by: by.id }],
+        reply: Reply::Agent(Box::new(row)),
+        effects: alloc::vec![Effect::PrincipalsChanged],
+    })
+}
+
+/// The admin who asks.
+pub(crate) fn admin(
+    ledger: &impl Read,
+    stamp: Stamp,
+    envelope: &Envelope,
+) -> Result<AgentRow, Stop> {
+    let (admin, _) = principal_who(ledger, envelope, stamp.time, Role::may_administer, "admin")?;
+    Ok(admin)
+}
+
+/// Existing clients let reviewers suspend and revoke; so may admins.
+fn decider(ledger: &impl Read, stamp: Stamp, envelope: &Envelope) -> Result<AgentRow, Stop> {
+    let (person, _) =
+        principal_who(ledger, envelope, stamp.time, Role::may_decide, "reviewer or admin")?;
+    Ok(person)
+}
+
+fn subject(ledger: &impl Read, envelope: &Envelope, id: AgentId) -> Result<AgentRow, Stop> {
+    Ok(agent(ledger, envelope.namespace, id)?.ok_or(Refusal::UnknownAgent { id })?)
+}
+
+fn keep_an_admin(
+    ledger: &impl Read,
+    namespace: NamespaceId,
+    leaving: &AgentRow,
+) -> Result<(), Stop> {
+    let is_admin = |row: &AgentRow| row.role == Role::Admin && row.status == AgentStatus::Active;
+    if !is_admin(leaving) {
+        return Ok(());
+    }
+    let prefix = table::prefix(namespace, Table::Agents);
+    let mut other = false;
+    let mut broken = None;
+    ledger.scan(&prefix, &table::end_of(&prefix), Direction::Ascending, &mut |_, bytes| {
+        match decode::<AgentRow>(bytes, "agent") {
+            Ok(row) => other = row.id != leaving.id && is_admin(&row),
+            Err(error) => broken = Some(error),
+        }
+        if other || broken.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    if let Some(error) = broken {
+        return Err(Fault::from(error).into());
+    }
+    if other { Ok(()) } else { Err(Refusal::LastAdmin.into()) }
+}

@@ -1,0 +1,210 @@
+//! Approvals: people release an intent that policy has held.
+//!
+//! Pure: time arrives in [`Stamp`], work for the outside leaves as [`Effect`].
+//! Invariant: an intent is allowed only after enough distinct people said yes to exactly the
+//! digest that stands, none of whom asked for it or answers for who did.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use policy::ApprovalRule;
+use types::{NamespaceId, Outcome, Phase, Role, Stamp};
+
+use crate::command::{Approve, Envelope};
+use crate::credential::{agent, principal_who};
+use crate::event::Event;
+use crate::expire;
+use crate::judge::{judge_again, policy_in_force};
+use crate::query;
+use crate::read::{Fault, Read};
+use crate::reply::{Effect, Refusal, Reply};
+use crate::rows::{AgentRow, ApprovalState, Decided, Decision, Head, KeyRow, Vote};
+use crate::submit::approval_digest;
+use crate::transition::{Stop, Transition};
+
+/// Records one approval. The last one needed allows the intent.
+///
+/// # Errors
+/// The [`Refusal`] names the broken rule; the ledger stays as it was.
+pub(crate) fn approve(
+    ledger: &impl Read,
+    stamp: Stamp,
+    envelope: &Envelope,
+    command: &Approve,
+) -> Result<Transition, Stop> {
+    let namespace = envelope.namespace;
+    let (person, key) =
+        principal_who(ledger, envelope, stamp.time, Role::may_decide, "reviewer or admin")?;
+    let id = command.intent;
+    let head = query::head(ledger, namespace, id)?.ok_or(Refusal::UnknownIntent { id })?;
+    if head.phase == Phase::Allowed && stamp.time < head.expires_at {
+        let at = head.decided.as_ref().map_or(head.submitted_at, |decided| decided.at);
+        return Ok(Transition::reply(Reply::Approved { intent: id, at, already: true }));
+    }
+    if !matches!(head.phase, Phase::Held | Phase::Allowed) {
+        return Err(Refusal::NotHeld { id, phase: head.phase }.into());
+    }
+    if stamp.time >= head.expires_at {
+        return Ok(expire::too_late(&head, stamp.time));
+    }
+    check_digest(&head, command.digest)?;
+    if asked_for_it(ledger, namespace, &head, &person, &key)? {
+        return Err(Refusal::SelfApproval { id }.into());
+    }
+    if let Some(changed) = judged_by_changed_policy(ledger, stamp, namespace, &head, command)? {
+        return Ok(changed);
+    }
+    Ok(vote(stamp, &head, &person, &key, command.reason.clone()))
+}
+
+/// A decision names the digest that stands; without one it counts only while there has been one.
+pub(crate) fn check_digest(head: &Head, named: Option<types::Digest>) -> Result<(), Refusal> {
+    let (id, current) = (head.id, head.approval.digest);
+    match named {
+        Some(digest) if digest == current => Ok(()),
+        Some(_) => Err(Refusal::DigestMismatch { id, current }),
+        None if head.revision == 1 && head.approval.digests == 1 => Ok(()),
+        None => Err(Refusal::DigestRequired { id, current }),
+    }
+}
+
+/// The submitting agent, its owner, or anyone with the same credential.
+fn asked_for_it(
+    ledger: &impl Read,
+    namespace: NamespaceId,
+    head: &Head,
+    person: &AgentRow,
+    key: &KeyRow,
+) -> Result<bool, Fault> {
+    if head.agent == person.id || head.credential == key.id {
+        return Ok(true);
+    }
+    let Some(submitter) = agent(ledger, namespace, head.agent)? else { return Ok(false) };
+    let Some(owner) = submitter.owner else { return Ok(false) };
+    let is_person = owner == alloc::format!("{}", person.id) || owner == person.name;
+    Ok(is_person || person.owner.as_ref() == Some(&owner))
+}
+
+/// When the rules that matched have changed, the intent is judged again before a vote counts.
+fn judged_by_changed_policy(
+    ledger: &impl Read,
+    stamp: Stamp,
+    namespace: NamespaceId,
+    head: &Head,
+    command: &Approve,
+) -> Result<Option<Transition>, Stop> {
+    let policy = policy_in_force(ledger, namespace)?;
+    let content = query::content(ledger, namespace, head.id, head.revision)?;
+    let standing = &content.decision;
+    if policy.version == standing.policy_version {
+        return Ok(blocked_by(head, standing));
+    }
+    let facts = match &command.facts {
+        Some(facts) if facts.policy_version == policy.version => facts,
+        _ => return Ok(Some(Transition::reply(Reply::FactsNeeded { version: policy.version }))),
+    };
+    if facts.rules_digest == standing.rules_digest {
+        return Ok(blocked_by(head, standing));
+    }
+    let judged = judge_again(head.agent, stamp.time, &policy, facts)?;
+    let stricter =
+        judged.outcome > standing.outcome || is_stricter(&judged.approvals, &head.approval.rule);
+    if !stricter {
+        return Ok(None);
+    }
+    let decision = Decision {
+        outcome: judged.outcome,
+        reasons: judged.reasons,
+        policy_version: policy.version,
+        policy_digest: policy.digest,
+        rules_digest: facts.rules_digest,
+        at: stamp.time,
+    };
+    let mut changed = head.clone();
+    changed.approval = ApprovalState {
+        rule: judged.approvals,
+        votes: Vec::new(),
+        digest: head.approval.digest,
+        digests: head.approval.digests.saturating_add(1),
+    };
+    let digest = approval_digest(namespace, &changed, &content, &decision);
+    changed.approval.digest = digest;
+    Ok(Some(Transition {
+        reply: Reply::PolicyChanged { intent: head.id, digest },
+        events: alloc::vec![Event::PolicyChanged {
+            intent: head.id,
+            decision: Box::new(decision),
+            approval: changed.approval,
+        }],
+        effects: alloc::vec![Effect::PhaseChanged(head.id)],
+    }))
+}
+
+/// More people, or other groups, than before.
+fn is_stricter(now: &ApprovalRule, before: &ApprovalRule) -> bool {
+    now.count > before.count || (now.all_of != before.all_of && !now.all_of.is_empty())
+}
+
+/// A held intent that the policy in force blocks can be rejected, not approved.
+fn blocked_by(head: &Head, standing: &Decision) -> Option<Transition> {
+    (standing.outcome == Outcome::Block)
+        .then(|| Transition::reply(Reply::Refused(Refusal::PolicyBlocks { id: head.id })))
+}
+
+fn vote(
+    stamp: Stamp,
+    head: &Head,
+    person: &AgentRow,
+    key: &KeyRow,
+    reason: Option<String>,
+) -> Transition {
+    let mut votes = head.approval.votes.clone();
+    let required = head.approval.rule.count.max(1);
+    let voted = votes.iter().any(|vote| is_same_person(vote, person));
+    if voted {
+        return Transition::reply(recorded(head, &votes, required));
+    }
+    let cast = Vote {
+        agent: person.id,
+        name: person.name.clone(),
+        credential: key.id,
+        owner: person.owner.clone(),
+        at: stamp.time,
+    };
+    votes.push(cast.clone());
+    let count = u32::try_from(votes.len()).unwrap_or(u32::MAX);
+    let mut events = alloc::vec![Event::Approved {
+        intent: head.id,
+        vote: cast,
+        digest: head.approval.digest,
+        votes: count,
+        required,
+        reason: reason.clone(),
+    }];
+    if count < required {
+        return Transition { reply: recorded(head, &votes, required), events, effects: Vec::new() };
+    }
+    events.push(Event::Allowed {
+        intent: head.id,
+        decided: Decided { at: stamp.time, by: Some(person.id), name: person.name.clone(), reason },
+    });
+    Transition {
+        reply: Reply::Approved { intent: head.id, at: stamp.time, already: false },
+        events,
+        effects: alloc::vec![Effect::PhaseChanged(head.id)],
+    }
+}
+
+fn is_same_person(vote: &Vote, person: &AgentRow) -> bool {
+    vote.agent == person.id || (vote.owner.is_some() && vote.owner == person.owner)
+}
+
+fn recorded(head: &Head, votes: &[Vote], required: u32) -> Reply {
+    Reply::VoteRecorded {
+        intent: head.id,
+        votes: u32::try_from(votes.len()).unwrap_or(u32::MAX),
+        required,
+        voted_by: votes.iter().map(|vote| vote.name.clone()).collect(),
+    }
+}

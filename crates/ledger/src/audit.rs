@@ -1,0 +1,306 @@
+//! Audit leaves: one per event, canonical CBOR, appended to the Merkle tree in the same batch as
+//! the change. Agent data enters only as `SHA-256(salt ‖ value)`; its readable text is a row
+//! beside the leaf that can be erased without breaking the tree.
+//!
+//! Invariant: the form of a leaf never changes under its version; golden tests hold it.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use minicbor::{Decode, Encode};
+use types::{
+    AgentId, AgentStatus, Digest, IntentId, KeyId, LogIndex, LogTime, NamespaceId, Outcome, Phase,
+    Place, Role, RuleSource, Salt,
+};
+
+/// The leaf version written by this build.
+pub(crate) const LEAF_VERSION: u8 = 1;
+
+/// One audit entry.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Leaf {
+    /// Form of the rest.
+    #[n(0)]
+    pub version: u8,
+    /// Position in the tree, from 0, without gaps.
+    #[n(1)]
+    pub sequence: u64,
+    /// Raft log index of the entry.
+    #[n(2)]
+    pub index: LogIndex,
+    /// Position of the command in its batch.
+    #[n(3)]
+    pub position: u32,
+    /// Log time.
+    #[n(4)]
+    pub time: LogTime,
+    /// Whose it is.
+    #[n(5)]
+    pub namespace: NamespaceId,
+    /// Who did it; `None` for policy, time and the cluster.
+    #[n(6)]
+    pub actor: Option<AgentId>,
+    /// The intent it is about.
+    #[n(7)]
+    pub intent: Option<IntentId>,
+    /// What happened.
+    #[n(8)]
+    pub body: LeafBody,
+}
+
+/// What a rule said, without the agent's words.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct LeafReason {
+    /// Whose rule.
+    #[n(0)]
+    pub source: RuleSource,
+    /// Its key.
+    #[n(1)]
+    pub rule: String,
+    /// What it said.
+    #[n(2)]
+    pub outcome: Outcome,
+    /// Where it stands.
+    #[n(3)]
+    pub place: Place,
+}
+
+/// What happened, by kind.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum LeafBody {
+    /// See [`crate::Event::Bootstrapped`].
+    #[n(0)]
+    Bootstrapped {
+        /// 32 hex digits.
+        #[n(0)]
+        cluster_id: String,
+        /// The first admin.
+        #[n(1)]
+        admin: AgentId,
+        /// Its key.
+        #[n(2)]
+        key: KeyId,
+    },
+    /// See [`crate::Event::Submitted`].
+    #[n(1)]
+    Submitted {
+        /// Where it went.
+        #[n(0)]
+        phase: Phase,
+        /// The resource.
+        #[n(1)]
+        destination: String,
+        /// The named policy.
+        #[n(2)]
+        policy: Option<String>,
+        /// Commitment to the payload's digest.
+        #[n(3)]
+        payload: Option<Digest>,
+        /// Commitment to the whole proposal.
+        #[n(4)]
+        proposal: Digest,
+        /// The version in force.
+        #[n(5)]
+        policy_version: u64,
+        /// Digest of its bytes.
+        #[n(6)]
+        policy_digest: Option<Digest>,
+        /// Digest of the rules that matched.
+        #[n(7)]
+        rules_digest: Digest,
+        /// Rule by rule.
+        #[n(8)]
+        reasons: Vec<LeafReason>,
+        /// What people approve.
+        #[n(9)]
+        approval_digest: Digest,
+        /// How many of them.
+        #[n(10)]
+        approvals_needed: u32,
+        /// Commitments to the fingerprints of the windows that it opens.
+        #[n(11)]
+        windows: Vec<Digest>,
+        /// Until when it may wait.
+        #[n(12)]
+        expires_at: LogTime,
+        /// The key that was used.
+        #[n(13)]
+        credential: KeyId,
+    },
+    /// See [`crate::Event::DuplicateRefused`].
+    #[n(2)]
+    DuplicateRefused {
+        /// The gate of the window; `None` for an `idempotency_key`.
+        #[n(0)]
+        gate: Option<String>,
+        /// Commitment to fingerprint or key digest, under the first intent's salt.
+        #[n(1)]
+        fingerprint: Digest,
+        /// Commitment to the repeat's payload digest, under the repeat's salt.
+        #[n(2)]
+        payload: Option<Digest>,
+    },
+    /// See [`crate::Event::Approved`].
+    #[n(3)]
+    Approved {
+        /// What was approved.
+        #[n(0)]
+        digest: Digest,
+        /// Votes with this one.
+        #[n(1)]
+        votes: u32,
+        /// Votes needed.
+        #[n(2)]
+        required: u32,
+        /// The key that was used.
+        #[n(3)]
+        credential: KeyId,
+        /// Commitment to the reason.
+        #[n(4)]
+        reason: Option<Digest>,
+    },
+    /// See [`crate::Event::Allowed`].
+    #[n(4)]
+    Allowed,
+    /// See [`crate::Event::Ended`].
+    #[n(5)]
+    Ended {
+        /// How.
+        #[n(0)]
+        phase: Phase,
+        /// Commitment to the reason.
+        #[n(1)]
+        reason: Option<Digest>,
+    },
+    /// See [`crate::Event::PolicyChanged`].
+    #[n(6)]
+    PolicyChanged {
+        /// The version in force.
+        #[n(0)]
+        policy_version: u64,
+        /// Digest of the rules that match now.
+        #[n(1)]
+        rules_digest: Digest,
+        /// What they say.
+        #[n(2)]
+        outcome: Outcome,
+        /// What is to be approved now.
+        #[n(3)]
+        approval_digest: Digest,
+    },
+    /// See [`crate::Event::AgentRegistered`].
+    #[n(7)]
+    AgentRegistered {
+        /// Whom.
+        #[n(0)]
+        agent: AgentId,
+        /// Its role.
+        #[n(1)]
+        role: Role,
+        /// Its key.
+        #[n(2)]
+        key: KeyId,
+    },
+    /// See [`crate::Event::AgentStatusChanged`].
+    #[n(8)]
+    AgentStatusChanged {
+        /// Whom.
+        #[n(0)]
+        agent: AgentId,
+        /// To what.
+        #[n(1)]
+        status: AgentStatus,
+    },
+    /// See [`crate::Event::KeyRotated`].
+    #[n(9)]
+    KeyRotated {
+        /// Whose.
+        #[n(0)]
+        agent: AgentId,
+        /// The new key.
+        #[n(1)]
+        key: KeyId,
+        /// When the older ones end.
+        #[n(2)]
+        ends_at: LogTime,
+    },
+    /// See [`crate::Event::RoleChanged`].
+    #[n(10)]
+    RoleChanged {
+        /// Whose.
+        #[n(0)]
+        agent: AgentId,
+        /// The new role.
+        #[n(1)]
+        role: Role,
+    },
+    /// See [`crate::Event::NamespaceCreated`].
+    #[n(11)]
+    NamespaceCreated {
+        /// Its name.
+        #[n(0)]
+        name: String,
+        /// Its first admin.
+        #[n(1)]
+        admin: AgentId,
+    },
+    /// See [`crate::Event::PoliciesApplied`].
+    #[n(12)]
+    PoliciesApplied {
+        /// The version in force now.
+        #[n(0)]
+        version: u64,
+        /// Digest of its bytes.
+        #[n(1)]
+        digest: Digest,
+    },
+    /// See [`crate::Event::FeatureLevelRaised`].
+    #[n(13)]
+    FeatureLevelRaised {
+        /// The level in force now.
+        #[n(0)]
+        level: u32,
+    },
+}
+
+/// The readable side of a leaf: names and words, erasable.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct LeafDetail {
+    /// The actor's name at that time.
+    #[n(0)]
+    pub actor_name: Option<String>,
+    /// The words whose commitment the leaf holds.
+    #[n(1)]
+    pub reason: Option<String>,
+    /// The salt of a commitment that no intent carries (a refused repeat's).
+    #[n(2)]
+    pub salt: Option<Salt>,
+    /// Names of the voters so far.
+    #[n(3)]
+    pub voters: Vec<String>,
+}
+
+impl LeafBody {
+    /// The event kind as readers know it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Bootstrapped { .. } => "cluster_initialised",
+            Self::Submitted { .. } => "intent_submitted",
+            Self::DuplicateRefused { .. } => "duplicate_refused",
+            Self::Approved { .. } => "approval_vote_recorded",
+            Self::Allowed => "approved",
+            Self::Ended { phase, .. } => phase.name(),
+            Self::PolicyChanged { .. } => "policy_changed",
+            Self::AgentRegistered { .. } => "agent_registered",
+            Self::AgentStatusChanged { status: AgentStatus::Active, .. } => "agent_resumed",
+            Self::AgentStatusChanged { status: AgentStatus::Suspended, .. } => "agent_suspended",
+            Self::AgentStatusChanged { status: AgentStatus::Revoked, .. } => "agent_revoked",
+            Self::KeyRotated { .. } => "key_rotated",
+            Self::RoleChanged { .. } => "role_changed",
+            Self::NamespaceCreated { .. } => "namespace_created",
+            Self::PoliciesApplied { .. } => "policies_applied",
+            Self::FeatureLevelRaised { .. } => "feature_level_raised",
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The form of a log entry's data: a batch of commands with the leader's stamp.
+//!
+//! `format byte ‖ CBOR [level, time, proposer, [command bytes …]]`. Commands stay the bytes that
+//! the node which took the request encoded. An unknown format, level or command stops the node:
+//! skipping one would make replicas differ in silence.
+
+use alloc::vec::Vec;
+
+use minicbor::bytes::ByteSlice;
+use minicbor::{Decode, Encode};
+use types::codec::{decode, encode};
+use types::{LogTime, NodeId};
+
+use crate::command::Envelope;
+use crate::read::Fault;
+
+/// The newest feature level that this build knows.
+pub const FEATURE_LEVEL: u32 = 1;
+
+const FORMAT: u8 = 1;
+
+/// The leader's stamp on a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchHeader {
+    /// Feature level that the commands need, at most that of the cluster.
+    pub level: u32,
+    /// The leader's time.
+    pub time: LogTime,
+    /// The leader.
+    pub proposer: NodeId,
+}
+
+#[derive(Encode, Decode)]
+struct Wire<'b> {
+    #[n(0)]
+    level: u32,
+    #[n(1)]
+    time: LogTime,
+    #[n(2)]
+    proposer: NodeId,
+    #[b(3)]
+    commands: Vec<&'b ByteSlice>,
+}
+
+/// Encodes a batch of encoded commands.
+#[must_use]
+pub fn encode_batch<B: AsRef<[u8]>>(header: &BatchHeader, commands: &[B]) -> Vec<u8> {
+    let wire = Wire {
+        level: header.level,
+        time: header.time,
+        proposer: header.proposer,
+        commands: commands.iter().map(|bytes| <&ByteSlice>::from(bytes.as_ref())).collect(),
+    };
+    let mut bytes = alloc::vec![FORMAT];
+    bytes.extend_from_slice(&encode(&wire));
+    bytes
+}
+
+/// Decodes a batch.
+///
+/// # Errors
+/// [`Fault`] for an unknown format or command, a level newer than this build, or damage.
+pub fn decode_batch(bytes: &[u8]) -> Result<(BatchHeader, Vec<Envelope>), Fault> {
+    let (format, rest) =
+        bytes.split_first().ok_or_else(|| Fault("a log entry without data".into()))?;
+    if *format != FORMAT {
+        return Err(Fault(alloc::format!("log entry format {format} is not known to this build")));
+    }
+    let wire: Wire<'_> = decode(rest, "log entry")?;
+    if wire.level > FEATURE_LEVEL {
+        return Err(Fault(alloc::format!(
+            "a log entry needs feature level {}, this build knows {FEATURE_LEVEL}; run a newer one",
+            wire.level
+        )));
+    }
+    let commands = wire
+        .commands
+        .iter()
+        .map(|bytes| decode(bytes, "command").map_err(Fault::from))
+        .collect::<Result<_, _>>()?;
+    Ok((BatchHeader { level: wire.level, time: wire.time, proposer: wire.proposer }, commands))
+}

@@ -1,0 +1,204 @@
+//! Events: facts in the past tense. The ledger is their fold, the audit trail their list.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use policy::{PolicySet, WindowToOpen};
+use types::{
+    AgentId, AgentStatus, Digest, IntentId, KeyId, LogTime, NamespaceId, Phase, Role, Salt,
+};
+
+use crate::command::SourceFile;
+use crate::rows::{
+    AgentRow, ApprovalState, Content, Decided, Decision, Head, KeyRow, NamespaceRow, PolicyHead,
+    Vote,
+};
+
+/// What refused a repeat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RefusedBy {
+    /// A dedup window.
+    Window {
+        /// Its gate.
+        gate: String,
+        /// Its fingerprint.
+        fingerprint: Digest,
+    },
+    /// The body's `idempotency_key`.
+    Key {
+        /// Digest of agent and key.
+        digest: Digest,
+    },
+}
+
+/// Everything that can happen. Each is one audit leaf, but for the sweeping of old rows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The cluster got its id and its first admin.
+    Bootstrapped {
+        /// 32 hex digits.
+        cluster_id: String,
+        /// The first admin.
+        admin: Box<AgentRow>,
+        /// Its key.
+        key: KeyRow,
+    },
+    /// An intent was accepted and judged.
+    Submitted {
+        /// Its head; `first_leaf` and the change marks are filled in when it is recorded.
+        head: Box<Head>,
+        /// What was asked and decided.
+        content: Box<Content>,
+        /// Its payload.
+        payload: Option<Vec<u8>>,
+        /// Dedup windows that it opens.
+        windows: Vec<WindowToOpen>,
+        /// Digest under which its `idempotency_key` is bound.
+        bound_key: Option<Digest>,
+    },
+    /// A repeat was refused. The leaf stands on the first intent's trail.
+    DuplicateRefused {
+        /// The first intent.
+        first: IntentId,
+        /// Who repeated it.
+        agent: AgentId,
+        /// Its name.
+        name: String,
+        /// Commitment to the repeat's payload digest.
+        payload_commitment: Option<Digest>,
+        /// The repeat's own salt, kept beside the leaf.
+        salt: Salt,
+        /// What refused it.
+        by: RefusedBy,
+    },
+    /// A person said yes.
+    Approved {
+        /// To what.
+        intent: IntentId,
+        /// Who.
+        vote: Vote,
+        /// The digest that was approved.
+        digest: Digest,
+        /// Votes with this one.
+        votes: u32,
+        /// Votes needed.
+        required: u32,
+        /// In the person's words.
+        reason: Option<String>,
+    },
+    /// An intent may run.
+    Allowed {
+        /// Which.
+        intent: IntentId,
+        /// By whose last vote.
+        decided: Decided,
+    },
+    /// An intent ended without running: rejected, cancelled or expired.
+    Ended {
+        /// Which.
+        intent: IntentId,
+        /// How.
+        phase: Phase,
+        /// By whom, or time.
+        decided: Decided,
+    },
+    /// Another policy made a held intent stricter: votes are void.
+    PolicyChanged {
+        /// Which.
+        intent: IntentId,
+        /// What the policy in force says.
+        decision: Box<Decision>,
+        /// What is to be approved now.
+        approval: ApprovalState,
+    },
+    /// A principal was registered.
+    AgentRegistered {
+        /// It.
+        agent: Box<AgentRow>,
+        /// Its first key.
+        key: KeyRow,
+        /// By whom; `None` for open registration.
+        by: Option<AgentId>,
+    },
+    /// A principal was suspended, resumed or revoked.
+    AgentStatusChanged {
+        /// Which.
+        agent: AgentId,
+        /// What it is now.
+        status: AgentStatus,
+        /// By whom.
+        by: AgentId,
+    },
+    /// A principal got a new key.
+    KeyRotated {
+        /// The new key.
+        key: KeyRow,
+        /// Keys that end, and when.
+        ending: Vec<KeyId>,
+        /// When they end.
+        ends_at: LogTime,
+        /// By whom.
+        by: AgentId,
+    },
+    /// A principal got another role.
+    RoleChanged {
+        /// Which.
+        agent: AgentId,
+        /// The new role.
+        role: Role,
+        /// By whom.
+        by: AgentId,
+    },
+    /// A namespace was made.
+    NamespaceCreated {
+        /// It.
+        row: NamespaceRow,
+        /// Its first admin.
+        admin: Box<AgentRow>,
+        /// The admin's key.
+        key: KeyRow,
+        /// By whom.
+        by: AgentId,
+    },
+    /// A set of policies is in force.
+    PoliciesApplied {
+        /// Version, digest, by whom.
+        head: PolicyHead,
+        /// As written.
+        files: Vec<SourceFile>,
+        /// As compiled.
+        compiled: Box<PolicySet>,
+    },
+    /// Newer commands are let in.
+    FeatureLevelRaised {
+        /// The level in force now.
+        level: u32,
+        /// By whom.
+        by: AgentId,
+    },
+    /// An event in another namespace than the command's: a tick works for all of them.
+    Elsewhere {
+        /// Where.
+        namespace: NamespaceId,
+        /// What.
+        event: Box<Event>,
+    },
+    /// A row that only served a time has served it. No leaf.
+    Swept {
+        /// The row of the schedule.
+        due: Vec<u8>,
+        /// The row itself, if it is to go.
+        row: Option<Vec<u8>>,
+    },
+}
+
+/// The namespace whose trail an event belongs to, where it is not the command's own.
+pub(crate) fn namespace_of(event: &Event, command: NamespaceId) -> NamespaceId {
+    match event {
+        Event::Bootstrapped { .. } => NamespaceId::DEFAULT,
+        Event::NamespaceCreated { row, .. } => row.id,
+        Event::Elsewhere { namespace, .. } => *namespace,
+        _ => command,
+    }
+}

@@ -1,0 +1,137 @@
+//! Time: a tick works off what is due, in order, a bounded number of rows at a time.
+//!
+//! Every command compares log time with deadlines itself; the tick only makes what is over
+//! visible, and sweeps rows that have served their time. A time-out never approves anything.
+
+use alloc::vec::Vec;
+
+use types::codec::decode;
+use types::limits::TICK_ROWS_MAX;
+use types::{Digest, IntentId, LogTime, NamespaceId, Phase, Stamp};
+
+use crate::event::Event;
+use crate::read::{Direction, Fault, Read};
+use crate::reply::{Effect, Refusal, Reply};
+use crate::rows::{Decided, Head, IdempotencyKeyRow, ReplyRow, RequestKeyRow, WindowRow};
+use crate::table::{self, DueKind};
+use crate::transition::{Stop, Transition};
+use crate::{query, windows};
+
+/// Works off what is due.
+///
+/// # Errors
+/// Faults only.
+pub(crate) fn tick(ledger: &impl Read, stamp: Stamp) -> Result<Transition, Stop> {
+    let (from, to) = table::due_range(stamp.time);
+    let mut due: Vec<Vec<u8>> = Vec::new();
+    ledger.scan(&from, &to, Direction::Ascending, &mut |key, _| {
+        due.push(key.to_vec());
+        if due.len() > TICK_ROWS_MAX {
+            core::ops::ControlFlow::Break(())
+        } else {
+            core::ops::ControlFlow::Continue(())
+        }
+    })?;
+    let more = due.len() > TICK_ROWS_MAX;
+    due.truncate(TICK_ROWS_MAX);
+    let mut done = Transition::reply(Reply::Ticked { more });
+    for key in due {
+        work_off(ledger, stamp.time, key, &mut done)?;
+    }
+    Ok(done)
+}
+
+fn work_off(
+    ledger: &impl Read,
+    now: LogTime,
+    due: Vec<u8>,
+    done: &mut Transition,
+) -> Result<(), Fault> {
+    let (_, namespace, kind, subject) =
+        table::parse_due(&due).ok_or_else(|| Fault("a due row without a known form".into()))?;
+    let row = match kind {
+        DueKind::IntentExpiry => {
+            let id = IntentId(table::last_u64(subject).unwrap_or_default());
+            expire_intent(ledger, namespace, id, now, done)?;
+            None
+        }
+        DueKind::WindowEnd => over(ledger, window_key(namespace, subject), |bytes| {
+            Ok(!windows::is_open(&decode::<WindowRow>(bytes, "window")?, now))
+        })?,
+        DueKind::Reply => over(ledger, reply_key(subject), |bytes| {
+            Ok(now >= decode::<ReplyRow>(bytes, "kept reply")?.kept_until)
+        })?,
+        DueKind::RequestKey => {
+            let key = table::request_key(namespace, &digest(subject));
+            over(ledger, key, |bytes| {
+                Ok(now >= decode::<RequestKeyRow>(bytes, "request key")?.kept_until)
+            })?
+        }
+        DueKind::IdempotencyKey => {
+            let key = table::idempotency_key(namespace, &digest(subject));
+            over(ledger, key, |bytes| {
+                Ok(now >= decode::<IdempotencyKeyRow>(bytes, "idempotency key")?.bound_until)
+            })?
+        }
+    };
+    done.events.push(Event::Swept { due, row });
+    Ok(())
+}
+
+/// The key, if its row stands and is over.
+fn over(
+    ledger: &impl Read,
+    key: Vec<u8>,
+    is_over: impl Fn(&[u8]) -> Result<bool, Fault>,
+) -> Result<Option<Vec<u8>>, Fault> {
+    match ledger.get(&key)? {
+        Some(bytes) if is_over(&bytes)? => Ok(Some(key)),
+        _ => Ok(None),
+    }
+}
+
+fn digest(subject: &[u8]) -> Digest {
+    Digest(subject.try_into().unwrap_or([0; 32]))
+}
+
+fn window_key(namespace: NamespaceId, subject: &[u8]) -> Vec<u8> {
+    table::window(namespace, &digest(subject))
+}
+
+fn reply_key(subject: &[u8]) -> Vec<u8> {
+    table::reply(&subject.try_into().unwrap_or([0; 16]))
+}
+
+fn expire_intent(
+    ledger: &impl Read,
+    namespace: NamespaceId,
+    id: IntentId,
+    now: LogTime,
+    done: &mut Transition,
+) -> Result<(), Fault> {
+    let Some(head) = query::head(ledger, namespace, id)? else { return Ok(()) };
+    let waits = matches!(head.phase, Phase::Held | Phase::Allowed);
+    if waits && now >= head.expires_at {
+        done.events.push(expired(namespace, &head, now));
+        done.effects.push(Effect::PhaseChanged(id));
+    }
+    Ok(())
+}
+
+/// A decision that came after the intent's time: recorded as expired, and refused.
+pub(crate) fn too_late(head: &Head, now: LogTime) -> Transition {
+    Transition {
+        reply: Reply::Refused(Refusal::Expired { id: head.id }),
+        events: alloc::vec![ended(head, now)],
+        effects: alloc::vec![Effect::PhaseChanged(head.id)],
+    }
+}
+
+fn expired(namespace: NamespaceId, head: &Head, now: LogTime) -> Event {
+    Event::Elsewhere { namespace, event: alloc::boxed::Box::new(ended(head, now)) }
+}
+
+fn ended(head: &Head, now: LogTime) -> Event {
+    let decided = Decided { at: now, by: None, name: "system".into(), reason: None };
+    Event::Ended { intent: head.id, phase: Phase::Expired, decided }
+}

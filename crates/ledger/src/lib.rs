@@ -1,0 +1,51 @@
+//! The pure core: commands in; replies, events and effects out; events recorded as rows and audit
+//! leaves. All that replicas agree on is the fold of these events.
+//!
+//! Pure and `no_std`: no clock, randomness, IO, floats or hash-map order. The same log gives the
+//! same bytes on every node.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod agents;
+mod approve;
+mod audit;
+mod bootstrap;
+mod cancel;
+mod codec;
+mod command;
+mod credential;
+mod event;
+mod expire;
+mod judge;
+mod policies;
+pub mod query;
+mod read;
+mod record;
+mod record_intent;
+mod reject;
+mod reply;
+mod rows;
+mod session;
+mod submit;
+pub mod table;
+mod transition;
+mod windows;
+
+pub use audit::{Leaf, LeafBody, LeafDetail};
+pub use codec::{BatchHeader, FEATURE_LEVEL, decode_batch, encode_batch};
+pub use command::{
+    ApplyPolicies, Approve, Bootstrap, Cancel, Command, CreateNamespace, Envelope, FirstKey,
+    RegisterAgent, Reject, RequestKey, RotateKey, SetAgentStatus, SetRole, SourceFile, Submit,
+};
+pub use event::{Event, RefusedBy};
+pub use policy::PolicySet;
+pub use read::{Direction, Fault, MapState, Overlay, Read, Visit, Writes};
+pub use reply::{Duplicate, Effect, Refusal, Reply};
+pub use rows::{
+    AgentRow, ApprovalState, ClusterRow, Content, Decided, Decision, Head, KeyRow, NamespaceRow,
+    PayloadRow, PolicyHead, PolicySourceRow, Vote, WindowRow,
+};
+pub use session::Session;
+pub use transition::{Transition, transition};

@@ -1,0 +1,394 @@
+//! Questions about the ledger: pure functions over one consistent view.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::ops::ControlFlow;
+
+use tlog::Edge;
+use types::codec::{CodecError, decode, encode};
+use types::{AgentId, Digest, IntentId, KeyId, LogTime, NamespaceId, Phase};
+
+use crate::audit::{Leaf, LeafDetail};
+use crate::read::{Direction, Fault, Read};
+use crate::reply::Reply;
+use crate::rows::{
+    AgentRow, ClusterRow, Content, Head, KeyRow, NamespaceRow, PayloadRow, PolicyHead,
+    PolicySourceRow,
+};
+use crate::submit::missing;
+use crate::table::{self, Meta, Table};
+
+fn row<T>(
+    ledger: &(impl Read + ?Sized),
+    key: &[u8],
+    read: impl Fn(&[u8]) -> Result<T, CodecError>,
+) -> Result<Option<T>, Fault> {
+    match ledger.get(key)? {
+        Some(bytes) => Ok(Some(read(&bytes)?)),
+        None => Ok(None),
+    }
+}
+
+/// The cluster's own row, once it is initialised.
+///
+/// # Errors
+/// [`Fault`] if state cannot be read; so for every function here.
+pub fn cluster(ledger: &(impl Read + ?Sized)) -> Result<Option<ClusterRow>, Fault> {
+    row(ledger, &table::meta(Meta::Cluster), |bytes| decode(bytes, "cluster"))
+}
+
+/// Feature level in force.
+///
+/// # Errors
+/// See [`cluster`].
+pub fn feature_level(ledger: &(impl Read + ?Sized)) -> Result<u32, Fault> {
+    let level = row(ledger, &table::meta(Meta::FeatureLevel), |b| decode(b, "feature level"))?;
+    Ok(level.unwrap_or(crate::FEATURE_LEVEL))
+}
+
+/// Size and root of the audit tree.
+///
+/// # Errors
+/// See [`cluster`].
+pub fn tree(ledger: &(impl Read + ?Sized)) -> Result<(u64, Digest), Fault> {
+    let edge = match ledger.get(&table::meta(Meta::TreeEdge))? {
+        Some(bytes) => Edge::decode(&bytes).map_err(|e| Fault(alloc::format!("tree edge: {e}")))?,
+        None => Edge::new(),
+    };
+    Ok((edge.size(), Digest(edge.root())))
+}
+
+/// A namespace by name.
+///
+/// # Errors
+/// See [`cluster`].
+pub fn namespace_by_name(
+    ledger: &(impl Read + ?Sized),
+    name: &str,
+) -> Result<Option<NamespaceId>, Fault> {
+    row(ledger, &table::namespace_name(name), |bytes| decode(bytes, "namespace name"))
+}
+
+/// Every namespace, by number.
+///
+/// # Errors
+/// See [`cluster`].
+pub fn namespaces(ledger: &(impl Read + ?Sized)) -> Result<Vec<NamespaceRow>, Fault> {
+    let prefix = table::prefix(NamespaceId::CLUSTER, Table::Namespaces);
+    collect(ledger, &prefix, |bytes| decode(bytes, "namespace"))
+}
+
+/// A key by the SHA-256 of its text.
+///
+/// # Errors
+/// See [`cluster`].
+pub fn key_by_hash(ledger: &(impl Read + ?Sized), hash: &Digest) -> Result<Option<KeyRow>, Fault> {
+    let id: Option<KeyId> = row(ledger, &table::key_hash(hash), |b| decode(b, "key hash"))?;
+    match id {
+        Some(id) => row(ledger, &table::key(id), |bytes| decode(bytes, "key")),
+        None => Ok(None),
+    }
+}
+
+/// A principal.
+///
+/// # Errors
+/// See [`cluster`].
+pub fn agent(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+    id: AgentId,
+) -> Result<Option<AgentRow>, Fault> {
+    row(ledger, &table::agent(namespace, id), |bytes| decode(bytes, "agent"))
+}
+
+/// Every principal of a namespace, oldest first, from `after` on, at most `limit`.
+///
+/// # Errors
+/// See [`cluster`].
+pub fn agents(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+    after: Option<AgentId>,
+    limit: usize,
+) -> Result<Vec<AgentRow>, Fault> {
+    let prefix = table::prefix(namespace, Table::Agents);
+    let from = match after {
+        Some(id) => table::agent(namespace, AgentId(id.0.saturating_add(1))),
+        None => prefix.clone(),
+    };
+    let mut rows = Vec::new();
+    let mut broken = None;
+    ledger.scan(&from, &table::end_of(&prefix), Direction::Ascending, &mut |_, value| {
+        match decode(value, "agent") {
+            Ok(row) => rows.push(row),
+            Err(error) => broken = Some(error),
+        }
+        go_on(broken.is_none() && rows.len() < limit)
+    })?;
+    broken.map_or(Ok(rows), |error| Err(error.into()))
+}
+
+/// The head of an intent.
+///
+/// # Errors
+/// See [`cluster`].
+pub fn head(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+    id: IntentId,
+) -> Result<Option<Head>, Fault> {
+    row(ledger, &table::intent(namespace, id), |bytes| decode(bytes, "intent"))
+}
+
+/// The head of an intent that another row names.
+pub(crate) fn expect_head(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+    id: IntentId,
+) -> Result<Head, Fault> {
+    head(ledger, namespace, id)?.ok_or_else(|| missing("an intent"))
+}
+
+/// What was asked in a revision of an intent, and how it was judged.
+///
+/// # Errors
+/// See [`cluster`].
+pub fn content(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+    id: IntentId,
+    revision: u32,
+) -> Result<Content, Fault> {
+    row(ledger, &table::content(namespace, id, revision), |bytes| decode(bytes, "content"))?
+        .ok_or_else(|| missing("an intent's content"))
+}
+
+/// The payload of a revision, if there is one and it was not erased.
+///
+/// # Errors
+/// See [`cluster`].
+pub fn payload(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+    id: IntentId,
+    revision: u32,
+) -> Result<Option<Vec<u8>>, Fault> {
+    let found: Option<PayloadRow> =
+        row(ledger, &table::payload(namespace, id, revision), |b| decode(b, "payload"))?;
+    Ok(found.map(|row| row.bytes))
+}
+
+/// The answer to the submit that made an intent, as it was.
+///
+/// # Errors
+/// See [`cluster`].
+pub fn submitted(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+    id: IntentId,
+) -> Result<Reply, Fault> {
+    let mut head = expect_head(ledger, namespace, id)?;
+    let content = content(ledger, namespace, id, 1)?;
+    head.phase = match content.decision.outcome {
+        types::Outcome::Allow => Phase::Allowed,
+        types::Outcome::Block => Phase::Blocked,
+        types::Outcome::Hold | types::Outcome::Duplicate => Phase::Held,
+    };
+    Ok(Reply::Submitted(Box::new(head), Box::new(content)))
+}
+
+/// Which intents a list shows, newest first.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct IntentFilter {
+    /// Only this agent's.
+    pub agent: Option<AgentId>,
+    /// Only in these phases; empty means all.
+    pub phases: &'static [Phase],
+    /// Only older than this one.
+    pub before: Option<IntentId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Heads of intents, newest first.
+///
+/// # Errors
+/// See [`cluster`].
+pub fn intents(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+    filter: IntentFilter,
+) -> Result<Vec<Head>, Fault> {
+    if filter.limit == 0 {
+        return Ok(Vec::new());
+    }
+    let mut heads = Vec::new();
+    if let (None, [_, ..]) = (filter.agent, filter.phases) {
+        for phase in filter.phases {
+            let mut prefix = table::prefix(namespace, Table::IntentsByPhase);
+            prefix.push(phase_byte(*phase));
+            heads.extend(listed(ledger, namespace, &prefix, filter)?);
+        }
+        heads.sort_by_key(|head| core::cmp::Reverse(head.id));
+        heads.truncate(filter.limit);
+        return Ok(heads);
+    }
+    let prefix = match filter.agent {
+        Some(agent) => {
+            let mut prefix = table::prefix(namespace, Table::IntentsByAgent);
+            prefix.extend_from_slice(&agent.0.to_be_bytes());
+            prefix
+        }
+        None => table::prefix(namespace, Table::Intents),
+    };
+    listed(ledger, namespace, &prefix, filter)
+}
+
+/// The byte of a phase in keys: its number in the durable form.
+pub(crate) fn phase_byte(phase: Phase) -> u8 {
+    encode(&phase).first().copied().unwrap_or_default()
+}
+
+fn listed(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+    prefix: &[u8],
+    filter: IntentFilter,
+) -> Result<Vec<Head>, Fault> {
+    let to = match filter.before {
+        Some(id) => {
+            let mut to = prefix.to_vec();
+            to.extend_from_slice(&id.0.to_be_bytes());
+            to
+        }
+        None => table::end_of(prefix),
+    };
+    let mut heads: Vec<Head> = Vec::new();
+    let mut broken = None;
+    ledger.scan(prefix, &to, Direction::Descending, &mut |key, _| {
+        let id = IntentId(table::last_u64(key).unwrap_or_default());
+        match head(ledger, namespace, id) {
+            Ok(Some(head)) => {
+                if filter.phases.is_empty() || filter.phases.contains(&head.phase) {
+                    heads.push(head);
+                }
+            }
+            Ok(None) => broken = Some(missing("an intent")),
+            Err(fault) => broken = Some(fault),
+        }
+        go_on(broken.is_none() && heads.len() < filter.limit)
+    })?;
+    broken.map_or(Ok(heads), Err)
+}
+
+/// How many intents stand in each phase.
+///
+/// # Errors
+/// See [`cluster`].
+pub fn phase_counts(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+) -> Result<Vec<(Phase, u64)>, Fault> {
+    let mut counts = Vec::new();
+    for phase in Phase::ALL {
+        let key = table::phase_count(namespace, phase_byte(phase));
+        let count = row(ledger, &key, |bytes| decode(bytes, "phase count"))?;
+        counts.push((phase, count.unwrap_or(0)));
+    }
+    Ok(counts)
+}
+
+/// The policies in force, as applied; `None` before the first set.
+///
+/// # Errors
+/// See [`cluster`].
+pub fn policy_head(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+) -> Result<Option<PolicyHead>, Fault> {
+    row(ledger, &table::policy_head(namespace), |bytes| decode(bytes, "policy head"))
+}
+
+/// The documents of a version as written.
+///
+/// # Errors
+/// See [`cluster`].
+pub fn policy_source(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+    version: u64,
+) -> Result<Option<PolicySourceRow>, Fault> {
+    row(ledger, &table::policy_source(namespace, version), |b| decode(b, "policy source"))
+}
+
+/// The trail of an intent: leaves with their readable side, oldest first, at most `limit`.
+///
+/// # Errors
+/// See [`cluster`].
+pub fn trail(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+    id: IntentId,
+    limit: usize,
+) -> Result<Vec<(Leaf, LeafDetail)>, Fault> {
+    let from = table::intent_leaf(namespace, id, 0);
+    let to = table::intent_leaf(namespace, id, u64::MAX);
+    let mut sequences = Vec::new();
+    ledger.scan(&from, &to, Direction::Ascending, &mut |key, _| {
+        sequences.push(table::last_u64(key).unwrap_or_default());
+        go_on(sequences.len() < limit)
+    })?;
+    let entry = |sequence| leaf(ledger, sequence)?.ok_or_else(|| missing("an audit leaf"));
+    sequences.into_iter().map(entry).collect()
+}
+
+/// A leaf of the audit tree with its readable side.
+///
+/// # Errors
+/// See [`cluster`].
+pub fn leaf(
+    ledger: &(impl Read + ?Sized),
+    sequence: u64,
+) -> Result<Option<(Leaf, LeafDetail)>, Fault> {
+    let Some(bytes) = ledger.get(&table::leaf(sequence))? else { return Ok(None) };
+    let leaf: Leaf = decode(&bytes, "audit leaf")?;
+    let key = table::leaf_detail(leaf.namespace, sequence);
+    let detail = row(ledger, &key, |bytes| decode(bytes, "audit detail"))?;
+    Ok(Some((leaf, detail.unwrap_or_default())))
+}
+
+/// When the next thing is due.
+///
+/// # Errors
+/// See [`cluster`].
+pub fn next_due(ledger: &(impl Read + ?Sized)) -> Result<Option<LogTime>, Fault> {
+    let prefix = table::prefix(NamespaceId::CLUSTER, Table::Due);
+    let mut next = None;
+    ledger.scan(&prefix, &table::end_of(&prefix), Direction::Ascending, &mut |key, _| {
+        next = table::parse_due(key).map(|(at, ..)| at);
+        ControlFlow::Break(())
+    })?;
+    Ok(next)
+}
+
+fn collect<T>(
+    ledger: &(impl Read + ?Sized),
+    prefix: &[u8],
+    read: impl Fn(&[u8]) -> Result<T, CodecError>,
+) -> Result<Vec<T>, Fault> {
+    let mut rows = Vec::new();
+    let mut broken = None;
+    ledger.scan(prefix, &table::end_of(prefix), Direction::Ascending, &mut |_, value| {
+        match read(value) {
+            Ok(row) => rows.push(row),
+            Err(error) => broken = Some(error),
+        }
+        go_on(broken.is_none())
+    })?;
+    broken.map_or(Ok(rows), |error| Err(error.into()))
+}
+
+fn go_on(more: bool) -> ControlFlow<()> {
+    if more { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+}

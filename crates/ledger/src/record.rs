@@ -1,0 +1,271 @@
+//! Recording: an event becomes row writes and one audit leaf, in the same batch.
+//!
+//! Invariant: rows follow from events alone; what an event does not say is not written.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use tlog::Edge;
+use types::codec::{decode, encode};
+use types::{AgentId, Digest, IntentId, NamespaceId, Phase, Stamp};
+
+use crate::audit::{LEAF_VERSION, Leaf, LeafBody, LeafDetail};
+use crate::event::Event;
+use crate::query;
+use crate::read::{Fault, Overlay, Read};
+use crate::rows::{AgentRow, ClusterRow, Decided, Head, KeyRow, NamespaceRow, PolicySourceRow};
+use crate::table::{self, DueKind, Meta};
+
+/// Writes events into an overlay and the audit tree.
+pub(crate) struct Recorder<R> {
+    pub(crate) ledger: Overlay<R>,
+    edge: Edge,
+    last_leaf: Option<u64>,
+}
+
+impl<R: Read> Recorder<R> {
+    pub(crate) fn new(ledger: Overlay<R>, edge: Edge) -> Self {
+        Self { ledger, edge, last_leaf: None }
+    }
+
+    pub(crate) fn into_parts(self) -> (Overlay<R>, Edge) {
+        (self.ledger, self.edge)
+    }
+
+    /// Sequence of the newest leaf of this session.
+    pub(crate) fn last_leaf(&self) -> Option<u64> {
+        self.last_leaf
+    }
+
+    /// Sequence that the next leaf will get.
+    pub(crate) fn next_leaf(&self) -> u64 {
+        self.edge.size()
+    }
+
+    /// Writes one event of a namespace.
+    pub(crate) fn record(
+        &mut self,
+        stamp: Stamp,
+        namespace: NamespaceId,
+        event: &Event,
+    ) -> Result<(), Fault> {
+        match event {
+            Event::Elsewhere { event, .. } => self.record(stamp, namespace, event),
+            Event::Swept { due, row } => self.sweep(due, row.as_deref()),
+            Event::Submitted { .. }
+            | Event::DuplicateRefused { .. }
+            | Event::Approved { .. }
+            | Event::Allowed { .. }
+            | Event::Ended { .. }
+            | Event::PolicyChanged { .. } => self.record_intent(stamp, namespace, event),
+            _ => self.record_settings(stamp, namespace, event),
+        }
+    }
+
+    fn record_settings(
+        &mut self,
+        stamp: Stamp,
+        namespace: NamespaceId,
+        event: &Event,
+    ) -> Result<(), Fault> {
+        match event {
+            Event::Bootstrapped { cluster_id, admin, key } => {
+                self.bootstrapped(stamp, cluster_id, admin, key);
+            }
+            Event::AgentRegistered { agent, key, by } => {
+                self.put_agent(namespace, agent);
+                self.put_key(key);
+                let body =
+                    LeafBody::AgentRegistered { agent: agent.id, role: agent.role, key: key.id };
+                self.leaf(stamp, namespace, *by, None, body, &LeafDetail::default());
+            }
+            Event::AgentStatusChanged { agent, status, by } => {
+                self.agent_changed(namespace, *agent, |row| row.status = *status)?;
+                let body = LeafBody::AgentStatusChanged { agent: *agent, status: *status };
+                self.leaf(stamp, namespace, Some(*by), None, body, &LeafDetail::default());
+            }
+            Event::RoleChanged { agent, role, by } => {
+                self.agent_changed(namespace, *agent, |row| row.role = *role)?;
+                let body = LeafBody::RoleChanged { agent: *agent, role: *role };
+                self.leaf(stamp, namespace, Some(*by), None, body, &LeafDetail::default());
+            }
+            Event::KeyRotated { .. } => self.key_rotated(stamp, namespace, event)?,
+            Event::NamespaceCreated { row, admin, key, by } => {
+                self.put_namespace(row);
+                self.put_agent(row.id, admin);
+                self.put_key(key);
+                let body = LeafBody::NamespaceCreated { name: row.name.clone(), admin: admin.id };
+                self.leaf(stamp, row.id, Some(*by), None, body, &LeafDetail::default());
+            }
+            Event::PoliciesApplied { head, files, compiled } => {
+                let source = PolicySourceRow { head: head.clone(), files: files.clone() };
+                let version = head.version;
+                self.ledger.put(table::policy_source(namespace, version), encode(&source));
+                self.ledger
+                    .put(table::policy_compiled(namespace, version), encode(compiled.as_ref()));
+                self.ledger.put(table::policy_head(namespace), encode(head));
+                let body = LeafBody::PoliciesApplied { version, digest: head.digest };
+                self.leaf(stamp, namespace, Some(head.by), None, body, &LeafDetail::default());
+            }
+            Event::FeatureLevelRaised { level, by } => {
+                self.ledger.put(table::meta(Meta::FeatureLevel), encode(level));
+                let body = LeafBody::FeatureLevelRaised { level: *level };
+                self.leaf(stamp, namespace, Some(*by), None, body, &LeafDetail::default());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn bootstrapped(&mut self, stamp: Stamp, cluster_id: &str, admin: &AgentRow, key: &KeyRow) {
+        let cluster = ClusterRow { id: String::from(cluster_id), created_at: stamp.time };
+        self.ledger.put(table::meta(Meta::Cluster), encode(&cluster));
+        self.ledger.put(table::meta(Meta::FeatureLevel), encode(&crate::FEATURE_LEVEL));
+        self.put_namespace(&NamespaceRow {
+            id: NamespaceId::DEFAULT,
+            name: String::from("default"),
+            created_at: stamp.time,
+        });
+        self.put_agent(NamespaceId::DEFAULT, admin);
+        self.put_key(key);
+        let body = LeafBody::Bootstrapped {
+            cluster_id: String::from(cluster_id),
+            admin: admin.id,
+            key: key.id,
+        };
+        self.leaf(stamp, NamespaceId::DEFAULT, None, None, body, &LeafDetail::default());
+    }
+
+    fn key_rotated(
+        &mut self,
+        stamp: Stamp,
+        namespace: NamespaceId,
+        event: &Event,
+    ) -> Result<(), Fault> {
+        let Event::KeyRotated { key, ending, ends_at, by } = event else { return Ok(()) };
+        let mut live = Vec::new();
+        for id in ending {
+            let Some(bytes) = self.ledger.get(&table::key(*id))? else { continue };
+            let mut row: KeyRow = decode(&bytes, "key")?;
+            let ends = row.expires_at.map_or(*ends_at, |ends| ends.min(*ends_at));
+            if stamp.time < ends {
+                row.expires_at = Some(ends);
+                self.ledger.put(table::key(*id), encode(&row));
+                live.push(*id);
+            } else {
+                self.ledger.delete(table::key(*id));
+                self.ledger.delete(table::key_hash(&row.hash));
+            }
+        }
+        live.push(key.id);
+        self.put_key(key);
+        self.agent_changed(namespace, key.agent, |row| row.keys.clone_from(&live))?;
+        let body = LeafBody::KeyRotated { agent: key.agent, key: key.id, ends_at: *ends_at };
+        self.leaf(stamp, namespace, Some(*by), None, body, &LeafDetail::default());
+        Ok(())
+    }
+
+    fn put_namespace(&mut self, row: &NamespaceRow) {
+        self.ledger.put(table::namespace(row.id), encode(row));
+        self.ledger.put(table::namespace_name(&row.name), encode(&row.id));
+        self.ledger.put(table::meta(Meta::NamespaceCount), encode(&row.id.0));
+    }
+
+    fn put_agent(&mut self, namespace: NamespaceId, row: &AgentRow) {
+        self.ledger.put(table::agent(namespace, row.id), encode(row));
+    }
+
+    fn put_key(&mut self, key: &KeyRow) {
+        self.ledger.put(table::key(key.id), encode(key));
+        self.ledger.put(table::key_hash(&key.hash), encode(&key.id));
+    }
+
+    fn agent_changed(
+        &mut self,
+        namespace: NamespaceId,
+        id: AgentId,
+        change: impl FnOnce(&mut AgentRow),
+    ) -> Result<(), Fault> {
+        let mut row = query::agent(&self.ledger, namespace, id)?
+            .ok_or_else(|| crate::submit::missing("an agent"))?;
+        change(&mut row);
+        self.put_agent(namespace, &row);
+        Ok(())
+    }
+
+    fn sweep(&mut self, due: &[u8], row: Option<&[u8]>) -> Result<(), Fault> {
+        self.ledger.delete(due.to_vec());
+        let Some(row) = row else { return Ok(()) };
+        if matches!(table::parse_due(due), Some((_, _, DueKind::RequestKey, _)))
+            && let Some(bytes) = self.ledger.get(&table::meta(Meta::RequestKeyCount))?
+        {
+            let count: u64 = decode(&bytes, "request key count")?;
+            let fewer = encode(&count.saturating_sub(1));
+            self.ledger.put(table::meta(Meta::RequestKeyCount), fewer);
+        }
+        self.ledger.delete(row.to_vec());
+        Ok(())
+    }
+
+    /// Appends a leaf, its tree nodes, its place on the intent's trail and its readable side.
+    pub(crate) fn leaf(
+        &mut self,
+        stamp: Stamp,
+        namespace: NamespaceId,
+        actor: Option<AgentId>,
+        intent: Option<IntentId>,
+        body: LeafBody,
+        detail: &LeafDetail,
+    ) {
+        let sequence = self.edge.size();
+        let leaf = Leaf {
+            version: LEAF_VERSION,
+            sequence,
+            index: stamp.index,
+            position: stamp.position,
+            time: stamp.time,
+            namespace,
+            actor,
+            intent,
+            body,
+        };
+        let bytes = encode(&leaf);
+        let hash = tlog::leaf_hash(&bytes);
+        let ledger = &mut self.ledger;
+        self.edge.append(hash, &mut |node, hash| {
+            // Between these levels a node is eight hashes away from stored ones.
+            if node.level % 8 == 0 {
+                ledger.put(table::tree_node(node.level, node.index), hash.to_vec());
+            }
+        });
+        ledger.put(table::leaf(sequence), bytes);
+        if let Some(intent) = intent {
+            ledger.put(table::intent_leaf(namespace, intent, sequence), Vec::new());
+        }
+        if *detail != LeafDetail::default() {
+            ledger.put(table::leaf_detail(namespace, sequence), encode(detail));
+        }
+        self.last_leaf = Some(sequence);
+    }
+}
+
+/// The readable side of a decision.
+pub(crate) fn detail_of(decided: &Decided) -> LeafDetail {
+    LeafDetail {
+        actor_name: Some(decided.name.clone()),
+        reason: decided.reason.clone(),
+        ..LeafDetail::default()
+    }
+}
+
+/// A commitment to a reason under the intent's salt.
+pub(crate) fn commit_reason(salt: &types::Salt, reason: Option<&String>) -> Option<Digest> {
+    reason.map(|reason| salt.commit(reason.as_bytes()))
+}
+
+/// Marks the change on a head.
+pub(crate) fn mark(head: &mut Head, stamp: Stamp, phase: Phase) {
+    head.phase = phase;
+    head.changed_index = stamp.index;
+    head.changed_at = stamp.time;
+}

@@ -1,0 +1,311 @@
+//! Recording what happens to intents: head, content, payload, lists, windows, schedule, leaf.
+
+use alloc::vec::Vec;
+
+use types::codec::{decode, encode};
+use types::limits::{IDEMPOTENCY_KEY_KEPT_MS, RATE_LOOK_BACK_MS};
+use types::{Digest, LogTime, NamespaceId, Outcome, Phase, Stamp};
+
+use crate::audit::{LeafBody, LeafDetail, LeafReason};
+use crate::event::{Event, RefusedBy};
+use crate::query::{self, phase_byte};
+use crate::read::{Fault, Read};
+use crate::record::{Recorder, commit_reason, detail_of, mark};
+use crate::rows::{Content, Head, IdempotencyKeyRow, PayloadRow, SubmitCounter, WindowRow};
+use crate::table::{self, DueKind};
+use crate::windows::{self, Change};
+
+impl<R: Read> Recorder<R> {
+    pub(crate) fn record_intent(
+        &mut self,
+        stamp: Stamp,
+        namespace: NamespaceId,
+        event: &Event,
+    ) -> Result<(), Fault> {
+        match event {
+            Event::Submitted { .. } => self.submitted(stamp, namespace, event),
+            Event::DuplicateRefused { .. } => self.duplicate_refused(stamp, namespace, event),
+            Event::Approved { intent, vote, digest, votes, required, reason } => {
+                let mut head = query::expect_head(&self.ledger, namespace, *intent)?;
+                let content = self.content(namespace, &head)?;
+                head.approval.votes.push(vote.clone());
+                let phase = head.phase;
+                mark(&mut head, stamp, phase);
+                self.ledger.put(table::intent(namespace, head.id), encode(&head));
+                let body = LeafBody::Approved {
+                    digest: *digest,
+                    votes: *votes,
+                    required: *required,
+                    credential: vote.credential,
+                    reason: commit_reason(&content.salt, reason.as_ref()),
+                };
+                let detail = LeafDetail {
+                    actor_name: Some(vote.name.clone()),
+                    reason: reason.clone(),
+                    voters: head.approval.votes.iter().map(|vote| vote.name.clone()).collect(),
+                    salt: None,
+                };
+                self.leaf(stamp, namespace, Some(vote.agent), Some(*intent), body, &detail);
+                Ok(())
+            }
+            Event::Allowed { intent, decided } => {
+                let mut head = query::expect_head(&self.ledger, namespace, *intent)?;
+                head.was_allowed = true;
+                head.decided = Some(decided.clone());
+                self.change_phase(stamp, namespace, head, Phase::Allowed)?;
+                let detail = LeafDetail { reason: None, ..detail_of(decided) };
+                self.leaf(stamp, namespace, decided.by, Some(*intent), LeafBody::Allowed, &detail);
+                Ok(())
+            }
+            Event::Ended { intent, phase, decided } => {
+                let mut head = query::expect_head(&self.ledger, namespace, *intent)?;
+                let content = self.content(namespace, &head)?;
+                head.decided = Some(decided.clone());
+                self.change_phase(stamp, namespace, head, *phase)?;
+                let reason = commit_reason(&content.salt, decided.reason.as_ref());
+                let body = LeafBody::Ended { phase: *phase, reason };
+                self.leaf(stamp, namespace, decided.by, Some(*intent), body, &detail_of(decided));
+                Ok(())
+            }
+            Event::PolicyChanged { intent, decision, approval } => {
+                let mut head = query::expect_head(&self.ledger, namespace, *intent)?;
+                let mut content = self.content(namespace, &head)?;
+                content.decision = decision.as_ref().clone();
+                head.approval = approval.clone();
+                mark(&mut head, stamp, Phase::Held);
+                let key = table::content(namespace, head.id, head.revision);
+                self.ledger.put(key, encode(&content));
+                self.ledger.put(table::intent(namespace, head.id), encode(&head));
+                let body = LeafBody::PolicyChanged {
+                    policy_version: decision.policy_version,
+                    rules_digest: decision.rules_digest,
+                    outcome: decision.outcome,
+                    approval_digest: approval.digest,
+                };
+                self.leaf(stamp, namespace, None, Some(*intent), body, &LeafDetail::default());
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn content(&self, namespace: NamespaceId, head: &Head) -> Result<Content, Fault> {
+        query::content(&self.ledger, namespace, head.id, head.revision)
+    }
+
+    fn submitted(
+        &mut self,
+        stamp: Stamp,
+        namespace: NamespaceId,
+        event: &Event,
+    ) -> Result<(), Fault> {
+        let Event::Submitted { head, content, payload, windows, bound_key } = event else {
+            return Ok(());
+        };
+        let mut head = head.as_ref().clone();
+        head.first_leaf = self.next_leaf();
+        let id = head.id;
+        self.ledger.put(table::content(namespace, id, head.revision), encode(content.as_ref()));
+        if let Some(bytes) = payload {
+            let row = PayloadRow { bytes: bytes.clone() };
+            self.ledger.put(table::payload(namespace, id, head.revision), encode(&row));
+        }
+        self.ledger.put(table::intent_by_agent(namespace, head.agent, id), Vec::new());
+        self.ledger.put(table::intent_by_phase(namespace, phase_byte(head.phase), id), Vec::new());
+        self.count(namespace, head.phase, 1)?;
+        if !head.phase.is_terminal() {
+            let subject = id.0.to_be_bytes();
+            let due = table::due(head.expires_at, namespace, DueKind::IntentExpiry, &subject);
+            self.ledger.put(due, Vec::new());
+        }
+        if let Some(digest) = bound_key {
+            let bound_until = stamp.time.plus_ms(IDEMPOTENCY_KEY_KEPT_MS);
+            let row = IdempotencyKeyRow { first: id, bound_until };
+            self.ledger.put(table::idempotency_key(namespace, digest), encode(&row));
+            let due = table::due(bound_until, namespace, DueKind::IdempotencyKey, &digest.0);
+            self.ledger.put(due, Vec::new());
+        }
+        let mut opened = Vec::with_capacity(windows.len());
+        for window in windows {
+            let ends_at =
+                (head.phase == Phase::Allowed).then(|| stamp.time.plus_ms(window.window_ms));
+            let row =
+                WindowRow { first: id, window_ms: window.window_ms, since: stamp.time, ends_at };
+            self.put_window(namespace, &window.fingerprint, &row);
+            opened.push(window.fingerprint);
+        }
+        if head.has_windows {
+            self.ledger.put(table::intent_windows(namespace, id), encode(&opened));
+        }
+        self.count_submit(stamp.time, namespace, &head)?;
+        let body = submitted_leaf(&head, content, &opened);
+        let agent = query::agent(&self.ledger, namespace, head.agent)?;
+        let detail =
+            LeafDetail { actor_name: agent.map(|agent| agent.name), ..LeafDetail::default() };
+        self.ledger.put(table::intent(namespace, id), encode(&head));
+        self.leaf(stamp, namespace, Some(head.agent), Some(id), body, &detail);
+        Ok(())
+    }
+
+    fn duplicate_refused(
+        &mut self,
+        stamp: Stamp,
+        namespace: NamespaceId,
+        event: &Event,
+    ) -> Result<(), Fault> {
+        let Event::DuplicateRefused { first, agent, name, payload_commitment, salt, by } = event
+        else {
+            return Ok(());
+        };
+        let head = query::expect_head(&self.ledger, namespace, *first)?;
+        let content = self.content(namespace, &head)?;
+        let (gate, fingerprint) = match by {
+            RefusedBy::Window { gate, fingerprint } => (Some(gate.clone()), fingerprint),
+            RefusedBy::Key { digest } => (None, digest),
+        };
+        let body = LeafBody::DuplicateRefused {
+            gate,
+            fingerprint: content.salt.commit(&fingerprint.0),
+            payload: *payload_commitment,
+        };
+        let detail = LeafDetail {
+            actor_name: Some(name.clone()),
+            salt: Some(*salt),
+            ..LeafDetail::default()
+        };
+        self.leaf(stamp, namespace, Some(*agent), Some(*first), body, &detail);
+        Ok(())
+    }
+
+    /// Moves an intent to another phase with its lists, counts and windows.
+    fn change_phase(
+        &mut self,
+        stamp: Stamp,
+        namespace: NamespaceId,
+        mut head: Head,
+        phase: Phase,
+    ) -> Result<(), Fault> {
+        let id = head.id;
+        self.ledger.delete(table::intent_by_phase(namespace, phase_byte(head.phase), id));
+        self.ledger.put(table::intent_by_phase(namespace, phase_byte(phase), id), Vec::new());
+        self.count(namespace, head.phase, -1)?;
+        self.count(namespace, phase, 1)?;
+        let change = windows::change(&head, phase);
+        if head.has_windows {
+            self.change_windows(stamp.time, namespace, &head, change)?;
+            if change == Change::Released {
+                head.has_windows = false;
+                self.ledger.delete(table::intent_windows(namespace, id));
+            }
+        }
+        mark(&mut head, stamp, phase);
+        self.ledger.put(table::intent(namespace, id), encode(&head));
+        Ok(())
+    }
+
+    fn change_windows(
+        &mut self,
+        now: LogTime,
+        namespace: NamespaceId,
+        head: &Head,
+        change: Change,
+    ) -> Result<(), Fault> {
+        let Some(bytes) = self.ledger.get(&table::intent_windows(namespace, head.id))? else {
+            return Ok(());
+        };
+        let fingerprints: Vec<Digest> = decode(&bytes, "intent windows")?;
+        for fingerprint in fingerprints {
+            let key = table::window(namespace, &fingerprint);
+            let Some(bytes) = self.ledger.get(&key)? else { continue };
+            let row: WindowRow = decode(&bytes, "window")?;
+            if row.first != head.id {
+                // The window ended and belongs to a later intent by now.
+                continue;
+            }
+            match windows::changed(&row, change, now) {
+                Some(row) => self.put_window(namespace, &fingerprint, &row),
+                None => self.ledger.delete(key),
+            }
+        }
+        Ok(())
+    }
+
+    fn put_window(&mut self, namespace: NamespaceId, fingerprint: &Digest, row: &WindowRow) {
+        self.ledger.put(table::window(namespace, fingerprint), encode(row));
+        if let Some(ends_at) = row.ends_at {
+            let due = table::due(ends_at, namespace, DueKind::WindowEnd, &fingerprint.0);
+            self.ledger.put(due, Vec::new());
+        }
+    }
+
+    fn count(&mut self, namespace: NamespaceId, phase: Phase, change: i64) -> Result<(), Fault> {
+        let key = table::phase_count(namespace, phase_byte(phase));
+        let count: u64 = match self.ledger.get(&key)? {
+            Some(bytes) => decode(&bytes, "phase count")?,
+            None => 0,
+        };
+        self.ledger.put(key, encode(&count.saturating_add_signed(change)));
+        Ok(())
+    }
+
+    /// Remembers when the agent submitted, and forgets up to two submits that no limit asks for
+    /// any more, so that the table holds one look-back and no more.
+    fn count_submit(
+        &mut self,
+        now: LogTime,
+        namespace: NamespaceId,
+        head: &Head,
+    ) -> Result<(), Fault> {
+        let key = table::submit_counter(namespace, head.agent);
+        let mut counter: SubmitCounter = match self.ledger.get(&key)? {
+            Some(bytes) => decode(&bytes, "submit counter")?,
+            None => SubmitCounter::default(),
+        };
+        for _ in 0..2 {
+            let oldest = table::submit_time(namespace, head.agent, counter.first);
+            let Some(bytes) = self.ledger.get(&oldest)? else { break };
+            let at: LogTime = decode(&bytes, "submit time")?;
+            if now.since_ms(at) <= RATE_LOOK_BACK_MS {
+                break;
+            }
+            self.ledger.delete(oldest);
+            counter.first = counter.first.saturating_add(1);
+        }
+        let time_key = table::submit_time(namespace, head.agent, counter.next);
+        self.ledger.put(time_key, encode(&now));
+        counter.next = counter.next.saturating_add(1);
+        self.ledger.put(key, encode(&counter));
+        Ok(())
+    }
+}
+
+fn submitted_leaf(head: &Head, content: &Content, windows: &[Digest]) -> LeafBody {
+    let salt = &content.salt;
+    let decision = &content.decision;
+    LeafBody::Submitted {
+        phase: head.phase,
+        destination: content.proposal.destination.clone(),
+        policy: content.proposal.policy.clone(),
+        payload: content.proposal.payload_digest.map(|digest| salt.commit(&digest.0)),
+        proposal: salt.commit(&encode(&content.proposal)),
+        policy_version: decision.policy_version,
+        policy_digest: decision.policy_digest,
+        rules_digest: decision.rules_digest,
+        reasons: decision
+            .reasons
+            .iter()
+            .filter(|reason| reason.outcome != Outcome::Allow)
+            .map(|reason| LeafReason {
+                source: reason.source.clone(),
+                rule: reason.rule.clone(),
+                outcome: reason.outcome,
+                place: reason.place.clone(),
+            })
+            .collect(),
+        approval_digest: salt.commit(&head.approval.digest.0),
+        approvals_needed: head.approval.rule.count,
+        windows: windows.iter().map(|fingerprint| salt.commit(&fingerprint.0)).collect(),
+        expires_at: head.expires_at,
+        credential: head.credential,
+    }
+}

@@ -1,0 +1,315 @@
+//! What the ledger answers, and what it wants done outside.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use minicbor::{Decode, Encode};
+use types::{AgentId, AgentStatus, Digest, IntentId, KeyId, LogTime, NamespaceId, Phase, Role};
+
+use crate::rows::{AgentRow, Content, Head};
+
+/// Every answer. Numbers are never reused: replies are kept ten minutes and travel between nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Reply {
+    /// Done, nothing to add.
+    #[n(0)]
+    Done,
+    /// An intent was accepted (`held`, `allowed` or `blocked`), now or by an earlier request.
+    #[n(1)]
+    Submitted(#[n(0)] Box<Head>, #[n(1)] Box<Content>),
+    /// The same thing was asked for before.
+    #[n(2)]
+    Duplicate(#[n(0)] Box<Duplicate>),
+    /// A vote was counted; more are needed.
+    #[n(3)]
+    VoteRecorded {
+        /// Which intent.
+        #[n(0)]
+        intent: IntentId,
+        /// Votes so far.
+        #[n(1)]
+        votes: u32,
+        /// Votes needed.
+        #[n(2)]
+        required: u32,
+        /// Names of the voters.
+        #[n(3)]
+        voted_by: Vec<String>,
+    },
+    /// The intent may run.
+    #[n(4)]
+    Approved {
+        /// Which intent.
+        #[n(0)]
+        intent: IntentId,
+        /// When it was allowed.
+        #[n(1)]
+        at: LogTime,
+        /// True if it already was.
+        #[n(2)]
+        already: bool,
+    },
+    /// The intent ended as `rejected` or `cancelled`.
+    #[n(5)]
+    Ended {
+        /// Which intent.
+        #[n(0)]
+        intent: IntentId,
+        /// `rejected` or `cancelled`.
+        #[n(1)]
+        phase: Phase,
+        /// The reason as sent.
+        #[n(2)]
+        reason: Option<String>,
+    },
+    /// A principal as it is now.
+    #[n(6)]
+    Agent(#[n(0)] Box<AgentRow>),
+    /// A key was added.
+    #[n(7)]
+    KeyAdded {
+        /// Whose.
+        #[n(0)]
+        agent: AgentId,
+        /// Which.
+        #[n(1)]
+        key: KeyId,
+    },
+    /// A namespace was made.
+    #[n(8)]
+    Namespace(#[n(0)] NamespaceId),
+    /// Policies are in force.
+    #[n(9)]
+    Policies {
+        /// Their version.
+        #[n(0)]
+        version: u64,
+        /// Their digest.
+        #[n(1)]
+        digest: Digest,
+        /// False if the same bytes already were in force.
+        #[n(2)]
+        changed: bool,
+    },
+    /// What was due has been worked off.
+    #[n(10)]
+    Ticked {
+        /// More is due than one tick does.
+        #[n(0)]
+        more: bool,
+    },
+    /// No: the ledger stayed as it was.
+    #[n(11)]
+    Refused(#[n(0)] Refusal),
+    /// The node must make the facts for this version and ask again, unseen by the caller.
+    #[n(12)]
+    FactsNeeded {
+        /// The version in force; 0 for none.
+        #[n(0)]
+        version: u64,
+    },
+    /// The id is taken by another request: draw another, unseen by the caller.
+    #[n(13)]
+    IdTaken,
+    /// An `Idempotency-Key` header was seen before: the first answer again.
+    #[n(14)]
+    Replayed(#[n(0)] Box<Reply>),
+    /// A change of policy made the intent stricter while people were voting; votes are void.
+    #[n(15)]
+    PolicyChanged {
+        /// Which intent.
+        #[n(0)]
+        intent: IntentId,
+        /// What is to be approved now.
+        #[n(1)]
+        digest: Digest,
+    },
+}
+
+/// Details of a duplicate.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Duplicate {
+    /// The first intent.
+    #[n(0)]
+    pub first: IntentId,
+    /// Its phase now.
+    #[n(1)]
+    pub phase: Phase,
+    /// For people.
+    #[n(2)]
+    pub message: String,
+    /// The gate whose window it is; `None` for an `idempotency_key`.
+    #[n(3)]
+    pub gate: Option<String>,
+    /// The rule, `idempotency_key`.
+    #[n(4)]
+    pub rule: String,
+    /// When the window ends; `None` while the first intent's phase holds it open.
+    #[n(5)]
+    pub window_ends_at: Option<LogTime>,
+}
+
+/// Why not. The text is for people; the HTTP layer chooses status and shape by variant.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, thiserror::Error)]
+pub enum Refusal {
+    /// The key is unknown, expired or of another namespace.
+    #[n(0)]
+    #[error("the API key is not valid any more; ask an admin for another")]
+    InvalidKey,
+    /// The principal was stopped.
+    #[n(1)]
+    #[error("this principal is {}; an admin can change that", status.name())]
+    Inactive {
+        /// What it is.
+        #[n(0)]
+        status: AgentStatus,
+    },
+    /// The role does not allow it.
+    #[n(2)]
+    #[error("role {role} may not do this; it needs {needed}")]
+    Role {
+        /// The caller's.
+        #[n(0)]
+        role: Role,
+        /// What it takes.
+        #[n(1)]
+        needed: String,
+    },
+    /// No such intent here.
+    #[n(3)]
+    #[error("{id} is not known here; list intents with `qgate intent list`")]
+    UnknownIntent {
+        /// Which.
+        #[n(0)]
+        id: IntentId,
+    },
+    /// No such principal here.
+    #[n(4)]
+    #[error("{id} is not known here; list agents with `qgate agent list`")]
+    UnknownAgent {
+        /// Which.
+        #[n(0)]
+        id: AgentId,
+    },
+    /// The intent is past deciding.
+    #[n(5)]
+    #[error("{id} is {} and waits for nobody; read it with `qgate intent show {id}`", phase.name())]
+    NotHeld {
+        /// Which.
+        #[n(0)]
+        id: IntentId,
+        /// What it is.
+        #[n(1)]
+        phase: Phase,
+    },
+    /// Its time was up.
+    #[n(6)]
+    #[error("{id} has expired; the agent can submit it again")]
+    Expired {
+        /// Which.
+        #[n(0)]
+        id: IntentId,
+    },
+    /// The digest is not that of what stands here now.
+    #[n(7)]
+    #[error("{id} has changed since it was read; read it again and decide on digest {current}")]
+    DigestMismatch {
+        /// Which.
+        #[n(0)]
+        id: IntentId,
+        /// The present digest.
+        #[n(1)]
+        current: Digest,
+    },
+    /// A digest must be named.
+    #[n(8)]
+    #[error("{id} has changed since it was held, so the decision must name digest {current}")]
+    DigestRequired {
+        /// Which.
+        #[n(0)]
+        id: IntentId,
+        /// The present digest.
+        #[n(1)]
+        current: Digest,
+    },
+    /// The submitter, its owner or its key.
+    #[n(9)]
+    #[error("nobody approves what they asked for; ask another reviewer to decide {id}")]
+    SelfApproval {
+        /// Which.
+        #[n(0)]
+        id: IntentId,
+    },
+    /// The policy in force forbids what was held under an older one.
+    #[n(10)]
+    #[error("the policy in force blocks {id}; reject it, or change the policy first")]
+    PolicyBlocks {
+        /// Which.
+        #[n(0)]
+        id: IntentId,
+    },
+    /// An `Idempotency-Key` header came with another body.
+    #[n(11)]
+    #[error("this Idempotency-Key was used with another body; use a new key")]
+    RequestKeyReused,
+    /// No more `Idempotency-Key` headers can be remembered.
+    #[n(12)]
+    #[error("too many Idempotency-Keys are remembered; send the request without one, or later")]
+    RequestKeysFull,
+    /// The cluster has its keys already.
+    #[n(13)]
+    #[error("the cluster is initialised already")]
+    AlreadyInitialised,
+    /// Another version is in force.
+    #[n(14)]
+    #[error("policy version {current} is in force, not the one named; read it and try again")]
+    VersionMismatch {
+        /// The version in force.
+        #[n(0)]
+        current: u64,
+    },
+    /// The name is taken.
+    #[n(15)]
+    #[error("a namespace of this name exists; choose another name")]
+    NamespaceExists,
+    /// No more namespaces.
+    #[n(16)]
+    #[error("the cluster has as many namespaces as it can have")]
+    NamespacesFull,
+    /// Revoked is for ever.
+    #[n(17)]
+    #[error("{id} is revoked for ever; register a new agent")]
+    Revoked {
+        /// Which.
+        #[n(0)]
+        id: AgentId,
+    },
+    /// The last admin must stay.
+    #[n(18)]
+    #[error("this would leave the namespace without an active admin; make another one first")]
+    LastAdmin,
+    /// Levels only rise, and only to what this build knows.
+    #[n(19)]
+    #[error("feature level {wanted} cannot be set; it is {current} and this build knows {known}")]
+    FeatureLevel {
+        /// Asked for.
+        #[n(0)]
+        wanted: u32,
+        /// In force.
+        #[n(1)]
+        current: u32,
+        /// The newest known.
+        #[n(2)]
+        known: u32,
+    },
+}
+
+/// Hints for the node that applied the entry. The ledger is the truth; a lost hint loses nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Somebody may wait for this intent.
+    PhaseChanged(IntentId),
+    /// Keys, roles or status changed: caches of them are stale.
+    PrincipalsChanged,
+}

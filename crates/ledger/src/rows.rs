@@ -1,0 +1,355 @@
+//! Durable rows. Fields are added with new numbers, never renumbered; golden tests hold the form.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use minicbor::{Decode, Encode};
+use policy::ApprovalRule;
+use types::{
+    AgentId, AgentStatus, Digest, Effect, IntentId, KeyId, LogIndex, LogTime, NamespaceId, Outcome,
+    Phase, Proposal, Reason, Risk, Role, Salt,
+};
+
+/// The cluster's own row.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ClusterRow {
+    /// 32 hex digits.
+    #[n(0)]
+    pub id: String,
+    /// When it was made.
+    #[n(1)]
+    pub created_at: LogTime,
+}
+
+/// A namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct NamespaceRow {
+    /// Its number.
+    #[n(0)]
+    pub id: NamespaceId,
+    /// Its name.
+    #[n(1)]
+    pub name: String,
+    /// When it was made.
+    #[n(2)]
+    pub created_at: LogTime,
+}
+
+/// An API key. The key itself is never stored.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct KeyRow {
+    /// Its id.
+    #[n(0)]
+    pub id: KeyId,
+    /// Where it is valid.
+    #[n(1)]
+    pub namespace: NamespaceId,
+    /// Whose it is.
+    #[n(2)]
+    pub agent: AgentId,
+    /// SHA-256 of the key.
+    #[n(3)]
+    pub hash: Digest,
+    /// When it was made.
+    #[n(4)]
+    pub created_at: LogTime,
+    /// From then on it is refused.
+    #[n(5)]
+    pub expires_at: Option<LogTime>,
+}
+
+/// A principal.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct AgentRow {
+    /// Its id.
+    #[n(0)]
+    pub id: AgentId,
+    /// Its name; not unique.
+    #[n(1)]
+    pub name: String,
+    /// Who answers for it.
+    #[n(2)]
+    pub owner: Option<String>,
+    /// What it runs on.
+    #[n(3)]
+    pub framework: Option<String>,
+    /// Any word.
+    #[n(4)]
+    pub risk_tier: String,
+    /// What it may do.
+    #[n(5)]
+    pub role: Role,
+    /// Whether it may do anything.
+    #[n(6)]
+    pub status: AgentStatus,
+    /// Empty means all.
+    #[n(7)]
+    pub allowed_policies: Vec<String>,
+    /// Empty means all.
+    #[n(8)]
+    pub allowed_destinations: Vec<String>,
+    /// Canonical JSON text.
+    #[n(9)]
+    pub metadata: Option<String>,
+    /// When it was registered.
+    #[n(10)]
+    pub created_at: LogTime,
+    /// Its keys, oldest first; expired ones are dropped at rotation.
+    #[n(11)]
+    pub keys: Vec<KeyId>,
+}
+
+/// An intent: what changes.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Head {
+    /// Its id.
+    #[n(0)]
+    pub id: IntentId,
+    /// From 1; a revised payload is a new revision.
+    #[n(1)]
+    pub revision: u32,
+    /// Who asks.
+    #[n(2)]
+    pub agent: AgentId,
+    /// With which key.
+    #[n(3)]
+    pub credential: KeyId,
+    /// Where it stands.
+    #[n(4)]
+    pub phase: Phase,
+    /// When it was accepted.
+    #[n(5)]
+    pub submitted_at: LogTime,
+    /// From then on nobody may decide or run it.
+    #[n(6)]
+    pub expires_at: LogTime,
+    /// Digest of the request that made it.
+    #[n(7)]
+    pub request_digest: Digest,
+    /// What people decide, and have decided.
+    #[n(8)]
+    pub approval: ApprovalState,
+    /// How it left `held` or ended.
+    #[n(9)]
+    pub decided: Option<Decided>,
+    /// What a failed intent has done.
+    #[n(10)]
+    pub effect: Option<Effect>,
+    /// It was `allowed` at some time, so its agent may have acted.
+    #[n(11)]
+    pub was_allowed: bool,
+    /// It holds dedup windows.
+    #[n(12)]
+    pub has_windows: bool,
+    /// Audit sequence of its first leaf.
+    #[n(13)]
+    pub first_leaf: u64,
+    /// Log index of its last change.
+    #[n(14)]
+    pub changed_index: LogIndex,
+    /// Time of its last change.
+    #[n(15)]
+    pub changed_at: LogTime,
+}
+
+/// The approval of one intent.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ApprovalState {
+    /// How many, and of whom.
+    #[n(0)]
+    pub rule: ApprovalRule,
+    /// The distinct people who said yes to the present digest.
+    #[n(1)]
+    pub votes: Vec<Vote>,
+    /// What they say yes to.
+    #[n(2)]
+    pub digest: Digest,
+    /// How many digests there have been since it was held; above 1 a vote must name one.
+    #[n(3)]
+    pub digests: u32,
+}
+
+/// One person's yes.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Vote {
+    /// Who.
+    #[n(0)]
+    pub agent: AgentId,
+    /// Under which name.
+    #[n(1)]
+    pub name: String,
+    /// With which key.
+    #[n(2)]
+    pub credential: KeyId,
+    /// Who answers for the voter; two with one owner are one person.
+    #[n(3)]
+    pub owner: Option<String>,
+    /// When.
+    #[n(4)]
+    pub at: LogTime,
+}
+
+/// How an intent was decided.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Decided {
+    /// When.
+    #[n(0)]
+    pub at: LogTime,
+    /// By whom; `None` for policy and time.
+    #[n(1)]
+    pub by: Option<AgentId>,
+    /// The name at that time, or `system`.
+    #[n(2)]
+    pub name: String,
+    /// In their words.
+    #[n(3)]
+    pub reason: Option<String>,
+}
+
+/// What was asked and how policy judged it, one row per revision, never rewritten.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Content {
+    /// What was asked.
+    #[n(0)]
+    pub proposal: Proposal,
+    /// For the commitments in the audit tree.
+    #[n(1)]
+    pub salt: Salt,
+    /// What policy said.
+    #[n(2)]
+    pub decision: Decision,
+    /// What existing clients are told of its risk.
+    #[n(3)]
+    pub risk: Risk,
+    /// Records counted in the payload, or claimed where it cannot be read.
+    #[n(4)]
+    pub record_count: Option<u64>,
+}
+
+/// What policy said.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Decision {
+    /// The most severe word.
+    #[n(0)]
+    pub outcome: Outcome,
+    /// Rule by rule, most severe first.
+    #[n(1)]
+    pub reasons: Vec<Reason>,
+    /// The version in force; 0 if there was none.
+    #[n(2)]
+    pub policy_version: u64,
+    /// Digest of that version's bytes.
+    #[n(3)]
+    pub policy_digest: Option<Digest>,
+    /// Digest of the rules that matched.
+    #[n(4)]
+    pub rules_digest: Digest,
+    /// When.
+    #[n(5)]
+    pub at: LogTime,
+}
+
+/// Payload bytes as sent.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct PayloadRow {
+    /// The bytes.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub bytes: Vec<u8>,
+}
+
+/// An open dedup window.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct WindowRow {
+    /// The intent that opened it.
+    #[n(0)]
+    pub first: IntentId,
+    /// Its length.
+    #[n(1)]
+    pub window_ms: u64,
+    /// Latest of acceptance, release by approval and last claim.
+    #[n(2)]
+    pub since: LogTime,
+    /// `None` while the intent's phase holds it open.
+    #[n(3)]
+    pub ends_at: Option<LogTime>,
+}
+
+/// The policy version in force.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct PolicyHead {
+    /// From 1.
+    #[n(0)]
+    pub version: u64,
+    /// Digest of its bytes.
+    #[n(1)]
+    pub digest: Digest,
+    /// When it was applied.
+    #[n(2)]
+    pub applied_at: LogTime,
+    /// By whom.
+    #[n(3)]
+    pub by: AgentId,
+    /// Where it came from.
+    #[n(4)]
+    pub origin: Option<String>,
+}
+
+/// The documents of one version as written.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct PolicySourceRow {
+    /// Who applied it, and when.
+    #[n(0)]
+    pub head: PolicyHead,
+    /// The documents.
+    #[n(1)]
+    pub files: Vec<crate::command::SourceFile>,
+}
+
+/// An agent's submits: `first..next` have a row with their time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+pub(crate) struct SubmitCounter {
+    #[n(0)]
+    pub(crate) first: u64,
+    #[n(1)]
+    pub(crate) next: u64,
+}
+
+/// A remembered `Idempotency-Key` header.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct RequestKeyRow {
+    #[n(0)]
+    pub(crate) body: Digest,
+    #[n(1)]
+    pub(crate) kept_until: LogTime,
+    #[n(2)]
+    pub(crate) answer: StoredAnswer,
+}
+
+/// What a remembered header replays.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) enum StoredAnswer {
+    /// The answer to the submit that made this intent.
+    #[n(0)]
+    Submitted(#[n(0)] IntentId),
+    /// An encoded reply.
+    #[n(1)]
+    Reply(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+}
+
+/// A bound body `idempotency_key`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct IdempotencyKeyRow {
+    #[n(0)]
+    pub(crate) first: IntentId,
+    #[n(1)]
+    pub(crate) bound_until: LogTime,
+}
+
+/// A kept reply.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct ReplyRow {
+    #[n(0)]
+    pub(crate) kept_until: LogTime,
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub(crate) reply: Vec<u8>,
+}

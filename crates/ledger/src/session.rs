@@ -1,0 +1,213 @@
+//! One run of entries against a base state: each command sees the writes of the one before it.
+//!
+//! Invariant: the writes of a session are a function of the base and the batches alone. The caller
+//! puts them into one atomic write with the applied index, and only then lets replies leave.
+
+use alloc::vec::Vec;
+
+use tlog::Edge;
+use types::codec::{decode, encode};
+use types::limits;
+use types::{LogIndex, LogTime, NamespaceId, Stamp};
+
+use crate::codec::decode_batch;
+use crate::command::{Command, Envelope, RequestKey};
+use crate::credential::principal;
+use crate::event::namespace_of;
+use crate::read::{Fault, Overlay, Read, Writes};
+use crate::record::Recorder;
+use crate::reply::{Effect, Refusal, Reply};
+use crate::rows::{ReplyRow, RequestKeyRow, StoredAnswer};
+use crate::table::{self, DueKind, Meta};
+use crate::transition::{Stop, Transition, transition};
+use crate::{query, submit};
+
+/// A run of entries.
+pub struct Session<R> {
+    recorder: Recorder<R>,
+    time: LogTime,
+    effects: Vec<Effect>,
+}
+
+impl<R: Read> Session<R> {
+    /// Starts on a base state.
+    ///
+    /// # Errors
+    /// [`Fault`] if the base cannot be read.
+    pub fn open(base: R) -> Result<Self, Fault> {
+        let time = match base.get(&table::meta(Meta::LogTime))? {
+            Some(bytes) => decode(&bytes, "log time")?,
+            None => LogTime::default(),
+        };
+        let edge = match base.get(&table::meta(Meta::TreeEdge))? {
+            Some(bytes) => {
+                Edge::decode(&bytes).map_err(|error| Fault(alloc::format!("tree edge: {error}")))?
+            }
+            None => Edge::new(),
+        };
+        let recorder = Recorder::new(Overlay::new(base), edge);
+        Ok(Self { recorder, time, effects: Vec::new() })
+    }
+
+    /// Applies one entry; one reply per command.
+    ///
+    /// # Errors
+    /// [`Fault`] if state cannot be read or the entry is not known to this build. The session is
+    /// of no use then, and the node stops.
+    pub fn apply(&mut self, index: LogIndex, batch: &[u8]) -> Result<Vec<Reply>, Fault> {
+        let (header, commands) = decode_batch(batch)?;
+        self.time = self.time.max(header.time);
+        let mut replies = Vec::with_capacity(commands.len());
+        for (position, envelope) in commands.iter().enumerate() {
+            let position = u32::try_from(position)
+                .map_err(|_| Fault("a log entry with more than 2^32 commands".into()))?;
+            let stamp = Stamp { index, position, time: self.time, proposer: header.proposer };
+            replies.push(self.step(stamp, envelope)?);
+        }
+        Ok(replies)
+    }
+
+    /// Log time after the last applied entry.
+    pub fn time(&self) -> LogTime {
+        self.time
+    }
+
+    /// Hints collected so far; they leave after the writes are on disk.
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        core::mem::take(&mut self.effects)
+    }
+
+    /// All row writes, with log time and tree edge.
+    ///
+    /// # Errors
+    /// None today; the signature leaves room for checks.
+    pub fn finish(self) -> Result<Writes, Fault> {
+        let (mut overlay, edge) = self.recorder.into_parts();
+        overlay.put(table::meta(Meta::LogTime), encode(&self.time));
+        overlay.put(table::meta(Meta::TreeEdge), edge.encode());
+        Ok(overlay.into_writes())
+    }
+
+    fn step(&mut self, stamp: Stamp, envelope: &Envelope) -> Result<Reply, Fault> {
+        if let Some(first) = self.remembered(stamp, envelope)? {
+            return Ok(first);
+        }
+        let done = transition(&self.recorder.ledger, stamp, envelope)?;
+        let Transition { reply, events, effects } = done;
+        for event in &events {
+            let namespace = namespace_of(event, envelope.namespace);
+            self.recorder.record(stamp, namespace, event)?;
+        }
+        self.effects.extend(effects);
+        let reply = submit::filled_in(reply, stamp, self.recorder.last_leaf());
+        self.remember(stamp, envelope, &reply)?;
+        Ok(reply)
+    }
+
+    /// The first answer, if this request was answered before.
+    fn remembered(&self, stamp: Stamp, envelope: &Envelope) -> Result<Option<Reply>, Fault> {
+        let ledger = &self.recorder.ledger;
+        if keeps_reply(envelope)
+            && let Some(bytes) = ledger.get(&table::reply(&envelope.request))?
+        {
+            let row: ReplyRow = decode(&bytes, "kept reply")?;
+            return Ok(Some(decode(&row.reply, "reply")?));
+        }
+        match &envelope.request_key {
+            Some(key) => self.replayed(stamp, envelope, key),
+            None => Ok(None),
+        }
+    }
+
+    /// The first answer under an `Idempotency-Key` header, for a caller who may still ask.
+    fn replayed(
+        &self,
+        stamp: Stamp,
+        envelope: &Envelope,
+        key: &RequestKey,
+    ) -> Result<Option<Reply>, Fault> {
+        let ledger = &self.recorder.ledger;
+        match principal(ledger, envelope, stamp.time) {
+            Ok(_) => {}
+            Err(Stop::Refused(refusal)) => return Ok(Some(Reply::Refused(refusal))),
+            Err(Stop::Fault(fault)) => return Err(fault),
+        }
+        let found = ledger.get(&table::request_key(envelope.namespace, &key.digest))?;
+        let Some(bytes) = found else {
+            let full = self.request_keys()? >= limits::REQUEST_KEYS_MAX;
+            return Ok(full.then_some(Reply::Refused(Refusal::RequestKeysFull)));
+        };
+        let row: RequestKeyRow = decode(&bytes, "request key")?;
+        if stamp.time >= row.kept_until {
+            return Ok(None);
+        }
+        if row.body != key.body {
+            return Ok(Some(Reply::Refused(Refusal::RequestKeyReused)));
+        }
+        let first = match row.answer {
+            StoredAnswer::Submitted(intent) => {
+                let first = query::submitted(ledger, envelope.namespace, intent)?;
+                if matches!(&envelope.command, Command::Submit(again) if again.intent == intent) {
+                    return Ok(Some(first));
+                }
+                first
+            }
+            StoredAnswer::Reply(bytes) => decode(&bytes, "reply")?,
+        };
+        Ok(Some(Reply::Replayed(first.into())))
+    }
+
+    fn request_keys(&self) -> Result<u64, Fault> {
+        match self.recorder.ledger.get(&table::meta(Meta::RequestKeyCount))? {
+            Some(bytes) => Ok(decode(&bytes, "request key count")?),
+            None => Ok(0),
+        }
+    }
+
+    fn remember(&mut self, stamp: Stamp, envelope: &Envelope, reply: &Reply) -> Result<(), Fault> {
+        if is_internal(reply) {
+            return Ok(());
+        }
+        let ledger = &mut self.recorder.ledger;
+        if keeps_reply(envelope) {
+            let kept_until = stamp.time.plus_ms(limits::REPLY_KEPT_MS);
+            let row = ReplyRow { kept_until, reply: encode(reply) };
+            ledger.put(table::reply(&envelope.request), encode(&row));
+            ledger.put(
+                table::due(kept_until, NamespaceId::CLUSTER, DueKind::Reply, &envelope.request),
+                Vec::new(),
+            );
+        }
+        let (Some(key), false) = (&envelope.request_key, matches!(reply, Reply::Refused(_))) else {
+            return Ok(());
+        };
+        let answer = match reply {
+            Reply::Submitted(head, _) => StoredAnswer::Submitted(head.id),
+            other => StoredAnswer::Reply(encode(other)),
+        };
+        let kept_until = stamp.time.plus_ms(limits::REQUEST_KEY_KEPT_MS);
+        let row = RequestKeyRow { body: key.body, kept_until, answer };
+        let key_row = table::request_key(envelope.namespace, &key.digest);
+        if self.recorder.ledger.get(&key_row)?.is_none() {
+            let count = self.request_keys()?.saturating_add(1);
+            self.recorder.ledger.put(table::meta(Meta::RequestKeyCount), encode(&count));
+        }
+        let ledger = &mut self.recorder.ledger;
+        ledger.put(key_row, encode(&row));
+        ledger.put(
+            table::due(kept_until, envelope.namespace, DueKind::RequestKey, &key.digest.0),
+            Vec::new(),
+        );
+        Ok(())
+    }
+}
+
+/// A submit is recognised by its intent's id; a tick and a bootstrap need no memory.
+fn keeps_reply(envelope: &Envelope) -> bool {
+    !matches!(envelope.command, Command::Submit(_) | Command::Tick | Command::Bootstrap(_))
+}
+
+/// Replies that only the node sees: nothing was decided.
+fn is_internal(reply: &Reply) -> bool {
+    matches!(reply, Reply::FactsNeeded { .. } | Reply::IdTaken | Reply::Ticked { .. })
+}

@@ -1,0 +1,286 @@
+//! Determinism: the same log gives the same bytes, however it is cut into sessions and whatever
+//! base the reads come from; refusals and repeats leave the ledger as it was.
+
+#![cfg(test)]
+
+mod support;
+
+use ledger::{Command, Direction, MapState, Overlay, Read, Reply, RequestKey, Session, query};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use support::{ADMIN, NS, Node, accepted, word};
+use types::*;
+
+const GATES: &str = "gates:
+  - name: crm
+    resource: crm.contacts
+    policies:
+      - require_approval_over: 2
+      - idempotency_key: { window_seconds: 60, key: batch }
+";
+
+fn request(records: usize, batch: u64) -> Value {
+    let records: Vec<Value> = (0..records).map(|id| json!({"id": id})).collect();
+    json!({
+        "resource": "crm.contacts",
+        "payload": {"batch": batch, "records": records},
+        "expires_in_ms": 90_000,
+    })
+}
+
+fn replay(entries: &[Vec<u8>], session_length: usize) -> MapState {
+    let mut state = MapState::default();
+    for (number, chunk) in entries.chunks(session_length).enumerate() {
+        let mut session = Session::open(&state).unwrap();
+        for (offset, entry) in chunk.iter().enumerate() {
+            let index = LogIndex((number * session_length + offset) as u64 + 1);
+            session.apply(index, entry).unwrap();
+        }
+        let writes = session.finish().unwrap();
+        state.write(writes);
+    }
+    state
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Submit { agent: bool, records: usize, batch: u64, keyed: bool },
+    Approve { nth: usize },
+    Reject { nth: usize },
+    Tick { wait: u64 },
+    Rotate,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (any::<bool>(), 1..5usize, 0..4u64, any::<bool>()).prop_map(
+            |(agent, records, batch, keyed)| Step::Submit { agent, records, batch, keyed }
+        ),
+        2 => (0..20usize).prop_map(|nth| Step::Approve { nth }),
+        1 => (0..20usize).prop_map(|nth| Step::Reject { nth }),
+        2 => (0..50_000u64).prop_map(|wait| Step::Tick { wait }),
+        1 => Just(Step::Rotate),
+    ]
+}
+
+fn run(steps: &[Step]) -> Node {
+    let mut node = Node::with_policies(&[("gates.yaml", GATES)]);
+    let agents = [false, true].map(|n| node.register(&format!("bot-{n}"), Role::Agent, None));
+    let person = node.register("rita", Role::Reviewer, None);
+    let mut intents: Vec<IntentId> = Vec::new();
+    for step in steps {
+        match step {
+            Step::Submit { agent, records, batch, keyed } => {
+                let mut request = request(*records, *batch);
+                if *keyed {
+                    request["idempotency_key"] = json!(format!("key-{batch}"));
+                }
+                let reply = node.submit(agents[usize::from(*agent)], &request);
+                if let Reply::Submitted(head, _) = &reply {
+                    intents.push(head.id);
+                }
+            }
+            Step::Approve { nth } if !intents.is_empty() => {
+                node.approve(person, intents[nth % intents.len()], None);
+            }
+            Step::Reject { nth } if !intents.is_empty() => {
+                node.reject(person, intents[nth % intents.len()]);
+            }
+            Step::Tick { wait } => {
+                node.wait_ms(*wait);
+                node.tick();
+            }
+            Step::Rotate => {
+                let rotate = ledger::RotateKey {
+                    agent: AgentId(person.0),
+                    key: KeyId(node.draw()),
+                    key_hash: Digest::of(b"rotated"),
+                    overlap_ms: u64::MAX,
+                };
+                node.send(Some(ADMIN), Command::RotateKey(rotate));
+            }
+            _ => {}
+        }
+    }
+    node
+}
+
+/// Rows that disagree with each other.
+fn inconsistencies(node: &Node) -> Vec<String> {
+    let state = &node.state;
+    let mut wrong = Vec::new();
+    let filter = query::IntentFilter { limit: 10_000, ..Default::default() };
+    let heads = query::intents(state, NS, filter).unwrap();
+    for (phase, count) in query::phase_counts(state, NS).unwrap() {
+        let actual = heads.iter().filter(|head| head.phase == phase).count() as u64;
+        if actual != count {
+            wrong.push(format!("{} counted {count}, are {actual}", phase.name()));
+        }
+    }
+    let (size, root) = query::tree(state).unwrap();
+    let mut edge = tlog::Edge::new();
+    for sequence in 0..size {
+        let bytes = state.get(&ledger::table::leaf(sequence)).unwrap().unwrap();
+        let (leaf, _) = query::leaf(state, sequence).unwrap().unwrap();
+        if leaf.sequence != sequence {
+            wrong.push(format!("leaf {sequence} says {}", leaf.sequence));
+        }
+        edge.append(tlog::leaf_hash(&bytes), &mut |_, _| {});
+    }
+    if edge.root() != root.0 {
+        wrong.push("the tree's root is not that of its leaves".into());
+    }
+    for head in heads {
+        let (first, _) = query::leaf(state, head.first_leaf).unwrap().unwrap();
+        if first.intent != Some(head.id) {
+            wrong.push(format!("{} begins at another intent's leaf", head.id));
+        }
+    }
+    wrong
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn replay_from_empty_equals_state_however_it_is_cut(
+        steps in proptest::collection::vec(step(), 0..40),
+        cut in 1..9usize,
+    ) {
+        let node = run(&steps);
+        prop_assert_eq!(inconsistencies(&node), Vec::<String>::new());
+        prop_assert!(replay(&node.entries, cut) == node.state, "cut {}", cut);
+        prop_assert!(replay(&node.entries, usize::MAX) == node.state);
+    }
+
+    /// An overlay reads like the state it will become.
+    #[test]
+    fn an_overlay_scans_like_the_state_it_becomes(
+        base in proptest::collection::btree_map(0..40u8, any::<u8>(), 0..20),
+        over in proptest::collection::btree_map(0..40u8, proptest::option::of(any::<u8>()), 0..20),
+        from in 0..40u8, to in 0..41u8, descending in any::<bool>(), limit in 1..50usize,
+    ) {
+        let mut state =
+            MapState(base.iter().map(|(key, value)| (vec![*key], vec![*value])).collect());
+        let mut overlay = Overlay::new(state.clone());
+        for (key, value) in &over {
+            match value {
+                Some(value) => overlay.put(vec![*key], vec![*value]),
+                None => overlay.delete(vec![*key]),
+            }
+        }
+        let direction = if descending { Direction::Descending } else { Direction::Ascending };
+        let list = |read: &dyn Read| {
+            let mut rows = Vec::new();
+            read.scan(&[from], &[to], direction, &mut |key, value| {
+                rows.push((key.to_vec(), value.to_vec()));
+                if rows.len() < limit {
+                    std::ops::ControlFlow::Continue(())
+                } else {
+                    std::ops::ControlFlow::Break(())
+                }
+            }).unwrap();
+            rows
+        };
+        let seen = list(&overlay);
+        state.write(overlay.into_writes());
+        prop_assert_eq!(seen, list(&state));
+    }
+}
+
+#[test]
+fn a_resent_submit_gets_its_first_answer_and_another_request_another_id() {
+    let mut node = Node::with_policies(&[("gates.yaml", GATES)]);
+    let agent = node.register("bot", Role::Agent, None);
+    let submit = node.submission(&request(1, 1));
+    let first = node.send(Some(agent), Command::Submit(Box::new(submit.clone())));
+    let size = query::tree(&node.state).unwrap().0;
+    let again = node.send(Some(agent), Command::Submit(Box::new(submit.clone())));
+    assert_eq!(again, first);
+    assert_eq!(query::tree(&node.state).unwrap().0, size, "a re-send leaves no leaf");
+    let mut other = submit;
+    other.request_digest = Digest::of(b"other");
+    let taken = node.send(Some(agent), Command::Submit(Box::new(other)));
+    assert_eq!(taken, Reply::IdTaken);
+}
+
+#[test]
+fn a_resent_vote_gets_its_first_answer() {
+    let mut node = Node::with_policies(&[("gates.yaml", GATES)]);
+    let agent = node.register("bot", Role::Agent, None);
+    let person = node.register("rita", Role::Reviewer, None);
+    let id = accepted(&node.submit(agent, &request(4, 1)));
+    let reject = ledger::Reject { intent: id, digest: None, reason: None };
+    let envelope = node.envelope(Some(person), Command::Reject(reject));
+    let replies = node.commit(&[envelope.clone(), envelope.clone()]);
+    assert_eq!(word(&replies[0]), "rejected");
+    assert_eq!(replies[0], replies[1]);
+    node.wait_ms(600_000);
+    node.tick();
+    assert_eq!(word(&node.commit(&[envelope])[0]), "refused: NotHeld", "kept ten minutes");
+}
+
+#[test]
+fn a_header_key_replays_the_first_answer_and_counts_nothing() {
+    let mut node = Node::with_policies(&[("gates.yaml", GATES)]);
+    let agent = node.register("bot", Role::Agent, None);
+    let key = |body: &[u8]| Some(RequestKey { digest: Digest::of(b"k"), body: Digest::of(body) });
+    let send = |node: &mut Node, body: &[u8]| {
+        let submit = node.submission(&request(1, 1));
+        let mut envelope = node.envelope(Some(agent), Command::Submit(Box::new(submit)));
+        envelope.request_key = key(body);
+        node.commit(&[envelope]).remove(0)
+    };
+    let first = send(&mut node, b"a");
+    let size = query::tree(&node.state).unwrap().0;
+    let second = send(&mut node, b"a");
+    assert_eq!(second, Reply::Replayed(Box::new(first)), "before the dedup window is asked");
+    assert_eq!(word(&send(&mut node, b"b")), "refused: RequestKeyReused");
+    assert_eq!(query::tree(&node.state).unwrap().0, size);
+    node.wait_ms(24 * 3_600_000);
+    node.tick();
+    assert_eq!(word(&send(&mut node, b"b")), "allowed");
+}
+
+#[test]
+fn an_unknown_format_level_or_command_is_a_fault() {
+    let node = Node::new();
+    let session = || Session::open(&node.state).unwrap();
+    let good = node.entries[0].clone();
+    assert!(session().apply(LogIndex(9), &good).is_ok());
+    let mut format = good.clone();
+    format[0] = 9;
+    assert!(session().apply(LogIndex(9), &format).is_err());
+    let header = ledger::BatchHeader { level: 2, time: node.now, proposer: NodeId(1) };
+    let newer = ledger::encode_batch::<Vec<u8>>(&header, &[]);
+    assert!(session().apply(LogIndex(9), &newer).is_err());
+    let header = ledger::BatchHeader { level: 1, ..header };
+    let unknown = ledger::encode_batch(&header, &[vec![0x85, 0x40, 0xf6, 0x01, 0xf6, 0x18, 0xee]]);
+    assert!(session().apply(LogIndex(9), &unknown).is_err());
+    for cut in 1..good.len() {
+        assert!(session().apply(LogIndex(9), &good[..cut]).is_err(), "cut at {cut}");
+    }
+}
+
+#[test]
+fn the_last_admin_stays() {
+    let mut node = Node::new();
+    let suspend = |agent, status| Command::SetAgentStatus(ledger::SetAgentStatus { agent, status });
+    let own = suspend(AgentId(1), AgentStatus::Suspended);
+    assert_eq!(word(&node.send(Some(ADMIN), own.clone())), "refused: LastAdmin");
+    let second = node.register("second", Role::Admin, None);
+    assert!(matches!(node.send(Some(second), own), Reply::Agent(_)));
+    let back = suspend(AgentId(1), AgentStatus::Active);
+    assert_eq!(word(&node.send(Some(ADMIN), back)), "refused: Inactive");
+}
+
+#[test]
+fn time_never_goes_back() {
+    let mut node = Node::with_policies(&[("gates.yaml", GATES)]);
+    let agent = node.register("bot", Role::Agent, None);
+    let first = accepted(&node.submit(agent, &request(1, 1)));
+    let at = node.head(first).submitted_at;
+    node.now = LogTime(0);
+    let second = accepted(&node.submit(agent, &request(1, 2)));
+    assert_eq!(node.head(second).submitted_at, at);
+}

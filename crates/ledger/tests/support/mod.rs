@@ -1,0 +1,244 @@
+//! A ledger in memory, driven with real commands, real policies and real facts.
+#![allow(dead_code, unreachable_pub, reason = "each test uses its part of it")]
+
+use std::sync::Arc;
+
+use ledger::*;
+use policy::{Engine, Payload, Subject};
+use serde_json::Value;
+use types::codec::encode;
+use types::*;
+
+/// The `default` namespace, where everything here happens.
+pub const NS: NamespaceId = NamespaceId::DEFAULT;
+/// The admin's key.
+pub const ADMIN: KeyId = KeyId(1);
+/// Where log time begins.
+pub const START: LogTime = LogTime(1_800_000_000_000);
+
+/// One node's state with a log that remembers every entry.
+pub struct Node {
+    pub state: MapState,
+    pub entries: Vec<Vec<u8>>,
+    pub now: LogTime,
+    next: u64,
+}
+
+impl Node {
+    /// A cluster with its first admin.
+    pub fn new() -> Self {
+        let mut node =
+            Self { state: MapState::default(), entries: Vec::new(), now: START, next: 100 };
+        let admin = FirstKey {
+            agent: AgentId(1),
+            name: "admin".into(),
+            key: ADMIN,
+            key_hash: Digest::of(b"admin"),
+        };
+        let command = Command::Bootstrap(Bootstrap { cluster_id: "c".repeat(32), admin });
+        assert_eq!(node.send(None, command), Reply::Done);
+        node
+    }
+
+    /// A cluster with these policies in force.
+    pub fn with_policies(files: &[(&str, &str)]) -> Self {
+        let mut node = Self::new();
+        node.apply_policies(files);
+        node
+    }
+
+    pub fn draw(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// Commits one entry of envelopes.
+    pub fn commit(&mut self, envelopes: &[Envelope]) -> Vec<Reply> {
+        let commands: Vec<Vec<u8>> = envelopes.iter().map(encode).collect();
+        let header = BatchHeader { level: 1, time: self.now, proposer: NodeId(1) };
+        self.entries.push(encode_batch(&header, &commands));
+        let index = LogIndex(self.entries.len() as u64);
+        let mut session = Session::open(&self.state).unwrap();
+        let replies = session.apply(index, self.entries.last().unwrap()).unwrap();
+        let writes = session.finish().unwrap();
+        self.state.write(writes);
+        replies
+    }
+
+    pub fn envelope(&mut self, key: Option<KeyId>, command: Command) -> Envelope {
+        let mut request = [0; 16];
+        request[8..].copy_from_slice(&self.draw().to_be_bytes());
+        Envelope { request, credential: key, namespace: NS, request_key: None, command }
+    }
+
+    pub fn send(&mut self, key: Option<KeyId>, command: Command) -> Reply {
+        let envelope = self.envelope(key, command);
+        self.commit(&[envelope]).remove(0)
+    }
+
+    /// Registers a principal whose key has the same number as its id.
+    pub fn register(&mut self, name: &str, role: Role, owner: Option<&str>) -> KeyId {
+        let id = self.draw();
+        let first = FirstKey {
+            agent: AgentId(id),
+            name: name.into(),
+            key: KeyId(id),
+            key_hash: Digest::of(name.as_bytes()),
+        };
+        let command = Command::RegisterAgent(Box::new(RegisterAgent {
+            first,
+            owner: owner.map(Into::into),
+            framework: None,
+            risk_tier: "standard".into(),
+            role,
+            allowed_policies: vec![],
+            allowed_destinations: vec![],
+            metadata: None,
+            open: false,
+        }));
+        assert!(matches!(self.send(Some(ADMIN), command), Reply::Agent(_)));
+        KeyId(id)
+    }
+
+    pub fn apply_policies(&mut self, files: &[(&str, &str)]) -> Reply {
+        let sources: Vec<policy::SourceFile> = files
+            .iter()
+            .map(|(name, text)| policy::SourceFile {
+                name: (*name).into(),
+                bytes: text.as_bytes().to_vec(),
+            })
+            .collect();
+        let compiled = policy::compile(&sources).unwrap().set;
+        let sources =
+            sources.into_iter().map(|f| SourceFile { name: f.name, bytes: f.bytes }).collect();
+        let command = Command::ApplyPolicies(Box::new(ApplyPolicies {
+            if_version: None,
+            sources,
+            compiled,
+            origin: None,
+        }));
+        self.send(Some(ADMIN), command)
+    }
+
+    pub fn engine(&self) -> Engine {
+        let head = query::policy_head(&self.state, NS).unwrap();
+        match head {
+            Some(head) => Engine::new(self.state.compiled(NS, head.version).unwrap(), head.version),
+            None => Engine::new(Arc::new(policy::PolicySet::empty()), 0),
+        }
+    }
+
+    /// A submit of `{resource, payload, …}` with facts for the version in force.
+    pub fn submission(&mut self, request: &Value) -> Submit {
+        let payload = Payload::Json(request["payload"].clone());
+        let text = |field: &str| request[field].as_str().map(str::to_owned);
+        let proposal = Proposal {
+            destination: text("resource").unwrap(),
+            action: text("resource").unwrap(),
+            trigger: text("trigger"),
+            policy: text("policy"),
+            payload_kind: payload.kind(),
+            payload_digest: payload.digest(),
+            payload_type: None,
+            record_count_claim: request["recordCount"].as_u64(),
+            value_usd_micros: None,
+            sensitivity_tags: vec![],
+            idempotency_key: text("idempotency_key"),
+            on_behalf_of: None,
+            expires_in_ms: request["expires_in_ms"].as_u64().unwrap_or(3_600_000),
+            metadata: None,
+            profile: None,
+            peer_spelling: false,
+        };
+        let id = self.draw();
+        Submit {
+            intent: IntentId(id),
+            request_digest: Digest::of(&id.to_be_bytes()),
+            salt: Salt([7; 32]),
+            payload: payload.canonical_bytes().map(|bytes| bytes.into_owned()),
+            facts: self.engine().facts(&Subject {
+                namespace: NS,
+                proposal: &proposal,
+                payload: &payload,
+                metadata: None,
+            }),
+            proposal,
+        }
+    }
+
+    pub fn submit(&mut self, key: KeyId, request: &Value) -> Reply {
+        let submit = self.submission(request);
+        self.send(Some(key), Command::Submit(Box::new(submit)))
+    }
+
+    /// Approves with fresh facts when they are asked for, as the gate does.
+    pub fn approve(&mut self, key: KeyId, intent: IntentId, digest: Option<Digest>) -> Reply {
+        let command =
+            |facts| Command::Approve(Box::new(Approve { intent, digest, facts, reason: None }));
+        let reply = self.send(Some(key), command(None));
+        if !matches!(reply, Reply::FactsNeeded { .. }) {
+            return reply;
+        }
+        let head = self.head(intent);
+        let content = query::content(&self.state, NS, intent, head.revision).unwrap();
+        let bytes = query::payload(&self.state, NS, intent, head.revision).unwrap();
+        let payload = Payload::Json(serde_json::from_slice(&bytes.unwrap()).unwrap());
+        let facts = self.engine().facts(&Subject {
+            namespace: NS,
+            proposal: &content.proposal,
+            payload: &payload,
+            metadata: None,
+        });
+        self.send(Some(key), command(Some(facts)))
+    }
+
+    pub fn reject(&mut self, key: KeyId, intent: IntentId) -> Reply {
+        let reason = Some("bad data".into());
+        self.send(Some(key), Command::Reject(Reject { intent, digest: None, reason }))
+    }
+
+    pub fn tick(&mut self) -> Reply {
+        self.send(None, Command::Tick)
+    }
+
+    pub fn wait_ms(&mut self, span: u64) {
+        self.now = self.now.plus_ms(span);
+    }
+
+    pub fn head(&self, intent: IntentId) -> Head {
+        query::head(&self.state, NS, intent).unwrap().unwrap()
+    }
+
+    pub fn kinds(&self, intent: IntentId) -> Vec<&'static str> {
+        let trail = query::trail(&self.state, NS, intent, 1_000).unwrap();
+        trail.iter().map(|(leaf, _)| leaf.body.kind()).collect()
+    }
+}
+
+/// The id of an accepted intent.
+pub fn accepted(reply: &Reply) -> IntentId {
+    match reply {
+        Reply::Submitted(head, _) => head.id,
+        other => panic!("not accepted: {other:?}"),
+    }
+}
+
+/// One word per reply.
+pub fn word(reply: &Reply) -> String {
+    match reply {
+        Reply::Submitted(head, _) => head.phase.name().into(),
+        Reply::Duplicate(_) => "duplicate".into(),
+        Reply::VoteRecorded { votes, required, .. } => format!("vote {votes} of {required}"),
+        Reply::Approved { already, .. } => if *already { "already" } else { "approved" }.into(),
+        Reply::Ended { phase, .. } => phase.name().into(),
+        Reply::Refused(refusal) => format!("refused: {}", name_of(refusal)),
+        Reply::Replayed(first) => format!("replayed {}", word(first)),
+        Reply::PolicyChanged { .. } => "policy changed".into(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn name_of(refusal: &Refusal) -> String {
+    let debug = format!("{refusal:?}");
+    debug.split([' ', '{', '(']).next().unwrap_or_default().to_owned()
+}

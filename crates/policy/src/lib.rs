@@ -1,0 +1,48 @@
+//! Policy: YAML rules compiled, facts taken from payloads, judgement made of facts.
+//!
+//! Two halves. With the feature `parse` (the edge): documents become a [`PolicySet`], an intent
+//! becomes [`Facts`]. Always, and `no_std` (the core): [`judge`] makes a decision of facts, without
+//! clock, randomness, floats, parsing or patterns.
+//! Invariant: a rule that errs never allows.
+#![cfg_attr(not(feature = "parse"), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod coverage;
+pub mod facts;
+pub mod judge;
+pub mod rules;
+pub mod set;
+
+pub use coverage::{Coverage, coverage};
+pub use facts::{Facts, Finding, Found, KeyFact, ScopeFacts, ScopeRef};
+pub use judge::{
+    ApprovalRule, Context, DuplicateOf, GroupNeed, Judgement, OpenWindow, WindowToOpen, World,
+    judge,
+};
+pub use rules::RuleKind;
+pub use set::{
+    Document, DocumentKind, Environment, Gate, NamedPolicy, PolicySet, ResourceEntry, Rule,
+    RuleList,
+};
+
+#[cfg(feature = "parse")]
+mod compile;
+#[cfg(feature = "parse")]
+mod engine;
+#[cfg(feature = "parse")]
+pub mod json;
+#[cfg(feature = "parse")]
+mod payload;
+#[cfg(feature = "parse")]
+mod risk;
+#[cfg(feature = "parse")]
+mod text;
+
+#[cfg(feature = "parse")]
+pub use compile::{Compiled, Problem, SourceFile, compile, is_policy_file};
+#[cfg(feature = "parse")]
+pub use engine::{Engine, Subject};
+#[cfg(feature = "parse")]
+pub use payload::Payload;

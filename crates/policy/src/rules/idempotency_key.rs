@@ -1,0 +1,230 @@
+//! `idempotency_key: {window_seconds, key | keys, per_record}`: one intent per key and window.
+//!
+//! The fingerprint covers namespace, gate, resource and the key's values; neither agent nor trigger
+//! is in it. A number equals the string of its digits. A value that is absent, null or "" is
+//! missing, and missing holds. With `per_record` every record has its key: one duplicate refuses
+//! the whole intent, and one key twice in the same payload holds.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use minicbor::{Decode, Encode};
+use types::limits::HITS_MAX;
+use types::{Hit, Outcome};
+
+use super::Saying;
+use crate::facts::KeyFact;
+use crate::judge::{Bench, Seat, WindowToOpen, World};
+
+/// The rule.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct IdempotencyKey {
+    /// How long a key stays taken, in milliseconds.
+    #[n(0)]
+    pub window_ms: u64,
+    /// Dot paths into the payload (or the record), else metadata.
+    #[n(1)]
+    pub keys: Vec<String>,
+    /// One key per record instead of one per intent.
+    #[n(2)]
+    pub per_record: bool,
+}
+
+impl IdempotencyKey {
+    pub(super) const KEY: &'static str = "idempotency_key";
+
+    pub(super) fn judge<W: World>(
+        &self,
+        bench: &mut Bench<'_, W>,
+        seat: Seat<'_>,
+        keys: &[KeyFact],
+        missing: Option<&str>,
+    ) -> Result<Option<Saying>, W::Error> {
+        let mut taken = Vec::new();
+        for key in keys {
+            if let Some(open) = bench.world.window(&key.fingerprint)? {
+                if taken.is_empty() {
+                    bench.duplicate(seat, Self::KEY, open, key.fingerprint);
+                }
+                taken.push((key, open));
+            }
+            bench.open(WindowToOpen { fingerprint: key.fingerprint, window_ms: self.window_ms });
+        }
+        if let Some((key, open)) = taken.first() {
+            let message = format!(
+                "Duplicate intent: {} {} was already used by {} inside {} seconds",
+                self.keys.join(", "),
+                key.shown,
+                open.first,
+                self.window_ms / 1_000
+            );
+            let hits = taken.iter().map(|(key, _)| *key);
+            return Ok(Some(Self::naming(Outcome::Duplicate, message, hits, taken.len())));
+        }
+        let repeated = repeated(keys);
+        if let Some(key) = repeated.first() {
+            let names = self.keys.join(", ");
+            let message = format!("{names} {} occurs more than once in the payload", key.shown);
+            let hits = repeated.iter().copied();
+            return Ok(Some(Self::naming(Outcome::Hold, message, hits, repeated.len())));
+        }
+        Ok(missing.map(|message| Saying::new(Outcome::Hold, message.into())))
+    }
+
+    fn naming<'k>(
+        outcome: Outcome,
+        message: String,
+        keys: impl Iterator<Item = &'k KeyFact>,
+        total: usize,
+    ) -> Saying {
+        let hits = keys
+            .take(HITS_MAX)
+            .map(|key| Hit { path: key.path.clone(), excerpt: key.shown.clone() })
+            .collect();
+        Saying { outcome, message, hits, total: total as u64 }
+    }
+}
+
+/// The keys that an earlier record of the same payload has already.
+fn repeated(keys: &[KeyFact]) -> Vec<&KeyFact> {
+    if keys.len() < 2 {
+        return Vec::new();
+    }
+    let mut order: Vec<usize> = (0..keys.len()).collect();
+    order.sort_by_key(|index| (keys[*index].fingerprint, *index));
+    let same = |pair: &&[usize]| keys[pair[0]].fingerprint == keys[pair[1]].fingerprint;
+    let mut again: Vec<usize> = order.windows(2).filter(same).map(|pair| pair[1]).collect();
+    again.sort_unstable();
+    again.into_iter().map(|index| &keys[index]).collect()
+}
+
+#[cfg(feature = "parse")]
+mod parse {
+    use serde_json::Value;
+    use types::Digest;
+    use types::limits::{WINDOW_MS_MAX, WINDOWS_PER_INTENT_MAX};
+
+    use super::IdempotencyKey;
+    use crate::compile::{Node, Report};
+    use crate::facts::{Finding, KeyFact, ScopeRef};
+    use crate::payload::{Content, View};
+    use crate::rules::{RuleKind, prepared::Place};
+    use crate::text::path;
+    use crate::text::{excerpt, walk};
+
+    const OPTIONS: [&str; 4] = ["window_seconds", "key", "keys", "per_record"];
+
+    impl IdempotencyKey {
+        pub(in crate::rules) const OPTIONS: [&str; 4] = OPTIONS;
+
+        pub(in crate::rules) fn parse(node: &Node, report: &mut Report<'_>) -> Option<RuleKind> {
+            let fields = report.fields(node, &OPTIONS)?;
+            let window = report.required(node, &fields, "window_seconds")?;
+            let seconds = report.whole_number(window, WINDOW_MS_MAX / 1_000)?;
+            if seconds == 0 {
+                report.error(window, "a window of 0 seconds never refuses anything");
+                return None;
+            }
+            let keys = match (fields.get("key"), fields.get("keys")) {
+                (Some(key), None) => vec![report.path(key)?],
+                (None, Some(keys)) => report.paths(keys)?,
+                (Some(_), Some(keys)) => {
+                    report.error(keys, "write either `key` or `keys`");
+                    return None;
+                }
+                (None, None) => {
+                    report.error(node, "`idempotency_key` needs `key` or `keys`");
+                    return None;
+                }
+            };
+            let per_record = match fields.get("per_record") {
+                Some(flag) => report.flag(flag)?,
+                None => false,
+            };
+            let window_ms = seconds * 1_000;
+            Some(RuleKind::IdempotencyKey(Self { window_ms, keys, per_record }))
+        }
+
+        pub(in crate::rules) fn facts(&self, view: &View<'_>, place: Place<'_>) -> Finding {
+            if self.per_record { self.per_record(view, place) } else { self.whole(view, place) }
+        }
+
+        fn whole(&self, view: &View<'_>, place: Place<'_>) -> Finding {
+            match self.key_fact(view, place, "$".into(), &|path| view.lookup(path)) {
+                Ok(fact) => Finding::Keys(vec![fact], None),
+                Err(missing) => {
+                    Finding::Failed(format!("Key '{missing}' is missing, so no window can open"))
+                }
+            }
+        }
+
+        fn per_record(&self, view: &View<'_>, place: Place<'_>) -> Finding {
+            let Content::Json(value) = &view.content else {
+                let message = "the payload is not JSON, so its records have no keys";
+                return Finding::Failed(message.into());
+            };
+            let mut facts = Vec::new();
+            let mut missing = None;
+            walk::records_or_self(value, &mut |record, path| {
+                let found = self
+                    .key_fact(view, place, path.to_string(), &|name| path::lookup(record, name));
+                match found {
+                    Ok(fact) => facts.push(fact),
+                    Err(key) if missing.is_none() => {
+                        missing = Some(format!("Key '{key}' is missing at {path}"));
+                    }
+                    Err(_) => {}
+                }
+            });
+            if facts.len() > WINDOWS_PER_INTENT_MAX {
+                let message = format!("more than {WINDOWS_PER_INTENT_MAX} records have keys");
+                return Finding::Failed(message);
+            }
+            match missing {
+                None if facts.is_empty() => Finding::Failed("no record has a key".into()),
+                missing => Finding::Keys(facts, missing),
+            }
+        }
+
+        /// # Errors
+        /// The first key without a value.
+        fn key_fact<'v>(
+            &self,
+            view: &View<'_>,
+            place: Place<'_>,
+            path: String,
+            lookup: &dyn Fn(&str) -> Option<&'v Value>,
+        ) -> Result<KeyFact, String> {
+            let mut shown = String::new();
+            let mut parts: Vec<String> = Vec::with_capacity(2 * self.keys.len());
+            for key in &self.keys {
+                let value = lookup(key).filter(|value| !path::is_missing(value));
+                let value = value.ok_or_else(|| key.clone())?;
+                if !shown.is_empty() {
+                    shown.push_str(", ");
+                }
+                shown.push_str(&path::shown(value));
+                parts.push(key.clone());
+                parts.push(path::canonical_key(value));
+            }
+            let fingerprint = fingerprint(view, place, &parts);
+            Ok(KeyFact { fingerprint, path, shown: excerpt(&shown) })
+        }
+    }
+
+    fn fingerprint(view: &View<'_>, place: Place<'_>, key_parts: &[String]) -> Digest {
+        let namespace = view.namespace.0.to_be_bytes();
+        let kind: &[u8] = match place.scope {
+            ScopeRef::Gate(_) => b"gate",
+            ScopeRef::Resource(_) => b"resource",
+            ScopeRef::Named(_) => b"policy",
+            ScopeRef::Default => b"default",
+        };
+        let fixed: [&[u8]; 4] =
+            [&namespace, kind, place.name.as_bytes(), view.destination.as_bytes()];
+        let parts: Vec<&[u8]> =
+            fixed.into_iter().chain(key_parts.iter().map(|part| part.as_bytes())).collect();
+        Digest::of_parts(&parts)
+    }
+}

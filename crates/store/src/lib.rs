@@ -1,0 +1,15 @@
+//! The disk: the replicated log ([`log`]) and the state it makes ([`state`]), on RocksDB.
+//!
+//! Promise: what was reported durable is there after a crash, or opening fails and says so.
+//! Invariant: two databases that are not atomic together; the state never needs an entry that
+//! the log has given up, because the log is purged only behind a flushed state.
+#![forbid(unsafe_code)]
+
+mod database;
+mod error;
+pub mod failpoint;
+mod files;
+pub mod log;
+pub mod state;
+
+pub use error::StoreError;

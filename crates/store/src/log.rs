@@ -1,0 +1,408 @@
+//! The Raft log and its vote on RocksDB: bytes in, bytes out.
+//!
+//! Promise: an entry can be read as soon as [`LogStore::append`] returns, and is on the disk when
+//! its callback says so; damaged entries are never served.
+//! Invariant: the log is one run of consecutive indexes; one thread syncs, in the order of the
+//! writes; after a failed write nothing succeeds any more.
+
+mod entry;
+mod mark;
+mod queue;
+mod recover;
+mod stats;
+mod tail;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+use rocksdb::{DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
+
+use crate::database::family;
+use crate::error::{Context as _, StoreError};
+use crate::failpoint;
+
+use queue::{Durable, Operation, Queue};
+pub use stats::LogStats;
+use tail::Tail;
+
+/// Called once an operation is on the disk, or can never be.
+pub type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
+
+/// Column family of the entries; key: index, 8 bytes big-endian.
+const LOG: &str = "log";
+/// Column family of single values; key: [`MetaKind`] or one of the bytes below.
+const META: &str = "meta";
+const META_VOTES: u8 = 0xf0;
+const META_PURGED: u8 = 0xf1;
+
+/// From this many entries on a purge deletes whole files instead of single keys.
+const RANGE_DELETE_ENTRIES: u64 = 4_096;
+
+/// Single values beside the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum MetaKind {
+    /// The vote; durable before it is answered.
+    Vote = 1,
+    /// The last known committed entry; a hint for restarts.
+    Committed = 2,
+    /// The last purged entry, as the replica encodes it.
+    LastPurged = 3,
+    /// Which node this directory belongs to.
+    Node = 4,
+}
+
+/// How the log store is run.
+#[derive(Debug, Clone)]
+pub struct LogOptions {
+    /// Bytes of the newest entries kept in memory.
+    pub tail_bytes: usize,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self { tail_bytes: 32 * 1024 * 1024 }
+    }
+}
+
+/// What of the log exists: `first..next`, and how far it was purged.
+struct Window {
+    first: u64,
+    next: u64,
+    purged: Option<u64>,
+    votes: u64,
+    tail: Tail,
+}
+
+/// The log of one node, open in one process.
+pub struct LogStore {
+    db: Arc<DB>,
+    window: RwLock<Window>,
+    queue: Arc<Queue>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl LogStore {
+    /// Opens `raft/` and `hwm` under a data directory, or makes them.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] for a second process, [`StoreError::LostSyncedRecords`] if the disk
+    /// gave back less than was synced, [`StoreError::Damaged`] for anything that makes no sense.
+    pub fn open(data_dir: &Path, options: &LogOptions) -> Result<Self, StoreError> {
+        let (db, window, marks) = recover::open(data_dir, options)?;
+        let db = Arc::new(db);
+        let queue = Arc::new(Queue::new(marks));
+        let thread = recover::spawn(&db, &queue)?;
+        Ok(Self { db, window: RwLock::new(window), queue, thread: Some(thread) })
+    }
+
+    /// Appends entries with consecutive indexes. They can be read at return; `done` is called
+    /// when they are on the disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Hole`] if they do not follow the last entry; otherwise the store is poisoned.
+    /// `done` is not called then.
+    pub fn append(&self, entries: Vec<(u64, Vec<u8>)>, done: Done) -> Result<(), StoreError> {
+        self.queue.healthy()?;
+        let mut window = self.window.write();
+        let mut next = match entries.first() {
+            Some((first, _)) if window.first == window.next && *first >= window.next => *first,
+            _ => window.next,
+        };
+        let mut batch = WriteBatch::default();
+        let mut framed = Vec::with_capacity(entries.len());
+        let log = family(&self.db, LOG);
+        let first = next;
+        for (index, payload) in entries {
+            if index != next {
+                return Err(StoreError::Hole { expected: next, found: index });
+            }
+            let value = entry::encode(index, &payload);
+            batch.put_cf(log, index.to_be_bytes(), &value);
+            framed.push(value);
+            next += 1;
+        }
+        let Some(last) = next.checked_sub(1).filter(|_| !framed.is_empty()) else {
+            self.queue.push(Operation { durable: Durable::Other, done });
+            return Ok(());
+        };
+        failpoint::hit("log.append.before");
+        self.write(batch)?;
+        failpoint::hit("log.append.after");
+        self.queue.counters.appended(framed.len(), framed.iter().map(Bytes::len).sum());
+        if window.first == window.next {
+            window.first = first;
+        }
+        window.next = next;
+        for (index, value) in (first..).zip(framed) {
+            window.tail.push(index, value);
+        }
+        self.queue.push(Operation { durable: Durable::Appended { last }, done });
+        Ok(())
+    }
+
+    /// Saves a value; `done` is called when it is on the disk.
+    ///
+    /// # Errors
+    /// If the write fails; the store is poisoned then and `done` is not called.
+    pub fn save_meta(&self, kind: MetaKind, bytes: &[u8], done: Done) -> Result<(), StoreError> {
+        self.queue.healthy()?;
+        let mut window = self.window.write();
+        let meta = family(&self.db, META);
+        let mut batch = WriteBatch::default();
+        batch.put_cf(meta, [kind as u8], bytes);
+        failpoint::hit("log.vote.before");
+        let durable = if kind == MetaKind::Vote {
+            batch.put_cf(meta, [META_VOTES], (window.votes + 1).to_be_bytes());
+            Durable::Voted
+        } else {
+            Durable::Other
+        };
+        self.write(batch)?;
+        failpoint::hit("log.vote.after");
+        if kind == MetaKind::Vote {
+            window.votes += 1;
+        }
+        self.queue.push(Operation { durable, done });
+        Ok(())
+    }
+
+    /// Like [`Self::save_meta`], but returns only when the value is on the disk.
+    ///
+    /// # Errors
+    /// If it cannot be.
+    pub fn save_meta_wait(&self, kind: MetaKind, bytes: &[u8]) -> Result<(), StoreError> {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        self.save_meta(kind, bytes, Box::new(move |result| _ = sender.send(result)))?;
+        match receiver.recv() {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(self.queue.healthy().err().unwrap_or_else(|| {
+                StoreError::Poisoned("the log thread ended before it answered".into())
+            })),
+        }
+    }
+
+    /// Saves a value that a crash may lose.
+    ///
+    /// # Errors
+    /// If the write fails; the store is poisoned then.
+    pub fn save_meta_lazy(&self, kind: MetaKind, bytes: &[u8]) -> Result<(), StoreError> {
+        assert!(kind != MetaKind::Vote, "a vote is never saved lazily");
+        self.queue.healthy()?;
+        let mut batch = WriteBatch::default();
+        batch.put_cf(family(&self.db, META), [kind as u8], bytes);
+        self.write(batch)
+    }
+
+    /// A saved value.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn meta(&self, kind: MetaKind) -> Result<Option<Vec<u8>>, StoreError> {
+        self.queue.healthy()?;
+        recover::read_meta(&self.db, kind as u8)
+    }
+
+    /// Deletes the entries after `index`, all of them for `None`.
+    ///
+    /// # Errors
+    /// If the write fails; the store is poisoned then.
+    pub fn truncate_after(&self, index: Option<u64>) -> Result<(), StoreError> {
+        self.queue.healthy()?;
+        let mut window = self.window.write();
+        let next = index.map_or(0, |index| index + 1).max(window.first);
+        if next >= window.next {
+            return Ok(());
+        }
+        failpoint::hit("log.truncate.before");
+        let lowered = self.queue.marks.lock().lower(next);
+        lowered.inspect_err(|error| self.queue.poison(error))?;
+        failpoint::hit("log.truncate.marked");
+        let mut batch = WriteBatch::default();
+        delete(&mut batch, &self.db, next..window.next);
+        self.write(batch)?;
+        failpoint::hit("log.truncate.after");
+        window.next = next;
+        window.tail.truncate_after(next.checked_sub(1));
+        self.queue.push(Operation {
+            durable: Durable::Truncated { next },
+            done: Box::new(|_| {}),
+        });
+        Ok(())
+    }
+
+    /// Deletes the entries up to and including `index`, which may lie behind the last one, and
+    /// saves `last_purged` with them.
+    ///
+    /// # Errors
+    /// If the write fails; the store is poisoned then.
+    pub fn purge_through(&self, index: u64, last_purged: &[u8]) -> Result<(), StoreError> {
+        self.queue.healthy()?;
+        let mut window = self.window.write();
+        if window.purged.is_some_and(|purged| purged >= index) {
+            return Ok(());
+        }
+        let first = window.first;
+        let meta = family(&self.db, META);
+        let mut batch = WriteBatch::default();
+        batch.put_cf(meta, [MetaKind::LastPurged as u8], last_purged);
+        batch.put_cf(meta, [META_PURGED], index.to_be_bytes());
+        delete(&mut batch, &self.db, first..window.next.min(index + 1));
+        failpoint::hit("log.purge.before");
+        self.write(batch)?;
+        failpoint::hit("log.purge.after");
+        window.purged = Some(index);
+        window.first = first.max(index + 1);
+        window.next = window.next.max(index + 1);
+        window.tail.purge_through(index);
+        let durable = Durable::Purged { first, through: index };
+        self.queue.push(Operation { durable, done: Box::new(|_| {}) });
+        Ok(())
+    }
+
+    /// Payloads of the entries in `range` that exist, in order: at least one if there is one,
+    /// then as many as fit `bytes_max`.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] if an entry is damaged or missing; nothing is served then.
+    pub fn read(
+        &self,
+        range: Range<u64>,
+        bytes_max: usize,
+    ) -> Result<Vec<(u64, Bytes)>, StoreError> {
+        self.queue.healthy()?;
+        let window = self.window.read();
+        let range = range.start.max(window.first)..range.end.min(window.next);
+        let mut found = Found { entries: Vec::new(), bytes: 0, bytes_max };
+        let mut at = range.start;
+        while at < range.end
+            && let Some(value) = window.tail.get(at)
+        {
+            if !found.take(at, value)? {
+                return Ok(found.entries);
+            }
+            at += 1;
+        }
+        if at >= range.end {
+            return Ok(found.entries);
+        }
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(at.to_be_bytes());
+        options.set_iterate_upper_bound(range.end.to_be_bytes());
+        let start = at.to_be_bytes();
+        let from = IteratorMode::From(&start, Direction::Forward);
+        let rows = self.db.iterator_cf_opt(family(&self.db, LOG), options, from);
+        drop(window);
+        for row in rows {
+            let (key, value) = row.context("read the log")?;
+            if *key != at.to_be_bytes() {
+                break;
+            }
+            if !found.take(at, &value.into_vec().into())? {
+                return Ok(found.entries);
+            }
+            at += 1;
+        }
+        if at < range.end {
+            return Err(StoreError::damaged(format!("log entry {at} is missing")));
+        }
+        Ok(found.entries)
+    }
+
+    /// Index of the first entry.
+    #[must_use]
+    pub fn first(&self) -> Option<u64> {
+        let window = self.window.read();
+        (window.first < window.next).then_some(window.first)
+    }
+
+    /// Index of the last entry.
+    #[must_use]
+    pub fn last(&self) -> Option<u64> {
+        let window = self.window.read();
+        (window.first < window.next).then(|| window.next - 1)
+    }
+
+    /// Up to where the log was purged.
+    #[must_use]
+    pub fn purged(&self) -> Option<u64> {
+        self.window.read().purged
+    }
+
+    /// Why the store has stopped, if it has.
+    #[must_use]
+    pub fn poisoned(&self) -> Option<Arc<str>> {
+        self.queue.poisoned()
+    }
+
+    /// Counters since the store was opened.
+    #[must_use]
+    pub fn stats(&self) -> LogStats {
+        self.queue.counters.read()
+    }
+
+    fn write(&self, batch: WriteBatch) -> Result<(), StoreError> {
+        let mut options = WriteOptions::default();
+        options.set_sync(false);
+        let result = self.db.write_opt(batch, &options).context("write the log");
+        result.inspect_err(|error| self.queue.poison(error))
+    }
+}
+
+impl Drop for LogStore {
+    fn drop(&mut self) {
+        self.queue.close();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has already failed every operation that waited.
+            _ = thread.join();
+        }
+    }
+}
+
+/// Entries found so far, up to a number of bytes.
+struct Found {
+    entries: Vec<(u64, Bytes)>,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Found {
+    /// Says whether there is room for more.
+    fn take(&mut self, index: u64, value: &Bytes) -> Result<bool, StoreError> {
+        let payload = entry::decode(index, value)?;
+        if !self.entries.is_empty() && self.bytes + payload.len() > self.bytes_max {
+            return Ok(false);
+        }
+        self.bytes += payload.len();
+        self.entries.push((index, payload));
+        Ok(true)
+    }
+}
+
+fn delete(batch: &mut WriteBatch, db: &DB, range: Range<u64>) {
+    let log = family(db, LOG);
+    if range.end.saturating_sub(range.start) >= RANGE_DELETE_ENTRIES {
+        batch.delete_range_cf(log, range.start.to_be_bytes(), range.end.to_be_bytes());
+    } else {
+        range.for_each(|index| batch.delete_cf(log, index.to_be_bytes()));
+    }
+}
+
+/// Gives the space of a durable purge back at once. Only after the purge is durable: deleting
+/// files cannot be undone by a crash, and the log would begin with a hole.
+fn drop_files(db: &DB, first: u64, through: u64) -> Result<(), StoreError> {
+    if through.saturating_sub(first) + 1 < RANGE_DELETE_ENTRIES {
+        return Ok(());
+    }
+    failpoint::hit("log.purge.files");
+    db.delete_file_in_range_cf(family(db, LOG), first.to_be_bytes(), through.to_be_bytes())
+        .context("delete purged log files")
+}
+

@@ -1,0 +1,73 @@
+//! What only the inside can provoke: a sync that fails, an entry that rots.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+
+use super::*;
+
+fn append(store: &LogStore, range: Range<u64>) -> mpsc::Receiver<io::Result<()>> {
+    let (sender, receiver) = mpsc::channel();
+    let entries = range.map(|index| (index, format!("entry {index}").into_bytes())).collect();
+    store.append(entries, Box::new(move |result| _ = sender.send(result))).expect("append");
+    receiver
+}
+
+#[test]
+fn a_failed_sync_is_final() {
+    let dir = tempfile::tempdir().expect("dir");
+    let store = LogStore::open(dir.path(), &LogOptions::default()).expect("open");
+    append(&store, 0..3).recv().expect("called").expect("durable");
+    store.queue.fail_syncs.store(true, Ordering::SeqCst);
+    append(&store, 3..4).recv().expect("called").expect_err("not durable");
+    store.queue.fail_syncs.store(false, Ordering::SeqCst);
+    assert!(store.poisoned().expect("latched").contains("the disk said no"));
+    let done: fn() -> Done = || Box::new(|_| unreachable!("refused before it is queued"));
+    let refused = [
+        store.append(vec![(4, vec![])], done()),
+        store.save_meta(MetaKind::Vote, b"v", done()),
+        store.save_meta_wait(MetaKind::Vote, b"v"),
+        store.save_meta_lazy(MetaKind::Committed, b"c"),
+        store.truncate_after(Some(1)),
+        store.purge_through(1, b"p"),
+        store.read(0..9, 9).map(|_| ()),
+        store.meta(MetaKind::Vote).map(|_| ()),
+    ];
+    for (position, result) in refused.into_iter().enumerate() {
+        assert!(matches!(result, Err(StoreError::Poisoned(_))), "operation {position}");
+    }
+    let marked = store.queue.marks.lock().file_next();
+    assert!(marked <= 3, "the mark stays below what was never synced, is {marked}");
+}
+
+#[test]
+fn what_waits_behind_a_failed_sync_fails_too() {
+    let dir = tempfile::tempdir().expect("dir");
+    let store = LogStore::open(dir.path(), &LogOptions::default()).expect("open");
+    store.queue.fail_syncs.store(true, Ordering::SeqCst);
+    let calls: Vec<_> = [0..1, 1..2].map(|range| {
+        let (sender, receiver) = mpsc::channel();
+        let entries = range.map(|index| (index, vec![1])).collect();
+        let done: Done = Box::new(move |result| _ = sender.send(result));
+        (store.append(entries, done), receiver)
+    }).into();
+    for (queued, receiver) in calls {
+        let failed = queued.is_err() || receiver.recv().expect("called").is_err();
+        assert!(failed);
+    }
+}
+
+#[test]
+fn a_rotten_entry_is_never_served() {
+    let dir = tempfile::tempdir().expect("dir");
+    let store = LogStore::open(dir.path(), &LogOptions { tail_bytes: 0 }).expect("open");
+    append(&store, 0..9).recv().expect("called").expect("durable");
+    assert_eq!(store.read(0..9, usize::MAX).expect("whole").len(), 9);
+    let log = family(&store.db, LOG);
+    let mut value = store.db.get_cf(log, 4u64.to_be_bytes()).expect("get").expect("there");
+    value[3] ^= 1;
+    store.db.put_cf(log, 4u64.to_be_bytes(), &value).expect("put");
+    assert_eq!(store.read(0..4, usize::MAX).expect("before it").len(), 4);
+    assert!(matches!(store.read(0..9, usize::MAX), Err(StoreError::Damaged(_))));
+    store.db.delete_cf(log, 4u64.to_be_bytes()).expect("delete");
+    assert!(matches!(store.read(0..9, usize::MAX), Err(StoreError::Damaged(_))), "a hole");
+}

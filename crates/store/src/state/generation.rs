@@ -1,0 +1,234 @@
+//! One generation of the state: a RocksDB directory that a snapshot install replaces as a whole.
+//!
+//! Invariant: the file `CURRENT` of the data directory names the live generation; a generation
+//! that was replaced lives on for its last reader and is deleted after it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ledger::table::Table;
+use minicbor::{Decode, Encode};
+use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, Options, ReadOptions};
+use types::codec::{decode, encode};
+
+use crate::database::{self, family};
+use crate::error::{Context as _, StoreError};
+use crate::files;
+
+use super::AppliedMeta;
+use super::policies::Policies;
+
+/// Column families of rows, in the order of [`family_of`].
+pub(super) const ROW_FAMILIES: [&str; 3] = ["rows", "payloads", "audit"];
+/// Column family of what is this node's own: the applied entry and the membership.
+const META: &str = "meta";
+const META_APPLIED: &[u8] = b"applied";
+const META_MEMBERSHIP: &[u8] = b"membership";
+
+const MEMTABLE_BYTES: usize = 64 * 1024 * 1024;
+const BLOCK_CACHE_BYTES: usize = 256 * 1024 * 1024;
+const BLOOM_BITS_PER_KEY: f64 = 10.0;
+
+/// Where a row lives: big values and the append-only audit trail stay apart from what is hot.
+pub(super) fn family_of(key: &[u8]) -> usize {
+    const PAYLOADS: u8 = Table::Payloads as u8;
+    const LEAVES: u8 = Table::Leaves as u8;
+    const TREE_NODES: u8 = Table::TreeNodes as u8;
+    const LEAF_DETAILS: u8 = Table::LeafDetails as u8;
+    match key.get(4) {
+        Some(&PAYLOADS) => 1,
+        Some(&(LEAVES | TREE_NODES | LEAF_DETAILS)) => 2,
+        _ => 0,
+    }
+}
+
+/// The number of a generation; its directory is `state/gen-<n>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(transparent)]
+pub(super) struct Number(#[n(0)] pub(super) u64);
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "gen-{}", self.0)
+    }
+}
+
+impl Number {
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        Some(Self(name.trim_end().strip_prefix("gen-")?.parse().ok()?))
+    }
+
+    pub(super) fn dir(self, data_dir: &Path) -> PathBuf {
+        data_dir.join("state").join(self.to_string())
+    }
+}
+
+/// Which generation lives, by the file `CURRENT`.
+pub(super) fn current(data_dir: &Path) -> Result<Option<Number>, StoreError> {
+    let path = data_dir.join("CURRENT");
+    let Some(bytes) = files::read_if_there(&path)? else { return Ok(None) };
+    let number = std::str::from_utf8(&bytes).ok().and_then(Number::parse);
+    number.map(Some).ok_or_else(|| StoreError::damaged(format!("{}", path.display())))
+}
+
+/// Makes a generation the live one: after a crash it is the old one or this.
+pub(super) fn switch(data_dir: &Path, number: Number) -> Result<(), StoreError> {
+    files::write_atomic(&data_dir.join("CURRENT"), format!("{number}\n").as_bytes())
+}
+
+/// The applied entry as it is stored.
+#[derive(Encode, Decode)]
+struct StoredApplied {
+    #[n(0)]
+    index: u64,
+    #[cbor(n(1), with = "minicbor::bytes")]
+    applied: Vec<u8>,
+}
+
+/// An open generation.
+pub(super) struct Generation {
+    db: Option<DB>,
+    pub(super) number: Number,
+    pub(super) policies: Policies,
+    dir: PathBuf,
+    replaced: AtomicBool,
+}
+
+impl Generation {
+    pub(super) fn open(data_dir: &Path, number: Number) -> Result<Self, StoreError> {
+        let dir = number.dir(data_dir);
+        let db = database::open(&options(), &dir, families())?;
+        files::sync(&dir)?;
+        Ok(Self {
+            db: Some(db),
+            number,
+            policies: Policies::default(),
+            dir,
+            replaced: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) fn db(&self) -> &DB {
+        self.db.as_ref().expect("the database is closed only by drop")
+    }
+
+    pub(super) fn applied(&self) -> Result<Option<AppliedMeta>, StoreError> {
+        applied(self.db(), &ReadOptions::default())
+    }
+
+    /// The directory goes when the last reader has gone.
+    pub(super) fn mark_replaced(&self) {
+        self.replaced.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Generation {
+    fn drop(&mut self) {
+        drop(self.db.take());
+        if self.replaced.load(Ordering::SeqCst) {
+            // What stays is deleted by the next start.
+            _ = files::remove(&self.dir);
+        }
+    }
+}
+
+/// Puts the applied entry, and the membership if it is new, into a batch.
+pub(super) fn put_applied(
+    batch: &mut rocksdb::WriteBatch,
+    db: &DB,
+    new: &AppliedMeta,
+    old: Option<&AppliedMeta>,
+) {
+    let meta = family(db, META);
+    let stored = StoredApplied { index: new.index, applied: new.applied.clone() };
+    batch.put_cf(meta, META_APPLIED, encode(&stored));
+    if old.is_none_or(|old| old.membership != new.membership) {
+        batch.put_cf(meta, META_MEMBERSHIP, &new.membership);
+    }
+}
+
+pub(super) fn applied(
+    db: &DB,
+    options: &ReadOptions,
+) -> Result<Option<AppliedMeta>, StoreError> {
+    let meta = family(db, META);
+    let read = |key| db.get_cf_opt(meta, key, options).context("read the applied entry");
+    let Some(bytes) = read(META_APPLIED)? else { return Ok(None) };
+    let stored: StoredApplied = decode(&bytes, "applied entry")
+        .map_err(|error| StoreError::damaged(error.to_string()))?;
+    let membership = read(META_MEMBERSHIP)?.unwrap_or_default();
+    Ok(Some(AppliedMeta { index: stored.index, applied: stored.applied, membership }))
+}
+
+/// Index of the applied entry alone, for views.
+pub(super) fn applied_index(db: &DB, options: &ReadOptions) -> Result<Option<u64>, StoreError> {
+    let bytes = db
+        .get_pinned_cf_opt(family(db, META), META_APPLIED, options)
+        .context("read the applied entry")?;
+    let Some(bytes) = bytes else { return Ok(None) };
+    let stored: StoredApplied = decode(&bytes, "applied entry")
+        .map_err(|error| StoreError::damaged(error.to_string()))?;
+    Ok(Some(stored.index))
+}
+
+/// Reads the applied entry out of a snapshot's own files, so that it cannot disagree with them.
+/// The database's diagnostic files go to `scratch`.
+pub(super) fn applied_of_image(
+    image: &Path,
+    scratch: &Path,
+) -> Result<Option<AppliedMeta>, StoreError> {
+    let mut options = options();
+    options.create_if_missing(false);
+    options.create_missing_column_families(false);
+    options.set_db_log_dir(scratch);
+    let db = DB::open_cf_descriptors_read_only(&options, image, families(), false)
+        .context("open the snapshot")?;
+    applied(&db, &ReadOptions::default())
+}
+
+fn options() -> Options {
+    let mut options = database::common_options();
+    options.set_atomic_flush(true);
+    options.set_max_background_jobs(2);
+    options
+}
+
+fn families() -> Vec<ColumnFamilyDescriptor> {
+    let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(&cache);
+    table.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
+    options.set_compression_type(rocksdb::DBCompressionType::Lz4);
+    options.set_write_buffer_size(MEMTABLE_BYTES);
+    ROW_FAMILIES
+        .into_iter()
+        .chain([META])
+        .map(|name| ColumnFamilyDescriptor::new(name, options.clone()))
+        .collect()
+}
+
+/// Makes everything written so far durable, in all families at once.
+pub(super) fn flush(db: &DB) -> Result<(), StoreError> {
+    let mut wait = rocksdb::FlushOptions::default();
+    wait.set_wait(true);
+    let families: Vec<_> =
+        ROW_FAMILIES.into_iter().chain([META]).map(|name| family(db, name)).collect();
+    db.flush_cfs_opt(&families, &wait).context("flush the state")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generations_have_one_name() {
+        assert_eq!(Number::parse(&Number(12).to_string()), Some(Number(12)));
+        assert_eq!(Number::parse("gen-3\n"), Some(Number(3)));
+        for bad in ["", "gen-", "gen-x", "3", "gen-1.tmp"] {
+            assert_eq!(Number::parse(bad), None, "{bad}");
+        }
+    }
+}

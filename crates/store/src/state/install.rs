@@ -1,0 +1,112 @@
+//! Replacing the state by a snapshot: `CURRENT` switches from one whole generation to another.
+//!
+//! Promise: a crash at any step has one answer. Until `CURRENT` names the new generation the old
+//! one lives and the new is removed; from then on the new one lives and the old is removed.
+//! Invariant: a snapshot never replaces state that is as new.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use minicbor::{Decode, Encode};
+use types::codec::{decode, encode};
+
+use crate::error::StoreError;
+use crate::failpoint;
+use crate::files;
+
+use super::generation::{self, Generation, Number};
+use super::snapshot::{self, Snapshot};
+use super::{AppliedMeta, StateStore};
+
+/// An install under way: which generation is to follow which.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+struct Marker {
+    #[n(0)]
+    from: Number,
+    #[n(1)]
+    to: Number,
+}
+
+impl Marker {
+    fn path(data_dir: &Path) -> PathBuf {
+        data_dir.join("state").join("install")
+    }
+}
+
+impl StateStore {
+    /// Replaces the state by a snapshot in a directory on the same disk, and publishes it.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] if the snapshot is not whole, [`StoreError::NotNewer`] if the state
+    /// is as new; the state is untouched then. After any other error the node must restart, and
+    /// the next start finishes or undoes the install.
+    pub fn install(&self, dir: &Path) -> Result<Snapshot, StoreError> {
+        let _one = self.publishing.lock();
+        let snapshot = Snapshot::open(dir)?;
+        snapshot.verify()?;
+        let mut written = self.written.lock();
+        let offered = snapshot.manifest.index;
+        if let Some(current) = written.applied.as_ref().map(|applied| applied.index)
+            && current >= offered
+        {
+            return Err(StoreError::NotNewer { offered, current });
+        }
+        failpoint::hit("install.verified");
+        let old = self.generation();
+        let marker = Marker { from: old.number, to: Number(old.number.0 + 1) };
+        files::write_atomic(&Marker::path(&self.data_dir), &encode(&marker))?;
+        failpoint::hit("install.marked");
+        snapshot::unpack(&snapshot, &marker.to.dir(&self.data_dir))?;
+        failpoint::hit("install.copied");
+        generation::switch(&self.data_dir, marker.to)?;
+        failpoint::hit("install.switched");
+        let new = Generation::open(&self.data_dir, marker.to)?;
+        let applied: Option<AppliedMeta> = new.applied()?;
+        *self.live.write() = Arc::new(new);
+        failpoint::hit("install.reopened");
+        written.flushed = applied.as_ref().map(|applied| applied.index);
+        written.unflushed_bytes = 0;
+        written.applied = applied;
+        drop(written);
+        let snapshot = self.publish(snapshot)?;
+        failpoint::hit("install.published");
+        files::remove(&Marker::path(&self.data_dir))?;
+        failpoint::hit("install.cleared");
+        old.mark_replaced();
+        Ok(snapshot)
+    }
+}
+
+/// Says which generation lives, after the rest of an install that a crash cut short.
+pub(super) fn recover(data_dir: &Path) -> Result<Number, StoreError> {
+    let state = data_dir.join("state");
+    let Some(current) = generation::current(data_dir)? else {
+        if let Some(name) = files::names(&state)?.first() {
+            let what = format!("CURRENT is missing beside state/{name}");
+            return Err(StoreError::damaged(what));
+        }
+        generation::switch(data_dir, Number(1))?;
+        return Ok(Number(1));
+    };
+    let path = Marker::path(data_dir);
+    if let Some(bytes) = files::read_if_there(&path)? {
+        let marker: Marker = decode(&bytes, "install marker")
+            .map_err(|error| StoreError::damaged(error.to_string()))?;
+        if current != marker.from && current != marker.to {
+            let what = format!("CURRENT names {current}, the install marker {marker:?}");
+            return Err(StoreError::damaged(what));
+        }
+    }
+    for name in files::names(&state)? {
+        let is_old = Number::parse(&name).is_some_and(|number| number != current);
+        if is_old || name == "install.new" {
+            files::remove(&state.join(name))?;
+        }
+    }
+    if current != Number(1) && !current.dir(data_dir).is_dir() {
+        return Err(StoreError::damaged(format!("CURRENT names {current}, which is missing")));
+    }
+    files::remove(&path)?;
+    snapshot::clear_staging(&data_dir.join("snap"))?;
+    Ok(current)
+}

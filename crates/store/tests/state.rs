@@ -1,0 +1,258 @@
+//! The state store from outside: rows and applied entry move together, snapshots are whole, and
+//! an install replaces everything or nothing.
+
+mod common;
+
+use std::fs;
+use std::ops::ControlFlow;
+
+use common::{applied, key, row, write};
+use ledger::table::Table;
+use ledger::{Direction, MapState, Read, Writes};
+use store::StoreError;
+use store::state::StateStore;
+
+fn scan(read: &dyn Read, from: &[u8], to: &[u8], direction: Direction) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut rows = Vec::new();
+    read.scan(from, to, direction, &mut |key, value| {
+        rows.push((key.to_vec(), value.to_vec()));
+        ControlFlow::Continue(())
+    })
+    .expect("scan");
+    rows
+}
+
+const TABLES: [Table; 6] =
+    [Table::Meta, Table::Leaves, Table::TreeNodes, Table::Intents, Table::Payloads, Table::Windows];
+
+/// The same writes into the store and into an ordered map: every scan must agree.
+#[test]
+fn scans_agree_with_an_ordered_map() {
+    let dir = tempfile::tempdir().expect("dir");
+    let store = StateStore::open(dir.path()).expect("open");
+    let mut map = MapState::default();
+    for index in 0..60u64 {
+        let table = TABLES[usize::try_from(index).expect("small") % TABLES.len()];
+        let namespace = u32::try_from(index % 3).expect("small");
+        let mut writes = Writes::from([(key(namespace, table, index), Some(vec![7; 3]))]);
+        if index % 7 == 6 {
+            let gone = key((namespace + 2) % 3, TABLES[0], index - 6);
+            writes.insert(gone, None);
+        }
+        map.write(writes.clone());
+        store.write(writes, &applied(index)).expect("write");
+    }
+    let mut bounds = vec![vec![], vec![0, 0, 0, 1], vec![0, 0, 0, 2], vec![0xff; 9]];
+    for table in TABLES {
+        bounds.push(key(1, table, 0));
+        bounds.push(key(1, table, 30));
+        bounds.push(vec![0, 0, 0, 1, table as u8]);
+        bounds.push(vec![0, 0, 0, 1, table as u8 + 1]);
+    }
+    store
+        .with_view(|view, _| {
+            for (from, to) in bounds.iter().flat_map(|from| bounds.iter().map(move |to| (from, to)))
+            {
+                for direction in [Direction::Ascending, Direction::Descending] {
+                    let (ours, theirs) =
+                        (scan(view, from, to, direction), scan(&map, from, to, direction));
+                    assert_eq!(ours, theirs, "{from:?} {to:?} {direction:?}");
+                }
+            }
+            for (key, value) in &map.0 {
+                assert_eq!(view.get(key).expect("get").as_ref(), Some(value));
+            }
+        })
+        .expect("view");
+}
+
+#[test]
+fn a_scan_ends_at_a_break() {
+    let dir = tempfile::tempdir().expect("dir");
+    let store = StateStore::open(dir.path()).expect("open");
+    (0..9).for_each(|index| write(&store, index));
+    let mut seen = 0;
+    store
+        .with_view(|view, _| {
+            view.scan(&[], &[0xff; 9], Direction::Ascending, &mut |_, _| {
+                seen += 1;
+                if seen == 4 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+        })
+        .expect("view")
+        .expect("scan");
+    assert_eq!(seen, 4);
+}
+
+#[test]
+fn a_view_keeps_its_moment() {
+    let dir = tempfile::tempdir().expect("dir");
+    let store = StateStore::open(dir.path()).expect("open");
+    write(&store, 0);
+    store
+        .with_view(|view, index| {
+            write(&store, 1);
+            assert_eq!(index, Some(0));
+            assert_eq!(view.get(&row(1)).expect("get"), None);
+            assert_eq!(scan(view, &[], &[0xff; 9], Direction::Ascending).len(), 1);
+            store.with_live(|live| assert!(live.get(&row(1)).expect("get").is_some()));
+        })
+        .expect("view");
+    assert_eq!(store.with_view(|_, index| index).expect("view"), Some(1));
+}
+
+#[test]
+fn a_restart_gives_back_rows_and_applied_entry() {
+    let dir = tempfile::tempdir().expect("dir");
+    let store = StateStore::open(dir.path()).expect("open");
+    assert_eq!((store.applied(), store.flushed_index()), (None, None));
+    (0..5).for_each(|index| write(&store, index));
+    assert_eq!(store.flushed_index(), None);
+    store.flush().expect("flush");
+    assert_eq!(store.flushed_index(), Some(4));
+    let hash = store.state_hash().expect("hash");
+    drop(store);
+    let store = StateStore::open(dir.path()).expect("open again");
+    assert_eq!(store.applied(), Some(applied(4)));
+    assert_eq!(store.flushed_index(), Some(4));
+    assert_eq!(store.state_hash().expect("hash"), hash);
+    write(&store, 5);
+    assert_ne!(store.state_hash().expect("hash").1, hash.1);
+}
+
+#[test]
+fn many_entries_or_many_bytes_want_a_flush() {
+    let dir = tempfile::tempdir().expect("dir");
+    let store = StateStore::open(dir.path()).expect("open");
+    store.write(Writes::new(), &applied(49_998)).expect("write");
+    assert!(!store.needs_flush());
+    store.write(Writes::new(), &applied(49_999)).expect("write");
+    assert!(store.needs_flush());
+    store.flush().expect("flush");
+    assert!(!store.needs_flush());
+    let big = Writes::from([(key(1, Table::Payloads, 0), Some(vec![0; 64 << 20]))]);
+    store.write(big, &applied(50_000)).expect("write");
+    assert!(store.needs_flush());
+}
+
+#[test]
+fn the_hash_tells_moved_bytes_apart() {
+    let hashes = [("ab", "c"), ("a", "bc"), ("abc", "")].map(|(key, value)| {
+        let dir = tempfile::tempdir().expect("dir");
+        let store = StateStore::open(dir.path()).expect("open");
+        let rows = Writes::from([(key.into(), Some(value.into()))]);
+        store.write(rows, &applied(1)).expect("write");
+        store.state_hash().expect("hash").1
+    });
+    assert!(hashes[0] != hashes[1] && hashes[1] != hashes[2] && hashes[0] != hashes[2]);
+}
+
+#[test]
+fn a_snapshot_moves_a_whole_state_to_another_node() {
+    let (dir, other) = (tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
+    let store = StateStore::open(dir.path()).expect("open");
+    assert!(store.checkpoint().is_err(), "nothing is applied");
+    (0..40).for_each(|index| write(&store, index));
+    let hash = store.state_hash().expect("hash").1;
+    let snapshot = store.checkpoint().expect("checkpoint");
+    assert_eq!(store.latest_snapshot().expect("latest").as_ref(), Some(&snapshot));
+    assert_eq!((snapshot.manifest.index, store.flushed_index()), (39, Some(39)));
+    write(&store, 40);
+
+    let receiver = StateStore::open(other.path()).expect("open");
+    (0..7).for_each(|index| write(&receiver, index));
+    let staged = receiver.staging_dir("received").expect("dir");
+    common::copy_dir(&snapshot.dir, &staged);
+    receiver
+        .with_view(|old, _| {
+            receiver.install(&staged).expect("install");
+            assert!(old.get(&row(3)).expect("an old reader goes on").is_some());
+            assert_eq!(old.get(&row(30)).expect("get"), None);
+        })
+        .expect("view");
+    assert_eq!(receiver.state_hash().expect("hash"), (Some(39), hash));
+    assert_eq!(receiver.applied(), Some(applied(39)));
+    assert_eq!(receiver.flushed_index(), Some(39));
+    let published = receiver.latest_snapshot().expect("latest").expect("published");
+    assert_eq!(published.manifest, snapshot.manifest);
+    published.verify().expect("still whole after the new generation ran");
+    write(&receiver, 40);
+    assert_eq!(receiver.state_hash().expect("hash"), store.state_hash().expect("hash"));
+    drop(receiver);
+    let receiver = StateStore::open(other.path()).expect("open again");
+    assert_eq!(receiver.state_hash().expect("hash"), store.state_hash().expect("hash"));
+    let generations = fs::read_dir(other.path().join("state")).expect("list").count();
+    assert_eq!(generations, 1, "the old generation is gone");
+}
+
+#[test]
+fn an_older_snapshot_never_replaces_newer_state_or_snapshot() {
+    let dir = tempfile::tempdir().expect("dir");
+    let store = StateStore::open(dir.path()).expect("open");
+    write(&store, 5);
+    let old = store.checkpoint().expect("checkpoint");
+    let kept = store.staging_dir("kept").expect("dir");
+    common::copy_dir(&old.dir, &kept);
+    write(&store, 6);
+    let new = store.checkpoint().expect("checkpoint");
+    let refused = store.install(&kept);
+    assert!(matches!(refused.err(), Some(StoreError::NotNewer { offered: 5, current: 6 })));
+    assert_eq!(store.applied(), Some(applied(6)));
+    assert_eq!(store.checkpoint().expect("the same again"), new);
+    (7..10).for_each(|index| {
+        write(&store, index);
+        store.checkpoint().expect("checkpoint");
+    });
+    let snapshots = fs::read_dir(dir.path().join("snap")).expect("list");
+    let names: Vec<_> = snapshots.map(|file| file.expect("file").file_name()).collect();
+    let published = names.iter().filter(|name| !name.to_string_lossy().starts_with("tmp-"));
+    assert_eq!(published.count(), 2, "{names:?}");
+}
+
+#[test]
+fn a_damaged_snapshot_is_refused_and_changes_nothing() {
+    let dir = tempfile::tempdir().expect("dir");
+    let store = StateStore::open(dir.path()).expect("open");
+    (0..9).for_each(|index| write(&store, index));
+    let good = store.checkpoint().expect("checkpoint");
+    let receiver_dir = tempfile::tempdir().expect("dir");
+    let receiver = StateStore::open(receiver_dir.path()).expect("open");
+    let names: Vec<_> = fs::read_dir(&good.dir).expect("list").map(|file| file.expect("file").file_name()).collect();
+    assert!(names.len() >= 4, "{names:?}");
+    for name in names {
+        for damage in ["flip", "cut", "remove"] {
+            let staged = receiver.staging_dir("received").expect("dir");
+            common::copy_dir(&good.dir, &staged);
+            let path = staged.join(&name);
+            let mut bytes = fs::read(&path).expect("read");
+            match damage {
+                "flip" => {
+                    let middle = bytes.len() / 2;
+                    match bytes.get_mut(middle) {
+                        Some(byte) => *byte ^= 1,
+                        None => bytes.push(0),
+                    }
+                    fs::write(&path, bytes).expect("write");
+                }
+                "cut" if bytes.pop().is_some() => fs::write(&path, bytes).expect("write"),
+                _ => fs::remove_file(&path).expect("remove"),
+            }
+            assert!(receiver.install(&staged).is_err(), "{name:?}: {damage}");
+        }
+    }
+    let staged = receiver.staging_dir("received").expect("dir");
+    common::copy_dir(&good.dir, &staged);
+    fs::write(staged.join("000099.sst"), b"more").expect("write");
+    assert!(receiver.install(&staged).is_err(), "one file too many");
+    assert_eq!((receiver.applied(), receiver.latest_snapshot().expect("none")), (None, None));
+}
+
+#[test]
+fn a_state_without_its_pointer_is_refused() {
+    let dir = tempfile::tempdir().expect("dir");
+    drop(StateStore::open(dir.path()).expect("open"));
+    fs::remove_file(dir.path().join("CURRENT")).expect("remove");
+    assert!(matches!(StateStore::open(dir.path()).err(), Some(StoreError::Damaged(_))));
+    fs::write(dir.path().join("CURRENT"), "gen-7\n").expect("write");
+    assert!(matches!(StateStore::open(dir.path()).err(), Some(StoreError::Damaged(_))));
+}

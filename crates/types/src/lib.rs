@@ -1,0 +1,24 @@
+//! The words of the gate: ids, time, intents, phases, decisions, roles, limits.
+//!
+//! Pure and `no_std`: no clock, no randomness, no IO. Every type that can reach the disk derives
+//! its CBOR form here with explicit field numbers; a field is added, never renumbered.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod agent;
+pub mod codec;
+pub mod decision;
+pub mod digest;
+pub mod ids;
+pub mod intent;
+pub mod limits;
+pub mod time;
+
+pub use agent::{AgentStatus, Role};
+pub use decision::{Hit, Outcome, Place, Reason, RuleSource};
+pub use digest::{Digest, Salt};
+pub use ids::{AgentId, IntentId, KeyId, NamespaceId, NodeId, ParseIdError};
+pub use intent::{Effect, PayloadKind, Phase, Proposal, Risk, RiskLevel};
+pub use time::{LogIndex, LogTime, Stamp};

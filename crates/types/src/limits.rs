@@ -1,0 +1,72 @@
+//! Every limit of the gate, in one place. docs/limits.md repeats them for users; a test compares.
+
+/// Bytes of an HTTP body.
+pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of one string field of a request (payload aside).
+pub const STRING_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of an intent's metadata as JSON.
+pub const METADATA_BYTES_MAX: usize = 64 * 1024;
+/// Nesting of a JSON body or payload.
+pub const JSON_DEPTH_MAX: usize = 64;
+/// Records in one payload.
+pub const RECORDS_MAX: u64 = 100_000;
+/// Entries of a list field such as `sensitivity_tags`.
+pub const LIST_ITEMS_MAX: usize = 256;
+/// Bytes of one policy document.
+pub const POLICY_BYTES_MAX: usize = 1024 * 1024;
+/// YAML nodes of one policy document.
+pub const POLICY_NODES_MAX: usize = 10_000;
+/// Documents in one policy set.
+pub const POLICY_DOCUMENTS_MAX: usize = 256;
+/// Rows of one page of a list.
+pub const PAGE_ROWS_MAX: u64 = 1_000;
+/// Rows of a page when the caller names no limit.
+pub const PAGE_ROWS_DEFAULT: u64 = 50;
+/// How long an intent may wait, in milliseconds: 30 days.
+pub const EXPIRES_IN_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1_000;
+/// How long an intent waits when the agent says nothing: one hour.
+pub const EXPIRES_IN_MS_DEFAULT: u64 = 60 * 60 * 1_000;
+/// The longest long poll, in milliseconds.
+pub const WAIT_MS_MAX: u64 = 60_000;
+/// Requests in flight per API key.
+pub const IN_FLIGHT_PER_KEY_MAX: usize = 4_096;
+/// Commands waiting for the log on one node; more get 503.
+pub const QUEUE_COMMANDS_MAX: usize = 8_192;
+/// Bytes of commands waiting for the log on one node.
+pub const QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Commands in one log entry.
+pub const BATCH_COMMANDS_MAX: usize = 1_024;
+/// Bytes of commands in one log entry; one larger command travels alone.
+pub const BATCH_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Hits shown per reason.
+pub const HITS_MAX: usize = 100;
+/// Characters of a hit's excerpt.
+pub const HIT_EXCERPT_CHARS_MAX: usize = 120;
+/// Dedup windows one intent may open (one per record with `per_record`).
+pub const WINDOWS_PER_INTENT_MAX: usize = 100_000;
+/// The longest dedup window, in milliseconds: 90 days.
+pub const WINDOW_MS_MAX: u64 = 90 * 24 * 60 * 60 * 1_000;
+/// How long a reply is kept under its request id, in milliseconds of log time.
+pub const REPLY_KEPT_MS: u64 = 10 * 60 * 1_000;
+/// How long an `Idempotency-Key` header is remembered, in milliseconds: 24 hours.
+pub const REQUEST_KEY_KEPT_MS: u64 = 24 * 60 * 60 * 1_000;
+/// How long a body's `idempotency_key` binds, in milliseconds: 30 days.
+pub const IDEMPOTENCY_KEY_KEPT_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
+/// Live rows of remembered `Idempotency-Key` headers; more get 429.
+pub const REQUEST_KEYS_MAX: u64 = 100_000_000;
+/// Due rows that one tick works off.
+pub const TICK_ROWS_MAX: usize = 1_000;
+/// Namespaces of one cluster.
+pub const NAMESPACES_MAX: u32 = 10_000;
+/// Approvers that one intent may need.
+pub const APPROVALS_MAX: u32 = 32;
+/// The look-back of rate limits, in milliseconds: one day.
+pub const RATE_LOOK_BACK_MS: u64 = 24 * 60 * 60 * 1_000;
+/// Submits of one agent that rate limits remember; a larger limit is refused when it is loaded.
+pub const RATE_LIMIT_MAX: u64 = 1_000_000;
+/// Bytes of one compiled regular expression of a policy.
+pub const PATTERN_BYTES_MAX: usize = 1024 * 1024;
+/// Nesting of a policy document.
+pub const POLICY_DEPTH_MAX: usize = 32;
+/// Characters of a policy id.
+pub const POLICY_ID_CHARS_MAX: usize = 128;
