@@ -11,16 +11,19 @@ use crate::engines::Engines;
 use crate::errors::GateError;
 use crate::ids::{IdSource, random, unix_ms};
 use crate::log::{Log, ProposeError};
+use crate::seal::DataKey;
 use crate::watch::Waiters;
 
 /// How long a request waits for the log before its outcome is said to be unknown.
 const REPLY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What the node's configuration says about its doors.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Anybody may register principals of role `agent`; only ever on a loopback address.
     pub open_registration: bool,
+    /// Seals tokens that the ledger stores; the same on every node of a cluster.
+    pub data_key: DataKey,
 }
 
 /// Somebody with a valid key.

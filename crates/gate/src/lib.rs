@@ -12,14 +12,17 @@ pub mod log;
 mod administer;
 mod engines;
 mod errors;
+mod execute;
 mod handle;
 mod read;
+pub mod seal;
 mod submit;
 mod tick;
 mod watch;
 
 pub use administer::{NewKey, NewNamespace, NewPolicies, NewPrincipal, PolicyChange};
 pub use errors::{CODES, GateError};
+pub use execute::{IssuedOrder, ReportRequest, TOKEN_PREFIX};
 pub use handle::{Answer, Caller, Gate, Settings};
 pub use read::Freshness;
 pub use submit::{DecideRequest, SubmitRequest};

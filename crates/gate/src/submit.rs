@@ -173,7 +173,7 @@ impl Gate {
     }
 
     /// Facts of a stored intent for the version in force; `None` if the intent is not known here.
-    async fn facts_again(
+    pub(crate) async fn facts_again(
         &self,
         caller: &Caller,
         intent: IntentId,

@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use policy::ApprovalRule;
+use policy::{ApprovalRule, Facts};
 use types::{NamespaceId, Outcome, Phase, Role, Stamp};
 
 use crate::command::{Approve, Envelope};
@@ -52,7 +52,9 @@ pub(crate) fn approve(
     if asked_for_it(ledger, namespace, &head, &person, &key)? {
         return Err(Refusal::SelfApproval { id }.into());
     }
-    if let Some(changed) = judged_by_changed_policy(ledger, stamp, namespace, &head, command)? {
+    if let Some(changed) =
+        judged_by_changed_policy(ledger, stamp, namespace, &head, command.facts.as_ref())?
+    {
         return Ok(changed);
     }
     Ok(vote(stamp, &head, &person, &key, command.reason.clone()))
@@ -70,7 +72,7 @@ pub(crate) fn check_digest(head: &Head, named: Option<types::Digest>) -> Result<
 }
 
 /// The submitting agent, its owner, or anyone with the same credential.
-fn asked_for_it(
+pub(crate) fn asked_for_it(
     ledger: &impl Read,
     namespace: NamespaceId,
     head: &Head,
@@ -87,12 +89,12 @@ fn asked_for_it(
 }
 
 /// When the rules that matched have changed, the intent is judged again before a vote counts.
-fn judged_by_changed_policy(
+pub(crate) fn judged_by_changed_policy(
     ledger: &impl Read,
     stamp: Stamp,
     namespace: NamespaceId,
     head: &Head,
-    command: &Approve,
+    facts: Option<&Facts>,
 ) -> Result<Option<Transition>, Stop> {
     let policy = policy_in_force(ledger, namespace)?;
     let content = query::content(ledger, namespace, head.id, head.revision)?;
@@ -100,7 +102,7 @@ fn judged_by_changed_policy(
     if policy.version == standing.policy_version {
         return Ok(blocked_by(head, standing));
     }
-    let facts = match &command.facts {
+    let facts = match facts {
         Some(facts) if facts.policy_version == policy.version => facts,
         _ => return Ok(Some(Transition::reply(Reply::FactsNeeded { version: policy.version }))),
     };

@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 use types::{
-    AgentId, AgentStatus, Digest, IntentId, KeyId, LogIndex, LogTime, NamespaceId, Outcome, Phase,
-    Place, Role, RuleSource, Salt,
+    AgentId, AgentStatus, Digest, Effect, ExecutionId, IntentId, KeyId, LogIndex, LogTime,
+    NamespaceId, Outcome, Phase, Place, Role, RuleSource, Salt,
 };
 
 /// The leaf version written by this build.
@@ -261,6 +261,61 @@ pub enum LeafBody {
         #[n(0)]
         level: u32,
     },
+    /// See [`crate::Event::OrderIssued`].
+    #[n(14)]
+    OrderIssued {
+        /// Which.
+        #[n(0)]
+        execution: ExecutionId,
+        /// Number of the attempt, from 1.
+        #[n(1)]
+        attempt: u32,
+        /// The fencing token.
+        #[n(2)]
+        fence: LogIndex,
+        /// In the caller's words.
+        #[n(3)]
+        mode: String,
+        /// From then on silence is doubt.
+        #[n(4)]
+        expires_at: LogTime,
+    },
+    /// See [`crate::Event::Reported`].
+    #[n(15)]
+    Reported {
+        /// Which.
+        #[n(0)]
+        execution: ExecutionId,
+        /// Where the intent went.
+        #[n(1)]
+        phase: Phase,
+        /// What a failure is known to have done.
+        #[n(2)]
+        effect: Option<Effect>,
+        /// Commitment to the result.
+        #[n(3)]
+        result: Option<Digest>,
+    },
+    /// See [`crate::Event::DoubtBegan`].
+    #[n(16)]
+    DoubtBegan {
+        /// Which.
+        #[n(0)]
+        execution: ExecutionId,
+    },
+    /// See [`crate::Event::Resolved`].
+    #[n(17)]
+    Resolved {
+        /// How.
+        #[n(0)]
+        phase: Phase,
+        /// What a failure is known to have done.
+        #[n(1)]
+        effect: Option<Effect>,
+        /// Commitment to the reason.
+        #[n(2)]
+        reason: Option<Digest>,
+    },
 }
 
 /// The readable side of a leaf: names and words, erasable.
@@ -301,6 +356,11 @@ impl LeafBody {
             Self::NamespaceCreated { .. } => "namespace_created",
             Self::PoliciesApplied { .. } => "policies_applied",
             Self::FeatureLevelRaised { .. } => "feature_level_raised",
+            Self::OrderIssued { .. } => "execution_requested",
+            Self::Reported { phase: Phase::Succeeded, .. } => "execution_succeeded",
+            Self::Reported { .. } => "execution_failed",
+            Self::DoubtBegan { .. } => "execution_in_doubt",
+            Self::Resolved { .. } => "execution_resolved",
         }
     }
 }

@@ -6,7 +6,10 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 use policy::{Facts, PolicySet};
-use types::{AgentId, AgentStatus, Digest, IntentId, KeyId, NamespaceId, Proposal, Role, Salt};
+use types::ids::ExecutionId;
+use types::{
+    AgentId, AgentStatus, Digest, Effect, IntentId, KeyId, NamespaceId, Proposal, Role, Salt,
+};
 
 /// A command with who sends it and how a repeat is recognised.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
@@ -81,6 +84,78 @@ pub enum Command {
     /// Lets commands of a newer level in.
     #[n(12)]
     RaiseFeatureLevel(#[n(0)] u32),
+    /// An allowed intent is handed to a worker.
+    #[n(13)]
+    IssueOrder(#[n(0)] Box<IssueOrder>),
+    /// A worker says how it went.
+    #[n(14)]
+    ReportOrder(#[n(0)] Box<ReportOrder>),
+    /// A person says how an intent in doubt ended.
+    #[n(15)]
+    Resolve(#[n(0)] Resolve),
+}
+
+/// See [`Command::IssueOrder`].
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub struct IssueOrder {
+    /// Which intent.
+    #[n(0)]
+    pub intent: IntentId,
+    /// Drawn by the node.
+    #[n(1)]
+    pub execution: ExecutionId,
+    /// In the caller's words; `runner_exec` if it gave none.
+    #[n(2)]
+    pub mode: String,
+    /// SHA-256 of the token.
+    #[n(3)]
+    pub token_hash: Digest,
+    /// The token, sealed with the data key of the nodes.
+    #[cbor(n(4), with = "minicbor::bytes")]
+    pub token_sealed: Vec<u8>,
+    /// Facts for the version in force, if it is not the one the intent was judged by.
+    #[n(5)]
+    pub facts: Option<Facts>,
+}
+
+/// See [`Command::ReportOrder`].
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ReportOrder {
+    /// Which order.
+    #[n(0)]
+    pub execution: ExecutionId,
+    /// SHA-256 of the order's token; `None` if an API key reports.
+    #[n(1)]
+    pub token: Option<Digest>,
+    /// Done, or not.
+    #[n(2)]
+    pub succeeded: bool,
+    /// What a failure is known to have done.
+    #[n(3)]
+    pub effect: Option<Effect>,
+    /// Canonical JSON text.
+    #[n(4)]
+    pub result: Option<String>,
+    /// When the worker did it, Unix milliseconds by its own clock.
+    #[n(5)]
+    pub executed_at: Option<u64>,
+}
+
+/// See [`Command::Resolve`].
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Resolve {
+    /// Which intent.
+    #[n(0)]
+    pub intent: IntentId,
+    /// Done, or not.
+    #[n(1)]
+    pub succeeded: bool,
+    /// What a failure is known to have done.
+    #[n(2)]
+    pub effect: Option<Effect>,
+    /// In the person's words.
+    #[n(3)]
+    pub reason: String,
 }
 
 /// See [`Command::Bootstrap`].

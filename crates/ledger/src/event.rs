@@ -6,13 +6,14 @@ use alloc::vec::Vec;
 
 use policy::{PolicySet, WindowToOpen};
 use types::{
-    AgentId, AgentStatus, Digest, IntentId, KeyId, LogTime, NamespaceId, Phase, Role, Salt,
+    AgentId, AgentStatus, Digest, Effect, ExecutionId, IntentId, KeyId, LogTime, NamespaceId,
+    Phase, Role, Salt,
 };
 
 use crate::command::SourceFile;
 use crate::rows::{
-    AgentRow, ApprovalState, Content, Decided, Decision, Head, KeyRow, NamespaceRow, PolicyHead,
-    Vote,
+    AgentRow, ApprovalState, Content, Decided, Decision, Head, KeyRow, NamespaceRow, OrderRow,
+    PolicyHead, Vote,
 };
 
 /// What refused a repeat.
@@ -111,6 +112,42 @@ pub enum Event {
         decision: Box<Decision>,
         /// What is to be approved now.
         approval: ApprovalState,
+    },
+    /// An intent was handed out.
+    OrderIssued {
+        /// The order.
+        order: Box<OrderRow>,
+        /// The caller's name.
+        name: String,
+    },
+    /// A worker said how it went.
+    Reported {
+        /// The order with its report.
+        order: Box<OrderRow>,
+        /// Where the intent goes.
+        phase: Phase,
+        /// What a failure is known to have done.
+        effect: Option<Effect>,
+        /// Whose key reported; `None` for the order's token.
+        by: Option<AgentId>,
+    },
+    /// An order's time ended in silence.
+    DoubtBegan {
+        /// Which intent.
+        intent: IntentId,
+        /// Which order.
+        execution: ExecutionId,
+    },
+    /// A person said how an intent in doubt ended.
+    Resolved {
+        /// Which.
+        intent: IntentId,
+        /// How.
+        phase: Phase,
+        /// What a failure is known to have done.
+        effect: Option<Effect>,
+        /// By whom, and why.
+        decided: Decided,
     },
     /// A principal was registered.
     AgentRegistered {

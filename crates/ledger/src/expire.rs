@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use types::codec::decode;
 use types::limits::TICK_ROWS_MAX;
-use types::{Digest, IntentId, LogTime, NamespaceId, Phase, Stamp};
+use types::{Digest, ExecutionId, IntentId, LogTime, NamespaceId, Phase, Stamp};
 
 use crate::event::Event;
 use crate::read::{Direction, Fault, Read};
@@ -15,7 +15,7 @@ use crate::reply::{Effect, Refusal, Reply};
 use crate::rows::{Decided, Head, IdempotencyKeyRow, ReplyRow, RequestKeyRow, WindowRow};
 use crate::table::{self, DueKind};
 use crate::transition::{Stop, Transition};
-use crate::{query, windows};
+use crate::{execute, query, windows};
 
 /// Works off what is due.
 ///
@@ -53,6 +53,11 @@ fn work_off(
         DueKind::IntentExpiry => {
             let id = IntentId(table::last_u64(subject).unwrap_or_default());
             expire_intent(ledger, namespace, id, now, done)?;
+            None
+        }
+        DueKind::OrderEnd => {
+            let id = ExecutionId(table::last_u64(subject).unwrap_or_default());
+            execute::order_over(ledger, namespace, id, now, done)?;
             None
         }
         DueKind::WindowEnd => over(ledger, window_key(namespace, subject), |bytes| {

@@ -17,6 +17,7 @@ mod codec;
 mod command;
 mod credential;
 mod event;
+mod execute;
 mod expire;
 mod judge;
 mod policies;
@@ -24,6 +25,7 @@ pub mod query;
 mod read;
 mod record;
 mod record_intent;
+mod record_order;
 mod reject;
 mod reply;
 mod rows;
@@ -37,7 +39,8 @@ pub use audit::{Leaf, LeafBody, LeafDetail};
 pub use codec::{BatchHeader, FEATURE_LEVEL, decode_batch, encode_batch};
 pub use command::{
     ApplyPolicies, Approve, Bootstrap, Cancel, Command, CreateNamespace, Envelope, FirstKey,
-    RegisterAgent, Reject, RequestKey, RotateKey, SetAgentStatus, SetRole, SourceFile, Submit,
+    IssueOrder, RegisterAgent, Reject, ReportOrder, RequestKey, Resolve, RotateKey, SetAgentStatus,
+    SetRole, SourceFile, Submit,
 };
 pub use event::{Event, RefusedBy};
 pub use policy::PolicySet;
@@ -45,7 +48,7 @@ pub use read::{Direction, Fault, MapState, Overlay, Read, Visit, Writes};
 pub use reply::{Duplicate, Effect, Refusal, Reply};
 pub use rows::{
     AgentRow, ApprovalState, ClusterRow, Content, Decided, Decision, Head, KeyRow, NamespaceRow,
-    PayloadRow, PolicyHead, PolicySourceRow, Vote, WindowRow,
+    OrderReport, OrderRow, OrderStatus, PayloadRow, PolicyHead, PolicySourceRow, Vote, WindowRow,
 };
 pub use session::Session;
 pub use transition::{Transition, transition};

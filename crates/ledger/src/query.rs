@@ -6,13 +6,13 @@ use core::ops::ControlFlow;
 
 use tlog::Edge;
 use types::codec::{CodecError, decode, encode};
-use types::{AgentId, Digest, IntentId, KeyId, LogTime, NamespaceId, Phase};
+use types::{AgentId, Digest, ExecutionId, IntentId, KeyId, LogTime, NamespaceId, Phase};
 
 use crate::audit::{Leaf, LeafDetail};
 use crate::read::{Direction, Fault, Read};
 use crate::reply::Reply;
 use crate::rows::{
-    AgentRow, ClusterRow, Content, Head, KeyRow, NamespaceRow, PayloadRow, PolicyHead,
+    AgentRow, ClusterRow, Content, Head, KeyRow, NamespaceRow, OrderRow, PayloadRow, PolicyHead,
     PolicySourceRow,
 };
 use crate::submit::missing;
@@ -196,6 +196,33 @@ pub fn submitted(
         types::Outcome::Hold | types::Outcome::Duplicate => Phase::Held,
     };
     Ok(Reply::Submitted(Box::new(head), Box::new(content)))
+}
+
+/// An execution order.
+///
+/// # Errors
+/// See [`cluster`].
+pub fn order(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+    id: ExecutionId,
+) -> Result<Option<OrderRow>, Fault> {
+    row(ledger, &table::order(namespace, id), |bytes| decode(bytes, "order"))
+}
+
+/// An execution order of whatever namespace, for reporters that have only its token.
+///
+/// # Errors
+/// See [`cluster`].
+pub fn find_order(
+    ledger: &(impl Read + ?Sized),
+    id: ExecutionId,
+) -> Result<Option<(NamespaceId, OrderRow)>, Fault> {
+    let found: Option<NamespaceId> =
+        row(ledger, &table::order_namespace(id), |bytes| decode(bytes, "order namespace"))?;
+    let Some(namespace) = found else { return Ok(None) };
+    let order = order(ledger, namespace, id)?.ok_or_else(|| missing("an order"))?;
+    Ok(Some((namespace, order)))
 }
 
 /// Which intents a list shows, newest first.

@@ -58,6 +58,10 @@ impl<R: Read> Recorder<R> {
             | Event::Allowed { .. }
             | Event::Ended { .. }
             | Event::PolicyChanged { .. } => self.record_intent(stamp, namespace, event),
+            Event::OrderIssued { .. }
+            | Event::Reported { .. }
+            | Event::DoubtBegan { .. }
+            | Event::Resolved { .. } => self.record_order(stamp, namespace, event),
             _ => self.record_settings(stamp, namespace, event),
         }
     }

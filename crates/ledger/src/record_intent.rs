@@ -72,10 +72,15 @@ impl<R: Read> Recorder<R> {
                 let mut content = self.content(namespace, &head)?;
                 content.decision = decision.as_ref().clone();
                 head.approval = approval.clone();
-                mark(&mut head, stamp, Phase::Held);
                 let key = table::content(namespace, head.id, head.revision);
                 self.ledger.put(key, encode(&content));
-                self.ledger.put(table::intent(namespace, head.id), encode(&head));
+                if head.phase == Phase::Held {
+                    mark(&mut head, stamp, Phase::Held);
+                    self.ledger.put(table::intent(namespace, head.id), encode(&head));
+                } else {
+                    head.decided = None;
+                    self.change_phase(stamp, namespace, head, Phase::Held)?;
+                }
                 let body = LeafBody::PolicyChanged {
                     policy_version: decision.policy_version,
                     rules_digest: decision.rules_digest,
@@ -89,7 +94,7 @@ impl<R: Read> Recorder<R> {
         }
     }
 
-    fn content(&self, namespace: NamespaceId, head: &Head) -> Result<Content, Fault> {
+    pub(crate) fn content(&self, namespace: NamespaceId, head: &Head) -> Result<Content, Fault> {
         query::content(&self.ledger, namespace, head.id, head.revision)
     }
 
@@ -178,7 +183,7 @@ impl<R: Read> Recorder<R> {
     }
 
     /// Moves an intent to another phase with its lists, counts and windows.
-    fn change_phase(
+    pub(crate) fn change_phase(
         &mut self,
         stamp: Stamp,
         namespace: NamespaceId,

@@ -5,9 +5,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
+use types::ids::ExecutionId;
 use types::{AgentId, AgentStatus, Digest, IntentId, KeyId, LogTime, NamespaceId, Phase, Role};
 
-use crate::rows::{AgentRow, Content, Head};
+use crate::rows::{AgentRow, Content, Head, OrderRow};
 
 /// Every answer. Numbers are never reused: replies are kept ten minutes and travel between nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -125,6 +126,9 @@ pub enum Reply {
         #[n(1)]
         digest: Digest,
     },
+    /// An execution order as it is now.
+    #[n(16)]
+    Order(#[n(0)] Box<OrderRow>),
 }
 
 /// Details of a duplicate.
@@ -302,6 +306,52 @@ pub enum Refusal {
         /// The newest known.
         #[n(2)]
         known: u32,
+    },
+    /// Only its own agent and admins may do this.
+    #[n(20)]
+    #[error("{id} belongs to another agent; its own agent or an admin can do this")]
+    NotYours {
+        /// Which.
+        #[n(0)]
+        id: IntentId,
+    },
+    /// Nothing may run now.
+    #[n(21)]
+    #[error("{id} is {}; only an allowed intent is handed out, and only once", phase.name())]
+    NotAllowed {
+        /// Which.
+        #[n(0)]
+        id: IntentId,
+        /// What it is.
+        #[n(1)]
+        phase: Phase,
+    },
+    /// There is nothing to resolve.
+    #[n(22)]
+    #[error("{id} is {}, not in doubt; read it with `qgate intent show {id}`", phase.name())]
+    NotInDoubt {
+        /// Which.
+        #[n(0)]
+        id: IntentId,
+        /// What it is.
+        #[n(1)]
+        phase: Phase,
+    },
+    /// No such order here.
+    #[n(23)]
+    #[error("{id} is not known here")]
+    UnknownExecution {
+        /// Which.
+        #[n(0)]
+        id: ExecutionId,
+    },
+    /// The order was reported with other words.
+    #[n(24)]
+    #[error("{id} was reported before and the first report stands; a reviewer can be told")]
+    AlreadyReported {
+        /// Which.
+        #[n(0)]
+        id: ExecutionId,
     },
 }
 

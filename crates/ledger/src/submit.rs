@@ -236,6 +236,8 @@ fn accepted(
         first_leaf: 0,
         changed_index: stamp.index,
         changed_at: stamp.time,
+        attempts: 0,
+        execution: None,
     };
     head.approval.digest = approval_digest(namespace, &head, &content, &content.decision);
     let windows = if head.has_windows { judged.windows } else { Vec::new() };

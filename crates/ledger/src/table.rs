@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use types::{AgentId, Digest, IntentId, KeyId, LogTime, NamespaceId};
+use types::{AgentId, Digest, ExecutionId, IntentId, KeyId, LogTime, NamespaceId};
 
 /// One kind of row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +65,10 @@ pub enum Table {
     LeafDetails = 43,
     /// How many intents stand in each phase.
     PhaseCounts = 44,
+    /// Execution orders.
+    Orders = 50,
+    /// Cluster: namespaces of execution orders, for reporters that have only a token.
+    OrderNamespaces = 51,
 }
 
 /// Rows of [`Table::Meta`].
@@ -303,6 +307,18 @@ pub fn leaf_detail(namespace: NamespaceId, sequence: u64) -> Vec<u8> {
     with_u64(namespace, Table::LeafDetails, sequence)
 }
 
+/// Key of an execution order.
+#[must_use]
+pub fn order(namespace: NamespaceId, id: ExecutionId) -> Vec<u8> {
+    with_u64(namespace, Table::Orders, id.0)
+}
+
+/// Key of an execution order's namespace.
+#[must_use]
+pub fn order_namespace(id: ExecutionId) -> Vec<u8> {
+    with_u64(NamespaceId::CLUSTER, Table::OrderNamespaces, id.0)
+}
+
 /// What is due at a time. The kind's byte and the form of `subject` never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -317,15 +333,24 @@ pub enum DueKind {
     RequestKey = 4,
     /// A bound body key; subject: digest.
     IdempotencyKey = 5,
+    /// An order's `expires_at`; subject: execution id.
+    OrderEnd = 6,
 }
 
 impl DueKind {
     /// The kind with this byte.
     #[must_use]
     pub fn of(byte: u8) -> Option<Self> {
-        [Self::IntentExpiry, Self::WindowEnd, Self::Reply, Self::RequestKey, Self::IdempotencyKey]
-            .into_iter()
-            .find(|kind| *kind as u8 == byte)
+        [
+            Self::IntentExpiry,
+            Self::WindowEnd,
+            Self::Reply,
+            Self::RequestKey,
+            Self::IdempotencyKey,
+            Self::OrderEnd,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == byte)
     }
 }
 

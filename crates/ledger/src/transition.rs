@@ -10,7 +10,7 @@ use crate::command::{Command, Envelope};
 use crate::event::Event;
 use crate::read::{Fault, Read};
 use crate::reply::{Effect, Refusal, Reply};
-use crate::{agents, approve, bootstrap, cancel, expire, policies, reject, submit};
+use crate::{agents, approve, bootstrap, cancel, execute, expire, policies, reject, submit};
 
 /// Everything that one command causes.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,6 +79,9 @@ pub fn transition(
         Command::CreateNamespace(command) => {
             bootstrap::create_namespace(ledger, stamp, envelope, command)
         }
+        Command::IssueOrder(command) => execute::issue_order(ledger, stamp, envelope, command),
+        Command::ReportOrder(command) => execute::report(ledger, stamp, envelope, command),
+        Command::Resolve(command) => execute::resolve(ledger, stamp, envelope, command),
         Command::ApplyPolicies(command) => policies::apply(ledger, stamp, envelope, command),
         Command::RaiseFeatureLevel(level) => {
             bootstrap::raise_feature_level(ledger, stamp, envelope, *level)

@@ -19,6 +19,6 @@ pub mod time;
 pub use agent::{AgentStatus, Role};
 pub use decision::{Hit, Outcome, Place, Reason, RuleSource};
 pub use digest::{Digest, Salt};
-pub use ids::{AgentId, IntentId, KeyId, NamespaceId, NodeId, ParseIdError};
+pub use ids::{AgentId, ExecutionId, IntentId, KeyId, NamespaceId, NodeId, ParseIdError};
 pub use intent::{Effect, PayloadKind, Phase, Proposal, Risk, RiskLevel};
 pub use time::{LogIndex, LogTime, Stamp};

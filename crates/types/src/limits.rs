@@ -70,3 +70,45 @@ pub const PATTERN_BYTES_MAX: usize = 1024 * 1024;
 pub const POLICY_DEPTH_MAX: usize = 32;
 /// Characters of a policy id.
 pub const POLICY_ID_CHARS_MAX: usize = 128;
+/// Bytes of entries that one read of the log gives, to a follower or to apply.
+pub const REPLICATION_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Entries applied in one write of the state.
+pub const APPLY_ENTRIES_MAX: usize = 1_024;
+/// Bytes of entries applied in one write of the state; one larger entry goes alone.
+pub const APPLY_BYTES_MAX: usize = 1024 * 1024;
+/// Linearizable reads waiting for one round to the majority; more get 503.
+pub const READS_WAITING_MAX: usize = 65_536;
+/// How long a batch of commands waits for its reply before its outcome is unknown, in milliseconds.
+pub const PROPOSE_WAIT_MS_MAX: u64 = 30_000;
+/// Sets of hints that a slow listener may lag behind.
+pub const EFFECTS_KEPT_MAX: usize = 1_024;
+/// Entries applied since the last snapshot from which on a new one is made.
+pub const SNAPSHOT_ENTRIES: u64 = 50_000;
+/// Bytes of log since the last snapshot from which on a new one is made.
+pub const SNAPSHOT_BYTES: u64 = 64 * 1024 * 1024;
+/// Entries kept in the log behind a snapshot, for followers that were away for a while.
+pub const LOG_KEPT_ENTRIES: u64 = 20_000;
+/// Characters of an `Idempotency-Key` header.
+pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
+/// Characters of an `X-Request-Id` that is taken from the client.
+pub const REQUEST_ID_CHARS_MAX: usize = 64;
+/// The largest record count an agent may claim: the largest whole number every client can write.
+pub const RECORD_COUNT_CLAIM_MAX: u64 = (1 << 53) - 1;
+/// How long older keys may go on after a rotation, in milliseconds: 30 days.
+pub const KEY_OVERLAP_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1_000;
+/// How long a request's head may take to arrive, in milliseconds.
+pub const HEAD_WAIT_MS_MAX: u64 = 30_000;
+/// How long a request's body may take to arrive, in milliseconds.
+pub const BODY_WAIT_MS_MAX: u64 = 60_000;
+/// HTTP connections of one node at a time; more wait in the accept queue.
+pub const CONNECTIONS_MAX: usize = 16_384;
+/// How long requests may go on after the door was told to close, in milliseconds.
+pub const DRAIN_MS_MAX: u64 = 10_000;
+/// How long a readiness check waits for a read index, in milliseconds.
+pub const READY_WAIT_MS_MAX: u64 = 1_000;
+/// Policy versions that one page of a document's history looks through.
+pub const POLICY_VERSIONS_PAGE_MAX: usize = 100;
+/// Characters of a namespace's name.
+pub const NAMESPACE_NAME_CHARS_MAX: usize = 64;
+/// How long an execution order may stay unreported before it is in doubt, in milliseconds.
+pub const ORDER_MS: u64 = 15 * 60 * 1_000;

@@ -124,7 +124,7 @@ impl Node {
         let head = query::policy_head(&self.state, NS).unwrap();
         match head {
             Some(head) => Engine::new(self.state.compiled(NS, head.version).unwrap(), head.version),
-            None => Engine::new(Arc::new(policy::PolicySet::empty()), 0),
+            None => Engine::new(Arc::new(PolicySet::empty()), 0),
         }
     }
 
@@ -179,17 +179,22 @@ impl Node {
         if !matches!(reply, Reply::FactsNeeded { .. }) {
             return reply;
         }
+        let facts = self.facts_of(intent);
+        self.send(Some(key), command(Some(facts)))
+    }
+
+    /// Facts of a stored intent for the version in force.
+    pub fn facts_of(&self, intent: IntentId) -> policy::Facts {
         let head = self.head(intent);
         let content = query::content(&self.state, NS, intent, head.revision).unwrap();
         let bytes = query::payload(&self.state, NS, intent, head.revision).unwrap();
         let payload = Payload::Json(serde_json::from_slice(&bytes.unwrap()).unwrap());
-        let facts = self.engine().facts(&Subject {
+        self.engine().facts(&Subject {
             namespace: NS,
             proposal: &content.proposal,
             payload: &payload,
             metadata: None,
-        });
-        self.send(Some(key), command(Some(facts)))
+        })
     }
 
     pub fn reject(&mut self, key: KeyId, intent: IntentId) -> Reply {

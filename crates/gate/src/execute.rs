@@ -1,0 +1,155 @@
+//! Execution orders: issued with a token that is shown, stored sealed, and good for one report.
+
+use ledger::{Command, Envelope, IssueOrder, OrderRow, Reply, ReportOrder, RequestKey, Resolve};
+use types::{Digest, Effect, ExecutionId, IntentId, NamespaceId};
+
+use crate::errors::GateError;
+use crate::handle::{Answer, Caller, Gate};
+use crate::ids::random;
+use crate::keys;
+
+/// How often facts are made again, or an id drawn again, for one request.
+const TRIES_MAX: usize = 8;
+
+/// How every execution token begins.
+pub const TOKEN_PREFIX: &str = "gex_";
+
+/// An order with its token in clear text.
+#[derive(Debug, Clone)]
+pub struct IssuedOrder {
+    /// The ledger's answer.
+    pub answer: Answer,
+    /// The token, if an order was issued; opened again for a replayed answer.
+    pub token: Option<String>,
+}
+
+/// A worker's report as a door has parsed it.
+#[derive(Debug, Clone)]
+pub struct ReportRequest {
+    /// Which order.
+    pub execution: ExecutionId,
+    /// Done, or not.
+    pub succeeded: bool,
+    /// What a failure is known to have done.
+    pub effect: Option<Effect>,
+    /// Canonical JSON text.
+    pub result: Option<String>,
+    /// When the worker did it, Unix milliseconds by its own clock.
+    pub executed_at: Option<u64>,
+}
+
+impl Gate {
+    /// Hands an allowed intent out.
+    ///
+    /// # Errors
+    /// [`GateError`]; refusals are answers.
+    pub async fn issue_order(
+        &self,
+        caller: &Caller,
+        intent: IntentId,
+        mode: String,
+        request_key: Option<RequestKey>,
+    ) -> Result<IssuedOrder, GateError> {
+        let mut facts = None;
+        for _ in 0..TRIES_MAX {
+            let execution = ExecutionId(self.ids.next());
+            let hex: String = random::<20>().iter().map(|byte| format!("{byte:02x}")).collect();
+            let token = format!("{TOKEN_PREFIX}{hex}");
+            let command = Command::IssueOrder(Box::new(IssueOrder {
+                intent,
+                execution,
+                mode: mode.clone(),
+                token_hash: keys::hash(&token),
+                token_sealed: self.settings().data_key.seal(&execution.to_string(), &token),
+                facts: facts.take(),
+            }));
+            let answer = self.command(caller, request_key, command).await?;
+            match &answer.reply {
+                Reply::IdTaken => {}
+                Reply::FactsNeeded { .. } => facts = self.facts_again(caller, intent).await?,
+                Reply::Order(order) => {
+                    let token = self.token_of(order);
+                    return Ok(IssuedOrder { answer, token });
+                }
+                Reply::Replayed(first) => {
+                    let token = match first.as_ref() {
+                        Reply::Order(order) => self.token_of(order),
+                        _ => None,
+                    };
+                    return Ok(IssuedOrder { answer, token });
+                }
+                _ => return Ok(IssuedOrder { answer, token: None }),
+            }
+        }
+        Err(GateError::PolicyMoving)
+    }
+
+    /// The token of an order, for those who may see it. `None` if this node cannot open it.
+    #[must_use]
+    pub fn token_of(&self, order: &OrderRow) -> Option<String> {
+        let opened = self.settings().data_key.unseal(&order.id.to_string(), &order.token_sealed);
+        match opened {
+            Ok(token) => Some(token),
+            Err(error) => {
+                tracing::warn!(execution = %order.id, %error, "a token cannot be opened");
+                None
+            }
+        }
+    }
+
+    /// Takes a report under the order's token.
+    ///
+    /// # Errors
+    /// [`GateError`]; refusals are answers.
+    pub async fn report_by_token(
+        &self,
+        token: &str,
+        report: ReportRequest,
+    ) -> Result<Answer, GateError> {
+        self.send(Envelope {
+            request: random(),
+            credential: None,
+            namespace: NamespaceId::CLUSTER,
+            request_key: None,
+            command: report_command(report, Some(keys::hash(token))),
+        })
+        .await
+    }
+
+    /// Takes a report under an API key.
+    ///
+    /// # Errors
+    /// [`GateError`]; refusals are answers.
+    pub async fn report_by_key(
+        &self,
+        caller: &Caller,
+        report: ReportRequest,
+        request_key: Option<RequestKey>,
+    ) -> Result<Answer, GateError> {
+        self.command(caller, request_key, report_command(report, None)).await
+    }
+
+    /// Ends a doubt by a person's word.
+    ///
+    /// # Errors
+    /// [`GateError`]; refusals are answers.
+    pub async fn resolve(
+        &self,
+        caller: &Caller,
+        resolve: Resolve,
+        request_key: Option<RequestKey>,
+    ) -> Result<Answer, GateError> {
+        self.command(caller, request_key, Command::Resolve(resolve)).await
+    }
+}
+
+fn report_command(report: ReportRequest, token: Option<Digest>) -> Command {
+    Command::ReportOrder(Box::new(ReportOrder {
+        execution: report.execution,
+        token,
+        succeeded: report.succeeded,
+        effect: report.effect,
+        result: report.result,
+        executed_at: report.executed_at,
+    }))
+}

@@ -1,0 +1,228 @@
+//! Execution orders: an allowed intent is handed to a worker, once, with a token and a fence.
+//!
+//! Invariant: the claim is committed before anybody may act on it. A token reports once; when its
+//! time ends without a report the intent is in doubt, and only the token or a person ends that.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use types::codec::encode;
+use types::limits::ORDER_MS;
+use types::{Digest, Effect as Done, LogTime, NamespaceId, Phase, Role, Stamp};
+
+use crate::approve::judged_by_changed_policy;
+use crate::command::{Envelope, IssueOrder, ReportOrder, Resolve};
+use crate::credential::principal;
+use crate::event::Event;
+use crate::read::{Fault, Read};
+use crate::reply::{Effect, Refusal, Reply};
+use crate::rows::{Decided, Head, OrderReport, OrderRow, OrderStatus};
+use crate::transition::{Stop, Transition};
+use crate::{expire, query};
+
+/// Hands an allowed intent out.
+///
+/// # Errors
+/// Refused for others than the intent's agent and admins, and unless the intent is allowed.
+pub(crate) fn issue_order(
+    ledger: &impl Read,
+    stamp: Stamp,
+    envelope: &Envelope,
+    command: &IssueOrder,
+) -> Result<Transition, Stop> {
+    let namespace = envelope.namespace;
+    let id = command.intent;
+    let (caller, _) = principal(ledger, envelope, stamp.time)?;
+    let head = query::head(ledger, namespace, id)?.ok_or(Refusal::UnknownIntent { id })?;
+    if head.agent != caller.id && caller.role != Role::Admin {
+        return Err(Refusal::NotYours { id }.into());
+    }
+    let waits = matches!(head.phase, Phase::Held | Phase::Allowed);
+    if waits && stamp.time >= head.expires_at {
+        return Ok(expire::too_late(&head, stamp.time));
+    }
+    if head.phase == Phase::Expired {
+        return Err(Refusal::Expired { id }.into());
+    }
+    if head.phase != Phase::Allowed {
+        return Err(Refusal::NotAllowed { id, phase: head.phase }.into());
+    }
+    let facts = command.facts.as_ref();
+    if let Some(changed) = judged_by_changed_policy(ledger, stamp, namespace, &head, facts)? {
+        return Ok(changed);
+    }
+    if query::order(ledger, namespace, command.execution)?.is_some() {
+        return Ok(Transition::reply(Reply::IdTaken));
+    }
+    let order = OrderRow {
+        id: command.execution,
+        intent: id,
+        attempt: head.attempts.saturating_add(1),
+        fence: stamp.index,
+        mode: command.mode.clone(),
+        token_hash: command.token_hash,
+        token_sealed: command.token_sealed.clone(),
+        issued_to: caller.id,
+        issued_at: stamp.time,
+        expires_at: stamp.time.plus_ms(ORDER_MS),
+        status: OrderStatus::Scheduled,
+        report: None,
+    };
+    Ok(Transition {
+        reply: Reply::Order(Box::new(order.clone())),
+        events: alloc::vec![Event::OrderIssued { order: Box::new(order), name: caller.name }],
+        effects: alloc::vec![Effect::PhaseChanged(id)],
+    })
+}
+
+/// Takes what a worker reports.
+///
+/// # Errors
+/// Refused without the token or a key of the intent's agent or an admin, and for a second report
+/// that says something else.
+pub(crate) fn report(
+    ledger: &impl Read,
+    stamp: Stamp,
+    envelope: &Envelope,
+    command: &ReportOrder,
+) -> Result<Transition, Stop> {
+    let unknown = Refusal::UnknownExecution { id: command.execution };
+    let (namespace, order) =
+        query::find_order(ledger, command.execution)?.ok_or(unknown.clone())?;
+    let head = query::expect_head(ledger, namespace, order.intent)?;
+    let by = reporter(ledger, stamp, envelope, command, namespace, &order, &head)?;
+    let digest = report_digest(command);
+    if let Some(first) = &order.report {
+        return if first.digest == digest {
+            Ok(Transition::reply(Reply::Order(Box::new(order))))
+        } else {
+            Err(Refusal::AlreadyReported { id: order.id }.into())
+        };
+    }
+    if !matches!(head.phase, Phase::Claimed | Phase::InDoubt) {
+        return Err(Refusal::NotAllowed { id: head.id, phase: head.phase }.into());
+    }
+    let (status, phase, effect) = if command.succeeded {
+        (OrderStatus::Succeeded, Phase::Succeeded, None)
+    } else {
+        // Silence about the effect is no proof that there was none.
+        let effect = command.effect.unwrap_or(Done::Unknown);
+        (OrderStatus::Failed, Phase::Failed, Some(effect))
+    };
+    let mut reported = order;
+    reported.status = status;
+    reported.report = Some(OrderReport {
+        at: stamp.time,
+        executed_at: command.executed_at,
+        result: command.result.clone(),
+        digest,
+    });
+    Ok(Transition {
+        reply: Reply::Order(Box::new(reported.clone())),
+        effects: alloc::vec![Effect::PhaseChanged(head.id)],
+        events: alloc::vec![elsewhere(
+            namespace,
+            Event::Reported { order: Box::new(reported), phase, effect, by }
+        )],
+    })
+}
+
+/// Who reports: `None` for the token. Another namespace's order is unknown to a key.
+fn reporter(
+    ledger: &impl Read,
+    stamp: Stamp,
+    envelope: &Envelope,
+    command: &ReportOrder,
+    namespace: NamespaceId,
+    order: &OrderRow,
+    head: &Head,
+) -> Result<Option<types::AgentId>, Stop> {
+    if let Some(token) = command.token {
+        return if token == order.token_hash { Ok(None) } else { Err(Refusal::InvalidKey.into()) };
+    }
+    let (caller, key) = principal(ledger, envelope, stamp.time)?;
+    if key.namespace != namespace {
+        return Err(Refusal::UnknownExecution { id: order.id }.into());
+    }
+    if caller.id == head.agent || caller.role == Role::Admin {
+        Ok(Some(caller.id))
+    } else {
+        Err(Refusal::NotYours { id: head.id }.into())
+    }
+}
+
+/// A person says how an intent in doubt ended.
+///
+/// # Errors
+/// Refused for others than reviewers and admins, for the submitter, and unless it is in doubt.
+pub(crate) fn resolve(
+    ledger: &impl Read,
+    stamp: Stamp,
+    envelope: &Envelope,
+    command: &Resolve,
+) -> Result<Transition, Stop> {
+    let id = command.intent;
+    let (person, key) = crate::credential::principal_who(
+        ledger,
+        envelope,
+        stamp.time,
+        Role::may_decide,
+        "reviewer or admin",
+    )?;
+    let head = query::head(ledger, envelope.namespace, id)?.ok_or(Refusal::UnknownIntent { id })?;
+    if head.phase != Phase::InDoubt {
+        return Err(Refusal::NotInDoubt { id, phase: head.phase }.into());
+    }
+    if crate::approve::asked_for_it(ledger, envelope.namespace, &head, &person, &key)? {
+        return Err(Refusal::SelfApproval { id }.into());
+    }
+    let (phase, effect) = if command.succeeded {
+        (Phase::Succeeded, None)
+    } else {
+        (Phase::Failed, Some(command.effect.unwrap_or(Done::Unknown)))
+    };
+    let decided = Decided {
+        at: stamp.time,
+        by: Some(person.id),
+        name: person.name,
+        reason: Some(command.reason.clone()),
+    };
+    Ok(Transition {
+        reply: Reply::Ended { intent: id, phase, reason: Some(command.reason.clone()) },
+        events: alloc::vec![Event::Resolved { intent: id, phase, effect, decided }],
+        effects: alloc::vec![Effect::PhaseChanged(id)],
+    })
+}
+
+/// An order's time ended without a report.
+pub(crate) fn order_over(
+    ledger: &impl Read,
+    namespace: NamespaceId,
+    id: types::ids::ExecutionId,
+    now: LogTime,
+    done: &mut Transition,
+) -> Result<(), Fault> {
+    let Some(order) = query::order(ledger, namespace, id)? else { return Ok(()) };
+    let head = query::expect_head(ledger, namespace, order.intent)?;
+    let silent = order.report.is_none() && head.phase == Phase::Claimed;
+    if silent && head.execution == Some(id) && now >= order.expires_at {
+        let intent = head.id;
+        done.events.push(elsewhere(namespace, Event::DoubtBegan { intent, execution: id }));
+        done.effects.push(Effect::PhaseChanged(intent));
+    }
+    Ok(())
+}
+
+fn elsewhere(namespace: NamespaceId, event: Event) -> Event {
+    Event::Elsewhere { namespace, event: Box::new(event) }
+}
+
+/// Two reports that say the same have the same digest.
+fn report_digest(command: &ReportOrder) -> Digest {
+    let said: (bool, Option<Done>, Option<u64>) =
+        (command.succeeded, command.effect, command.executed_at);
+    let result: &str = command.result.as_deref().unwrap_or_default();
+    let words: Vec<u8> = encode(&said);
+    Digest::of_parts(&[&words, String::from(result).as_bytes()])
+}

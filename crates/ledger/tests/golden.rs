@@ -1,0 +1,285 @@
+//! Golden bytes of every durable form: what an older build wrote, this one reads, and writes the
+//! same way. A new field changes no line of `golden/formats.txt`; it adds lines under a new name.
+//!
+//! `UPDATE_GOLDEN=1 cargo test -p ledger --test golden` rewrites the file; read the difference.
+#![cfg(test)]
+
+mod support;
+
+use std::fmt::{Debug, Write as _};
+
+use ledger::*;
+use minicbor::{Decode, Encode};
+use serde_json::json;
+use support::{ADMIN, NS, Node, accepted};
+use types::codec::{decode, encode};
+use types::*;
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/formats.txt");
+
+const GATES: &str = "gates:
+  - name: crm
+    trigger: write
+    resource: crm.*
+    policies:
+      - require_approval_over: 1
+      - require_approvals: 2
+      - idempotency_key: { window_seconds: 60, key: batch }
+";
+
+/// Lines of `name hex`.
+#[derive(Default)]
+struct Golden(Vec<(String, Vec<u8>)>);
+
+impl Golden {
+    /// Adds a value, and checks that its bytes give it back.
+    fn add<T>(&mut self, name: &str, value: &T)
+    where
+        T: Encode<()> + for<'b> Decode<'b, ()> + PartialEq + Debug,
+    {
+        let bytes = encode(value);
+        assert_eq!(&decode::<T>(&bytes, "golden").unwrap(), value, "{name}");
+        self.0.push((name.to_owned(), bytes));
+    }
+}
+
+fn first_key() -> FirstKey {
+    FirstKey { agent: AgentId(2), name: "bot".into(), key: KeyId(3), key_hash: Digest([4; 32]) }
+}
+
+fn commands(golden: &mut Golden, submit: &Submit) {
+    let command = |command| Envelope {
+        request: [1; 16],
+        credential: Some(KeyId(9)),
+        namespace: NS,
+        request_key: Some(RequestKey { digest: Digest([2; 32]), body: Digest([3; 32]) }),
+        command,
+    };
+    let (intent, reason) = (IntentId(77), Some(String::from("why")));
+    let digest = Some(Digest([5; 32]));
+    let facts = Some(submit.facts.clone());
+    let cases = [
+        (
+            "bootstrap",
+            Command::Bootstrap(Bootstrap { cluster_id: "c0".into(), admin: first_key() }),
+        ),
+        ("tick", Command::Tick),
+        ("submit", Command::Submit(Box::new(submit.clone()))),
+        (
+            "approve",
+            Command::Approve(Box::new(Approve { intent, digest, facts, reason: reason.clone() })),
+        ),
+        ("reject", Command::Reject(Reject { intent, digest, reason: reason.clone() })),
+        ("cancel", Command::Cancel(Cancel { intent, reason })),
+        (
+            "register_agent",
+            Command::RegisterAgent(Box::new(RegisterAgent {
+                first: first_key(),
+                owner: Some("team".into()),
+                framework: Some("langgraph".into()),
+                risk_tier: "standard".into(),
+                role: Role::Worker,
+                allowed_policies: vec!["p".into()],
+                allowed_destinations: vec!["d".into()],
+                metadata: Some("{}".into()),
+                open: true,
+            })),
+        ),
+        (
+            "set_agent_status",
+            Command::SetAgentStatus(SetAgentStatus {
+                agent: AgentId(2),
+                status: AgentStatus::Revoked,
+            }),
+        ),
+        (
+            "rotate_key",
+            Command::RotateKey(RotateKey {
+                agent: AgentId(2),
+                key: KeyId(4),
+                key_hash: Digest([6; 32]),
+                overlap_ms: 1_000,
+            }),
+        ),
+        ("set_role", Command::SetRole(SetRole { agent: AgentId(2), role: Role::Auditor })),
+        (
+            "create_namespace",
+            Command::CreateNamespace(Box::new(CreateNamespace {
+                name: "blue".into(),
+                admin: first_key(),
+            })),
+        ),
+        ("raise_feature_level", Command::RaiseFeatureLevel(1)),
+        (
+            "issue_order",
+            Command::IssueOrder(Box::new(IssueOrder {
+                intent,
+                execution: ExecutionId(8),
+                mode: "runner_exec".into(),
+                token_hash: Digest([7; 32]),
+                token_sealed: vec![1, 2],
+                facts: None,
+            })),
+        ),
+        (
+            "report_order",
+            Command::ReportOrder(Box::new(ReportOrder {
+                execution: ExecutionId(8),
+                token: digest,
+                succeeded: false,
+                effect: Some(types::Effect::Partial),
+                result: Some("{}".into()),
+                executed_at: Some(1),
+            })),
+        ),
+        (
+            "resolve",
+            Command::Resolve(Resolve {
+                intent,
+                succeeded: false,
+                effect: Some(types::Effect::None),
+                reason: "looked".into(),
+            }),
+        ),
+    ];
+    for (name, case) in cases {
+        golden.add(&format!("command.{name}"), &command(case));
+    }
+}
+
+/// An order that ends in doubt and is resolved, and one that is reported.
+fn executed(node: &mut Node, agent: KeyId, person: KeyId, intent: IntentId) {
+    let issue = |execution| {
+        Command::IssueOrder(Box::new(IssueOrder {
+            intent,
+            execution,
+            mode: "runner_exec".into(),
+            token_hash: Digest([7; 32]),
+            token_sealed: vec![1, 2],
+            facts: None,
+        }))
+    };
+    node.send(Some(agent), issue(ExecutionId(8_000)));
+    node.wait_ms(15 * 60_000);
+    node.tick();
+    let reason = String::from("looked");
+    let resolve = Resolve { intent, succeeded: true, effect: None, reason };
+    node.send(Some(person), Command::Resolve(resolve));
+    let report = ReportOrder {
+        execution: ExecutionId(8_000),
+        token: Some(Digest([7; 32])),
+        succeeded: true,
+        effect: None,
+        result: Some("{}".into()),
+        executed_at: Some(1),
+    };
+    node.send(None, Command::ReportOrder(Box::new(report)));
+}
+
+/// Everything that a short history leaves in the ledger.
+fn history() -> (Node, Submit) {
+    let mut node = Node::with_policies(&[("gates.yaml", GATES)]);
+    let agent = node.register("bot", Role::Agent, Some("team"));
+    let people = ["rita", "oda"].map(|name| node.register(name, Role::Reviewer, None));
+    let request = |batch: u64| {
+        json!({
+            "resource": "crm.contacts", "trigger": "write", "idempotency_key": batch.to_string(),
+            "payload": {"batch": batch, "records": [{"id": 1}, {"id": 2}]},
+        })
+    };
+    let submit = node.submission(&request(0));
+    let first = accepted(&node.submit(agent, &request(1)));
+    node.submit(agent, &request(1));
+    node.approve(people[0], first, None);
+    node.approve(people[1], first, None);
+    executed(&mut node, agent, people[0], first);
+    let second = accepted(&node.submit(agent, &request(2)));
+    node.reject(people[0], second);
+    accepted(&node.submit(agent, &request(3)));
+    node.apply_policies(&[("gates.yaml", &GATES.replace("approvals: 2", "approvals: 3"))]);
+    node.wait_ms(1_000);
+    let third = accepted(&node.submit(agent, &request(4)));
+    node.apply_policies(&[("gates.yaml", &GATES.replace("approvals: 2", "approvals: 4"))]);
+    node.approve(people[0], third, None);
+    node.wait_ms(3_600_000);
+    node.tick();
+    let rotate = RotateKey {
+        agent: AgentId(agent.0),
+        key: KeyId(9_000),
+        key_hash: Digest([8; 32]),
+        overlap_ms: 60_000,
+    };
+    node.send(Some(ADMIN), Command::RotateKey(rotate));
+    let role = SetRole { agent: AgentId(people[1].0), role: Role::Auditor };
+    node.send(Some(ADMIN), Command::SetRole(role));
+    let status = SetAgentStatus { agent: AgentId(people[0].0), status: AgentStatus::Suspended };
+    node.send(Some(ADMIN), Command::SetAgentStatus(status));
+    let blue = CreateNamespace { name: "blue".into(), admin: first_key() };
+    node.send(Some(ADMIN), Command::CreateNamespace(Box::new(blue)));
+    (node, submit)
+}
+
+fn text(golden: &Golden) -> String {
+    let mut text = String::new();
+    for (name, bytes) in &golden.0 {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        writeln!(text, "{name} {hex}").unwrap();
+    }
+    text
+}
+
+#[test]
+fn durable_forms_stay_as_they_are() {
+    let mut golden = Golden::default();
+    let (node, submit) = history();
+    commands(&mut golden, &submit);
+    for (number, entry) in node.entries.iter().enumerate() {
+        golden.0.push((format!("entry.{number}"), entry.clone()));
+    }
+    for (key, value) in &node.state.0 {
+        let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        golden.0.push((format!("row.{key}"), value.clone()));
+    }
+    let written = text(&golden);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(FILE, &written).unwrap();
+    }
+    let kept = std::fs::read_to_string(FILE).unwrap();
+    let (mut kept, mut written) = (kept.lines(), written.lines());
+    loop {
+        let (before, now) = (kept.next(), written.next());
+        assert_eq!(now, before, "a durable form changed: older data would be read wrongly");
+        if before.is_none() {
+            break;
+        }
+    }
+}
+
+/// The kept entries still apply, and still give the kept rows.
+#[test]
+fn an_older_log_gives_the_same_state() {
+    let kept = std::fs::read_to_string(FILE).unwrap();
+    let bytes = |hex: &str| -> Vec<u8> {
+        (0..hex.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+            .collect()
+    };
+    let mut state = MapState::default();
+    let mut rows = std::collections::BTreeMap::new();
+    let mut index = 0;
+    for line in kept.lines() {
+        let (name, hex) = line.split_once(' ').unwrap();
+        if name.starts_with("entry.") {
+            index += 1;
+            let mut session = Session::open(&state).unwrap();
+            session.apply(LogIndex(index), &bytes(hex)).unwrap();
+            let writes = session.finish().unwrap();
+            state.write(writes);
+        } else if let Some(key) = name.strip_prefix("row.") {
+            rows.insert(bytes(key), bytes(hex));
+        }
+    }
+    assert!(index > 10);
+    assert!(state.0 == rows);
+}
