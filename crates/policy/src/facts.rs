@@ -1,7 +1,7 @@
 //! Facts: everything that judgement needs to know about an intent, taken from it once.
 //!
 //! The node that takes the request makes them; they travel in the command, so that apply parses no
-//! text and matches no pattern. Made for one policy set, and said so: judgement of another set holds.
+//! text and matches no pattern. They name the set they were made for; by another set they are held.
 //! Invariant: one finding per rule in force, in the rules' order.
 
 use alloc::string::String;
@@ -19,7 +19,7 @@ pub struct Facts {
     /// [`crate::PolicySet::digest`] of that set.
     #[n(1)]
     pub set_digest: Digest,
-    /// Over the names and rules that matched, lines and files left out: moving a rule changes nothing.
+    /// Over the names and rules that matched, no lines, no files: moving a rule changes nothing.
     #[n(2)]
     pub rules_digest: Digest,
     /// Records counted in the payload; `None` where there is nothing to count.

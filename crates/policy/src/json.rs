@@ -2,7 +2,7 @@
 //!
 //! Refused: nesting beyond [`types::limits::JSON_DEPTH_MAX`], the same key twice in one object, NUL
 //! in strings, invalid UTF-8, and the key under which the JSON library hides its numbers. Numbers
-//! keep the digits they were written with.
+//! keep the digits they were written with; only an exponent is spelled one way, `1e+5`.
 //! Invariant: a text that another parser could read differently is refused, not guessed at.
 
 mod read;
@@ -37,7 +37,8 @@ impl fmt::Display for JsonError {
 
 impl std::error::Error for JsonError {}
 
-/// The one form of a value: keys sorted by code point, no spaces, numbers as they were written.
+/// The one form of a value: keys sorted by code point, no spaces, numbers with the digits they were
+/// written with.
 #[must_use]
 pub fn canonical(value: &Value) -> String {
     let mut text = String::new();

@@ -275,12 +275,13 @@ impl<'a, W: World> Bench<'a, W> {
             let message = format!("the payload cannot be judged safely: {fault}");
             self.say_own(Outcome::Hold, "payload", message);
         }
-        if let (Some(claim), Some(count)) = (facts.claimed_count, facts.record_count) {
-            if claim < count && self.counts_whole_payload() {
-                let message =
-                    format!("Record count {claim} is below the {count} records of the payload");
-                self.say_own(Outcome::Hold, "record_count", message);
-            }
+        if let (Some(claim), Some(count)) = (facts.claimed_count, facts.record_count)
+            && claim < count
+            && self.counts_whole_payload()
+        {
+            let message =
+                format!("Record count {claim} is below the {count} records of the payload");
+            self.say_own(Outcome::Hold, "record_count", message);
         }
     }
 

@@ -1,7 +1,8 @@
 //! Payloads as they were sent, and as the rules see them.
 //!
-//! A string that parses as a JSON object or list is judged as JSON; the text inside a `data:` URI is
-//! judged as that text. A file reference is one word that ends like a file; the gate never opens it.
+//! A string that parses as a JSON object or list, or line by line as objects, is judged as JSON, and
+//! a `data:` URI as what it holds.
+//! A file reference is one word that ends like a file; the gate never opens it.
 //! Invariant: what cannot be read is never taken for harmless: it has no count and no text.
 
 use std::borrow::Cow;
@@ -55,8 +56,8 @@ impl Payload {
     pub fn payload_type(&self) -> Option<String> {
         match self {
             Self::Reference(name) => file_type(name).map(Into::into),
-            Self::Text(text) => DataUri::of(text).map(|uri| uri.short_type()),
-            Self::Json(Value::String(text)) => DataUri::of(text).map(|uri| uri.short_type()),
+            Self::Text(text) => DataUri::of(text)?.short_type(),
+            Self::Json(Value::String(text)) => DataUri::of(text)?.short_type(),
             Self::Absent | Self::Json(_) => None,
         }
     }
@@ -166,18 +167,43 @@ impl<'a> View<'a> {
                 }
             }
         };
-        if text.trim_start().starts_with(['{', '[']) {
-            match json::parse_str(&text) {
-                Ok(value) => {
-                    self.content = Content::Json(Cow::Owned(value));
-                    return;
-                }
-                Err(error) if error.strictness => self.fault = Some(error.to_string()),
-                Err(_) => {}
+        match read_json(&text) {
+            Ok(Some(value)) => self.content = Content::Json(Cow::Owned(value)),
+            Ok(None) => self.content = Content::Text(text),
+            Err(error) => {
+                self.fault = Some(error.to_string());
+                self.content = Content::Text(text);
             }
         }
-        self.content = Content::Text(text);
     }
+}
+
+/// The object or list that a text is, if it is one; lines that are objects each are a list of them.
+///
+/// # Errors
+/// Why a text that another parser would take for JSON is neither JSON nor mere text here.
+fn read_json(text: &str) -> Result<Option<Value>, json::JsonError> {
+    // A byte order mark hides nothing: readers of JSON skip it.
+    let blank = |character: char| character.is_whitespace() || character == '\u{feff}';
+    let body = text.trim_start_matches(blank);
+    if !body.starts_with(['{', '[']) {
+        return Ok(None);
+    }
+    match json::parse_str(body) {
+        Ok(value) => return Ok(Some(value)),
+        Err(error) if error.strictness => return Err(error),
+        Err(_) => {}
+    }
+    let mut rows = Vec::new();
+    for line in body.lines().filter(|line| !line.trim().is_empty()) {
+        match json::parse_str(line) {
+            Ok(row @ Value::Object(_)) => rows.push(row),
+            Ok(_) => return Ok(None),
+            Err(error) if error.strictness => return Err(error),
+            Err(_) => return Ok(None),
+        }
+    }
+    Ok(Some(Value::Array(rows)))
 }
 
 /// `data:[<media type>][;base64],<data>`.
@@ -207,15 +233,16 @@ impl<'a> DataUri<'a> {
         Some(Self { media_type, base64, data })
     }
 
-    fn short_type(&self) -> String {
+    /// Plain text has no type, wherever it stands.
+    fn short_type(&self) -> Option<String> {
         let (_, name) = self.media_type.split_once('/').unwrap_or(("", &self.media_type));
         let short = match name {
-            "plain" => "txt",
+            "plain" => return None,
             "vnd.openxmlformats-officedocument.spreadsheetml.sheet" => "xlsx",
             "x-ndjson" | "jsonlines" => "jsonl",
             other => other,
         };
-        short.to_owned()
+        Some(short.to_owned())
     }
 
     fn decode(&self) -> Option<String> {
@@ -281,7 +308,7 @@ mod tests {
             ("  ./Export.JSONL \n", PayloadKind::Reference, Some("jsonl")),
             ("refund guaranteed, see terms.txt", PayloadKind::Text, None),
             ("data:text/csv,a%2Cb.csv", PayloadKind::Text, Some("csv")),
-            ("data:,hello", PayloadKind::Text, Some("txt")),
+            ("data:,hello", PayloadKind::Text, None),
             ("DATA:application/json;base64,e30=", PayloadKind::Text, Some("json")),
             ("data: hello, world", PayloadKind::Text, None),
             ("csv", PayloadKind::Text, None),

@@ -3,9 +3,6 @@
 //! In hundredths, without floats: every part is a whole number of hundredths, so the level taken
 //! before rounding is the level of the sum.
 
-use std::sync::LazyLock;
-
-use regex::Regex;
 use serde_json::Value;
 use types::{Proposal, Risk, RiskLevel};
 
@@ -15,10 +12,22 @@ const HIGH_RISK: [&str; 7] = ["stripe", "quickbooks", "netsuite", "payroll", "wi
 const MEDIUM_RISK: [&str; 5] = ["salesforce", "hubspot", "marketo", "zendesk", "intercom"];
 const USD: u64 = 1_000_000;
 
-static SENSITIVE: LazyLock<Regex> = LazyLock::new(|| {
-    let words = r"(?i-u)\b(?:ssn|passport|credit card|social security|iban|swift|cvv|account number|date of birth|dob|diagnos[a-z]*|medical)\b";
-    Regex::new(words).expect("a fixed pattern")
-});
+/// Whole words in lower case; [`OPEN_ENDED`] stands for every word that starts so.
+const SENSITIVE: [&str; 12] = [
+    "account number",
+    "credit card",
+    "cvv",
+    "date of birth",
+    "diagnos",
+    "dob",
+    "iban",
+    "medical",
+    "passport",
+    "social security",
+    "ssn",
+    "swift",
+];
+const OPEN_ENDED: &str = "diagnos";
 
 /// Scores an intent.
 pub(crate) fn score(proposal: &Proposal, view: &View<'_>) -> Risk {
@@ -93,7 +102,7 @@ fn tags(tags: &[String]) -> Part {
 fn mentions_sensitive(view: &View<'_>) -> bool {
     match &view.content {
         Content::Absent | Content::Opaque(_) => false,
-        Content::Text(text) => SENSITIVE.is_match(text),
+        Content::Text(text) => is_sensitive(text),
         Content::Json(value) => mentioned_in(value),
     }
 }
@@ -110,8 +119,67 @@ fn mentioned_in(value: &Value) -> bool {
     }
 }
 
+/// Looks at the start of every word once: this runs for every intent.
 fn is_sensitive(text: &str) -> bool {
-    text.len() >= 3 && SENSITIVE.is_match(text)
+    let bytes = text.as_bytes();
+    let mut before = Letter::Gap;
+    for (at, byte) in bytes.iter().enumerate() {
+        let letter = LETTERS[usize::from(*byte)];
+        if letter == Letter::Start && before == Letter::Gap && starts_sensitive(&bytes[at..]) {
+            return true;
+        }
+        before = letter;
+    }
+    false
+}
+
+fn starts_sensitive(rest: &[u8]) -> bool {
+    let [first, second, ..] = rest else {
+        return false;
+    };
+    // Two letters rule out nearly every word.
+    let start = [first.to_ascii_lowercase(), second.to_ascii_lowercase()];
+    SENSITIVE.iter().filter(|word| word.as_bytes().starts_with(&start)).any(|word| {
+        let ends = |rest: &[u8]| {
+            rest.get(word.len()).is_none_or(|next| LETTERS[usize::from(*next)] == Letter::Gap)
+        };
+        rest.get(..word.len()).is_some_and(|same| same.eq_ignore_ascii_case(word.as_bytes()))
+            && (*word == OPEN_ENDED || ends(rest))
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Letter {
+    /// No part of a word.
+    Gap,
+    /// Part of a word.
+    Inner,
+    /// Part of a word, and a sensitive word starts with it.
+    Start,
+}
+
+static LETTERS: [Letter; 256] = letters();
+
+const fn letters() -> [Letter; 256] {
+    let mut table = [Letter::Gap; 256];
+    let mut byte = 0_u8;
+    loop {
+        if byte.is_ascii_alphanumeric() || byte == b'_' {
+            table[byte as usize] = Letter::Inner;
+        }
+        if byte == u8::MAX {
+            break;
+        }
+        byte += 1;
+    }
+    let mut index = 0;
+    while index < SENSITIVE.len() {
+        let first = SENSITIVE[index].as_bytes()[0];
+        table[first as usize] = Letter::Start;
+        table[first.to_ascii_uppercase() as usize] = Letter::Start;
+        index += 1;
+    }
+    table
 }
 
 #[cfg(test)]
@@ -120,9 +188,10 @@ mod tests {
     use crate::engine::tests::view_of;
 
     #[test]
+    #[allow(clippy::type_complexity)]
     fn parts_add_up_as_existing_clients_know_it() {
         #[rustfmt::skip]
-        let cases: [(&str, Option<u64>, Option<u64>, &[&str], &str, u8, RiskLevel); 8] = [
+        let cases: [(&str, Option<u64>, Option<u64>, &[&str], &str, u8, RiskLevel); 10] = [
             ("crm.contacts", None, None, &[], "hello", 0, RiskLevel::Low),
             ("Stripe.refund", None, None, &[], "hello", 35, RiskLevel::Medium),
             ("teach.course", Some(100), None, &[], "hello", 35, RiskLevel::Medium),
@@ -132,6 +201,8 @@ mod tests {
              RiskLevel::Critical),
             ("x", None, None, &["pii"], "{\"dob\":\"1970\"}", 30, RiskLevel::Medium),
             ("x", None, None, &["other"], "a diagnosis, adobe", 15, RiskLevel::Low),
+            ("x", None, None, &[], "adobe dobs x_ssn ssn_x swiftly", 0, RiskLevel::Low),
+            ("x", None, None, &[], "my Credit Card.", 15, RiskLevel::Low),
         ];
         for (destination, claim, micros, tags, text, hundredths, level) in cases {
             let risk = view_of(destination, text, |proposal, view| {

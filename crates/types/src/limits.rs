@@ -78,6 +78,8 @@ pub const APPLY_ENTRIES_MAX: usize = 1_024;
 pub const APPLY_BYTES_MAX: usize = 1024 * 1024;
 /// Linearizable reads waiting for one round to the majority; more get 503.
 pub const READS_WAITING_MAX: usize = 65_536;
+/// How long a read waits to become fresh, in milliseconds.
+pub const READ_WAIT_MS_MAX: u64 = 10_000;
 /// How long a batch of commands waits for its reply before its outcome is unknown, in milliseconds.
 pub const PROPOSE_WAIT_MS_MAX: u64 = 30_000;
 /// Sets of hints that a slow listener may lag behind.

@@ -6,7 +6,8 @@
 use core::fmt;
 
 use serde::de::{self, Deserialize, MapAccess, SeqAccess, Visitor};
-use serde_yaml::{Location, Spanned};
+use serde_yaml::budget::BudgetBreach;
+use serde_yaml::{Error, Location, Spanned};
 use types::limits::{POLICY_BYTES_MAX, POLICY_DEPTH_MAX, POLICY_NODES_MAX};
 
 use super::problem::Problem;
@@ -183,12 +184,34 @@ fn options() -> serde_yaml::Options {
     }
 }
 
-/// The library's message without its position, on one line.
-fn message_of(error: &serde_yaml::Error) -> String {
-    let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default();
-    let cut = first.rfind(" at line ").or_else(|| first.rfind(" (line ")).unwrap_or(first.len());
-    first[..cut].trim_end().to_owned()
+/// What stopped the library, on one line and without its position.
+fn message_of(mut error: &Error) -> String {
+    while let Error::AliasError { error: inner, .. } | Error::WithSnippet { error: inner, .. } =
+        error
+    {
+        error = inner;
+    }
+    match error {
+        Error::Budget { breach, .. } => match breach {
+            BudgetBreach::Nodes { .. } => {
+                format!("the document has more than {POLICY_NODES_MAX} nodes, anchors expanded")
+            }
+            BudgetBreach::Depth { .. } => format!("nested deeper than {POLICY_DEPTH_MAX}"),
+            BudgetBreach::Documents { .. } => "more than one document in a file".into(),
+            _ => "the document expands beyond the limits".into(),
+        },
+        Error::AliasReplayLimitExceeded { .. } => "anchors expand beyond the limits".into(),
+        Error::DuplicateMappingKey { key: Some(key), .. } => {
+            format!("the key `{key}` stands here twice")
+        }
+        Error::DuplicateMappingKey { key: None, .. } => "a key stands here twice".into(),
+        other => {
+            let text = other.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            let cut = first.find(" at line ").or_else(|| first.find(" (line "));
+            first[..cut.unwrap_or(first.len())].trim_end().to_owned()
+        }
+    }
 }
 
 fn line_and_column(place: Location) -> (u32, u32) {

@@ -231,9 +231,9 @@ fn gather(
     let mut found = Vec::new();
     for (at, (key, option)) in members.iter().enumerate() {
         let wanted = key.text().is_some_and(|key| options.contains(&key));
-        if wanted && at != index && !used[at] {
-            // One `count` may serve both thresholds of a policy.
-            used[at] = threshold.is_none();
+        // One `count` serves both thresholds of a policy; other options belong to one rule.
+        if wanted && at != index && (threshold.is_some() || !used[at]) {
+            used[at] = true;
             found.push((key.clone(), option.clone()));
         }
     }
@@ -241,9 +241,6 @@ fn gather(
         return value.clone();
     }
     if let Some(limit) = threshold {
-        for (at, (key, _)) in members.iter().enumerate() {
-            used[at] |= key.text() == Some("count");
-        }
         found.push((Node::text_at(value, limit), value.clone()));
     }
     Node::mapping_at(value, found)

@@ -48,8 +48,8 @@ pub fn parse_str(text: &str) -> Result<Value, JsonError> {
     value.map_err(|error| JsonError {
         path: PathText(&state.steps).to_string(),
         message: plain_message(&error),
-        line: error.line(),
-        column: error.column(),
+        line: error.line().max(1),
+        column: error.column().max(1),
         strictness: state.strictness,
     })
 }

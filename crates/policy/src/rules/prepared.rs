@@ -34,7 +34,7 @@ pub(crate) enum Prepared {
     Plain,
     Terms(FoldedTerms),
     Fields(Patterns),
-    Template(Scanner),
+    Template(Box<Scanner>),
     /// A pattern of the set does not compile in this build.
     Unusable,
 }
@@ -45,7 +45,8 @@ impl Prepared {
             RuleKind::BlockIfTerms(rule) => Self::Terms(rule.prepare()),
             RuleKind::FieldChecks(rule) => rule.prepare().map_or(Self::Unusable, Self::Fields),
             RuleKind::RequireApprovalIfTemplateError(rule) => {
-                rule.prepare().map_or(Self::Unusable, Self::Template)
+                let scanner = rule.prepare().map(Box::new);
+                scanner.map_or(Self::Unusable, Self::Template)
             }
             _ => Self::Plain,
         }

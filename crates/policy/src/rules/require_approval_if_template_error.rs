@@ -1,5 +1,5 @@
 //! `require_approval_if_template_error: {patterns, fields}`: a person decides where a template was
-//! not filled in. Bare, or without `patterns`, the default patterns apply ([`crate::text::tokens`]).
+//! not filled in. Bare, or without `patterns`, the defaults apply ([`crate::text::tokens`]).
 //!
 //! Every string of the payload is scanned after JSON decoding, keys are not. A `fields` entry
 //! matches strings at or below that field, at any depth; list positions do not count. Text without

@@ -1,5 +1,5 @@
 //! What the tests share: intents in one line, and a world that is a map.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

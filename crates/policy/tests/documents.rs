@@ -1,0 +1,253 @@
+//! Documents: what loads, what is refused, and where the finger points.
+
+mod common;
+
+use common::{compiled, file, problems};
+use policy::{DocumentKind, Problem, SourceFile, compile, is_policy_file};
+use proptest::prelude::*;
+
+#[test]
+#[rustfmt::skip]
+fn a_problem_names_line_column_and_the_nearest_word() {
+    let cases = [
+        ("gates:\n- name: a\n  triger: b\n  resource: x\n  policies: []\n",
+         "3:3: unknown key `triger` (did you mean `trigger`?)"),
+        ("gates:\n- name: a\n  resource: x\n  policies:\n  - require_aproval_over: 5\n",
+         "5:5: unknown key `require_aproval_over` (did you mean `require_approval_over`?)"),
+        ("gates:\n- name: a\n  resource: x\n  policies: [require_approval_if_template_eror]\n",
+         "4:14: unknown key `require_approval_if_template_eror` (did you mean \
+          `require_approval_if_template_error`?)"),
+        ("gatess: []\n", "1:1: unknown key `gatess` (did you mean `gates`?)"),
+        ("gates: []\ngatesz: 1\n", "2:1: unknown key `gatesz` (did you mean `gates`?)"),
+        ("require_approval_over: many\n", "1:24: expected a whole number, found text"),
+        ("require_approval_over: -1\n", "1:24: expected a whole number from 0, found -1"),
+        ("require_approval_over: 1.5\n", "1:24: expected a whole number from 0, found 1.5"),
+        ("gates:\n  - name: a\n   trigger: b\n",
+         "3:4: while parsing a block collection, did not find expected '-' indicator"),
+        ("gates:\n\t- name: a\n", "2:2: tabs disallowed within this context (block indentation)"),
+        ("field_checks:\n- path: a\n  pattern: '(x'\n",
+         "3:12: not a regular expression: unclosed group"),
+        ("field_checks: [{path: a, pattern: '(?=x)y'}]\n",
+         "1:35: not a regular expression: look-around, including look-ahead and look-behind, is \
+          not supported"),
+        ("require_approval_over: 5\nrequire_approval_over: 6\n",
+         "2:1: the key `require_approval_over` stands here twice"),
+        ("require_approval: never\n",
+         "1:19: the only value of `require_approval` is `always`; leave the rule out where nobody \
+          must decide (did you mean `always`?)"),
+        ("require_approvals: {all_of: [{group: a, count: 1}]}\n",
+         "1:20: approvals per group come later; write a number of people"),
+        ("require_approvals: 0\n", "1:20: at least one person must approve"),
+        ("require_approvals: 33\n", "1:20: expected a whole number from 0 up to 32, found 33"),
+        ("on_no_response: auto_approve_if_low_risk\n",
+         "1:17: a time-out never approves; write `reject`"),
+        ("block_if_terms: ['!!!']\n",
+         "1:18: the term has neither letters nor digits, so it never matches"),
+        ("block_if_terms: refund\n", "1:17: expected a list of texts, found text"),
+        ("destinations: crm.contacts\n", "1:15: expected a list of texts, found text"),
+        ("environments: {prod: {destinations: [a]}}\n",
+         "1:23: an environment cannot change `destinations`; write it in the base"),
+        ("idempotency_key: {window_seconds: 0, key: a}\n",
+         "1:35: a window of 0 seconds never refuses anything"),
+        ("idempotency_key: {window_seconds: 5}\n",
+         "1:18: `idempotency_key` needs `key` or `keys`"),
+        ("idempotency_key: {window_second: 5, key: a}\n",
+         "1:19: unknown key `window_second` (did you mean `window_seconds`?)"),
+        ("require_approval_if_template_error: {patterns: ['**']}\n",
+         "1:49: a pattern needs some text beside `*`"),
+        ("gate:\n  default_policy: require_approval_over: 50\n",
+         "2:40: mapping values are not allowed in this context"),
+        ("gates:\n- {name: a, policies: []}\n", "2:3: `resource` is missing; `\"*\"` means any"),
+        ("a: *x\n", "1:4: alias references unknown anchor"),
+        ("a: b\n---\na: c\n", "2:1: more than one document in a file"),
+        ("", "1:1: the document is empty"),
+        ("hello\n", "1:1: expected a mapping at the top, found text"),
+        ("a: \0", "1:4: NUL in the document"),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(problems("p.yaml", text), [format!("p.yaml:{expected}")], "{text:?}");
+    }
+}
+
+/// Every key of the vocabulary is known; what becomes of it depends on what leaving it out allows.
+#[test]
+fn keys_whose_feature_comes_later_warn_or_refuse() {
+    let refused = [
+        "budgets: {usd: 5}",
+        "hold_during: {days: [fri]}",
+        "require_approval_when: 'count > 5'",
+        "block_when: 'count > 5'",
+        "require_approval_if_changes_over: {percent: 5}",
+        "require_profile: crm.import.v1",
+        "expires_after: 5m",
+        "assurance: {low: [passkey]}",
+        "allowed_recipients: [a@example.com]",
+        "block_if_pii: true",
+        "on_no_response: approve",
+        "mode: shadwo",
+    ];
+    for line in refused {
+        assert_eq!(problems("p.yaml", line).len(), 1, "{line}");
+    }
+    let warned = [
+        "block_if_pii: false",
+        "approval_channel: {provider: slack}",
+        "delivery: email",
+        "expiry_minutes: 5",
+        "id: other",
+        "notes: text",
+        "mode: shadow",
+        "on_expiry: escalate",
+        "on_no_response: defer",
+        "auto_approve_under: 0",
+        "require_approval_over: 0",
+    ];
+    for line in warned {
+        assert_eq!(compiled(&[("p.yaml", line)]).warnings.len(), 1, "{line}");
+    }
+    for line in ["mode: enforce", "on_expiry: expire", "on_no_response: reject"] {
+        assert_eq!(compiled(&[("p.yaml", line)]).warnings, [], "{line}");
+    }
+}
+
+#[test]
+fn long_deep_and_exploding_documents_are_refused_where_the_limit_is_crossed() {
+    let row = |name: char, of: char| {
+        format!("{name}: &{name} [{}]\n", vec![format!("*{of}"); 10].join(","))
+    };
+    let bomb = format!(
+        "a: &a [x,x,x,x,x,x,x,x,x,x]\n{}{}{}{}",
+        row('b', 'a'),
+        row('c', 'b'),
+        row('d', 'c'),
+        row('e', 'd')
+    );
+    let cases = [
+        (bomb, "4:", "more than 10000 nodes, anchors expanded"),
+        (format!("block_if_terms:\n{}", "- a\n".repeat(10_500)), "9999:", "more than 10000 nodes"),
+        (format!("a: {}{}", "[".repeat(40), "]".repeat(40)), "1:35:", "nested deeper than 32"),
+        ("# x\n".repeat(2_600_000), "262145:1:", "longer than 1048576 bytes"),
+    ];
+    for (text, place, message) in cases {
+        let found = problems("p.yaml", &text);
+        let expected = found[0].starts_with(&format!("p.yaml:{place}"));
+        assert!(expected && found[0].contains(message), "{found:?}");
+    }
+    let latin = SourceFile { name: "p.yaml".into(), bytes: b"# ok\na: \xff".to_vec() };
+    let problem = compile(&[latin]).unwrap_err().remove(0);
+    assert_eq!(problem.to_string(), "p.yaml:2:4: invalid UTF-8");
+}
+
+const GATE: &str = "gates:\n- name: a\n  resource: x\n  policies: [{require_approval: always}]\n";
+
+#[test]
+fn equal_names_are_refused_naming_both_places() {
+    let default = "gate:\n  default_policy: {require_approval_over: 5}\n  \
+                   resources: {r: [{require_approval: always}]}\n";
+    let problem = |files: &[(&str, &str)]| -> Vec<String> {
+        let files: Vec<_> = files.iter().map(|(name, text)| file(name, text)).collect();
+        compile(&files).unwrap_err().iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(
+        problem(&[("b.yaml", GATE), ("a.yaml", GATE)]),
+        ["b.yaml:2:9: the gate `a` stands already at a.yaml:2:9"]
+    );
+    assert_eq!(
+        problem(&[("a.yaml", default), ("b.yml", default)]),
+        [
+            "b.yml:2:19: the policy `default_policy` stands already at a.yaml:2:19",
+            "b.yml:3:15: the resource `r` stands already at a.yaml:3:15",
+        ]
+    );
+    assert_eq!(
+        problem(&[("a.yaml", GATE), ("a.yml", "require_approval: always")]),
+        ["a.yml:1:1: the id `a` is also that of a.yaml"]
+    );
+}
+
+#[test]
+fn file_names_make_ids_and_nothing_else_does() {
+    let cases = [
+        ("gates.yaml", true),
+        ("crm-low.risk_2.yml", true),
+        ("gates.test.yaml", false),
+        ("gates.json", false),
+        (".yaml", false),
+        ("yaml", false),
+    ];
+    for (name, expected) in cases {
+        assert_eq!(is_policy_file(name), expected, "{name}");
+    }
+    let long = format!("{}.yaml", "a".repeat(129));
+    for name in ["../a.yaml", "a/b.yaml", "-a.yaml", "a b.yaml", "ä.yaml", long.as_str()] {
+        let found = problems(name, "require_approval: always");
+        assert!(found.len() == 1 && found[0].contains("a policy file is called"), "{found:?}");
+    }
+}
+
+#[test]
+fn obvious_nested_forms_are_read_alike() {
+    let forms = [
+        "gate: {resources: {r: {policies: [{idempotency_key: {window_seconds: 5, key: k}}]}}}",
+        "gate: {resources: {r: [{idempotency_key: {window_seconds: 5, key: k}}]}}",
+        "gate: {resources: {r: {idempotency_key: {window_seconds: 5, key: k}}}}",
+        "gate: {resources: {r: {policies: [{idempotency_key: , window_seconds: 5, key: k}]}}}",
+    ];
+    let kinds: Vec<_> = forms
+        .iter()
+        .map(|text| compiled(&[("g.yaml", text)]).set.resources[0].rules.rules[0].kind.clone())
+        .collect();
+    assert!(kinds.windows(2).all(|pair| pair[0] == pair[1]), "{kinds:?}");
+
+    let beside = "require_approval_over: 5\nauto_approve_under: 6\ncount: items\n";
+    let nested = "require_approval_over: {over: 5, count: items}\n\
+                  auto_approve_under: {under: 6, count: items}\n";
+    let kinds = |text: &str| -> Vec<_> {
+        let set = compiled(&[("p.yaml", text)]).set;
+        set.named[0].rules.rules.iter().map(|rule| rule.kind.clone()).collect()
+    };
+    assert_eq!(kinds(beside), kinds(nested));
+}
+
+#[test]
+fn the_set_knows_its_documents_and_not_the_order_they_came_in() {
+    let policy = "auto_approve_under: 5\n";
+    let one = compiled(&[("gates.yaml", GATE), ("crm.yaml", policy)]).set;
+    let other = compiled(&[("crm.yaml", policy), ("gates.yaml", GATE)]).set;
+    assert_eq!(one, other);
+    let kinds: Vec<_> = one.documents.iter().map(|found| (found.id.as_str(), found.kind)).collect();
+    assert_eq!(kinds, [("crm", DocumentKind::Policy), ("gates", DocumentKind::Gates)]);
+    let renamed = compiled(&[("crm2.yaml", policy), ("gates.yaml", GATE)]).set;
+    let edited = compiled(&[("crm.yaml", "auto_approve_under: 5 \n"), ("gates.yaml", GATE)]).set;
+    assert!(one.digest != renamed.digest && one.digest != edited.digest);
+}
+
+#[test]
+fn every_problem_is_reported_in_order() {
+    let text = "require_approval: no\nblock_if_terms: 5\nmodee: x\n";
+    let found: Vec<Problem> = compile(&[file("p.yaml", text)]).unwrap_err();
+    let lines: Vec<u32> = found.iter().map(|problem| problem.line).collect();
+    assert_eq!(lines, [1, 2, 3]);
+    assert_eq!(found[2].nearest.as_deref(), Some("mode"));
+}
+
+proptest! {
+    /// No document makes the compiler panic, and every problem has a place.
+    #[test]
+    fn no_document_panics(
+        noise in "[a-z:\\[\\]{},&*\\- \n\"'#|>!%@0-9]{0,80}",
+        lines in prop::collection::vec(prop::sample::select(vec![
+            "gates:", "gate:", "- name: a", "  resource: r", "  policies:", "  - idempotency_key:",
+            "require_approval_over: 5", "count: n", "environments:", "  prod: {}", "key: &a b",
+            "keys: *a", "<<: *a", "  resources: {r: []}", "destinations: [1, true, null]",
+        ]), 0..8),
+    ) {
+        for text in [noise, lines.join("\n")] {
+            for line in problems("p.yaml", &text) {
+                let place: Vec<&str> = line.splitn(4, ':').collect();
+                prop_assert!(place[1].parse::<u32>().is_ok_and(|line| line > 0), "{}", line);
+                prop_assert!(place[2].parse::<u32>().is_ok_and(|column| column > 0), "{}", line);
+            }
+        }
+    }
+}
