@@ -28,7 +28,10 @@ pub enum StoreError {
         source: Arc<io::Error>,
     },
     /// Another process has the data directory open.
-    #[error("{} is in use by another process; stop it, or give this node its own data directory", .0.display())]
+    #[error(
+        "{path} is in use by another process; stop it, or give this node its own data directory",
+        path = .0.display()
+    )]
     InUse(PathBuf),
     /// Stored bytes are damaged. They are never served.
     #[error("stored data is damaged: {0}; replace this node under a new id")]

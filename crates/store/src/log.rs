@@ -231,10 +231,7 @@ impl LogStore {
         failpoint::hit("log.truncate.after");
         window.next = next;
         window.tail.truncate_after(next.checked_sub(1));
-        self.queue.push(Operation {
-            durable: Durable::Truncated { next },
-            done: Box::new(|_| {}),
-        });
+        self.queue.push(Operation { durable: Durable::Truncated { next }, done: Box::new(|_| {}) });
         Ok(())
     }
 
@@ -405,4 +402,3 @@ fn drop_files(db: &DB, first: u64, through: u64) -> Result<(), StoreError> {
     db.delete_file_in_range_cf(family(db, LOG), first.to_be_bytes(), through.to_be_bytes())
         .context("delete purged log files")
 }
-

@@ -19,8 +19,8 @@ const CHILD: &str = "QGATE_CRASH_CHILD";
 
 /// Tells the parent what was promised durable.
 fn promise(what: &str) {
-    println!("promise {what}");
-    std::io::stdout().flush().expect("flush");
+    let mut out = std::io::stdout();
+    writeln!(out, "promise {what}").and_then(|()| out.flush()).expect("write");
 }
 
 fn append(log: &LogStore, index: u64) {
@@ -121,8 +121,8 @@ fn crash(work: &str, dir: &Path, point: &str) -> (Vec<String>, bool) {
 }
 
 fn last_promise(promises: &[String], what: &str) -> Option<u64> {
-    let numbers = promises.iter().filter_map(|line| line.strip_prefix(what)?.trim().parse().ok());
-    numbers.last()
+    let mut lines = promises.iter().rev();
+    lines.find_map(|line| line.strip_prefix(what)?.trim().parse().ok())
 }
 
 fn check_log(dir: &Path, promises: &[String], point: &str) {

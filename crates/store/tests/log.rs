@@ -85,7 +85,8 @@ fn a_hole_is_refused() {
 #[test]
 #[rustfmt::skip]
 fn truncate_and_purge_keep_one_run() {
-    let cases: [(Option<Option<u64>>, Option<u64>, Range<u64>); 8] = [
+    type Case = (Option<Option<u64>>, Option<u64>, Range<u64>);
+    let cases: [Case; 8] = [
         // truncate after, purge through, what is left of 0..10
         (None,             None,      0..10),
         (Some(Some(4)),    None,      0..5),

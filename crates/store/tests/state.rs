@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::ops::ControlFlow;
 
@@ -137,14 +138,25 @@ fn many_entries_or_many_bytes_want_a_flush() {
 
 #[test]
 fn the_hash_tells_moved_bytes_apart() {
-    let hashes = [("ab", "c"), ("a", "bc"), ("abc", "")].map(|(key, value)| {
-        let dir = tempfile::tempdir().expect("dir");
-        let store = StateStore::open(dir.path()).expect("open");
-        let rows = Writes::from([(key.into(), Some(value.into()))]);
-        store.write(rows, &applied(1)).expect("write");
-        store.state_hash().expect("hash").1
-    });
-    assert!(hashes[0] != hashes[1] && hashes[1] != hashes[2] && hashes[0] != hashes[2]);
+    let eight = 8u64.to_be_bytes();
+    let rows: [(Vec<u8>, Vec<u8>); 5] = [
+        (b"ab".to_vec(), b"c".to_vec()),
+        (b"a".to_vec(), b"bc".to_vec()),
+        (b"abc".to_vec(), Vec::new()),
+        // Alike if keys had no length: a key that spells the length of the other's value.
+        (b"a".to_vec(), vec![0; 8]),
+        ([&b"a"[..], &eight].concat(), Vec::new()),
+    ];
+    let hashes: BTreeSet<_> = rows
+        .into_iter()
+        .map(|(key, value)| {
+            let dir = tempfile::tempdir().expect("dir");
+            let store = StateStore::open(dir.path()).expect("open");
+            store.write(Writes::from([(key, Some(value))]), &applied(1)).expect("write");
+            store.state_hash().expect("hash").1
+        })
+        .collect();
+    assert_eq!(hashes.len(), 5);
 }
 
 #[test]
@@ -217,7 +229,10 @@ fn a_damaged_snapshot_is_refused_and_changes_nothing() {
     let good = store.checkpoint().expect("checkpoint");
     let receiver_dir = tempfile::tempdir().expect("dir");
     let receiver = StateStore::open(receiver_dir.path()).expect("open");
-    let names: Vec<_> = fs::read_dir(&good.dir).expect("list").map(|file| file.expect("file").file_name()).collect();
+    let names: Vec<_> = fs::read_dir(&good.dir)
+        .expect("list")
+        .map(|file| file.expect("file").file_name())
+        .collect();
     assert!(names.len() >= 4, "{names:?}");
     for name in names {
         for damage in ["flip", "cut", "remove"] {
@@ -255,4 +270,19 @@ fn a_state_without_its_pointer_is_refused() {
     assert!(matches!(StateStore::open(dir.path()).err(), Some(StoreError::Damaged(_))));
     fs::write(dir.path().join("CURRENT"), "gen-7\n").expect("write");
     assert!(matches!(StateStore::open(dir.path()).err(), Some(StoreError::Damaged(_))));
+}
+
+#[test]
+fn a_snapshot_from_elsewhere_stays_where_it_is() {
+    let (dir, other) = (tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
+    let store = StateStore::open(dir.path()).expect("open");
+    (0..9).for_each(|index| write(&store, index));
+    let snapshot = store.checkpoint().expect("checkpoint");
+    let receiver = StateStore::open(other.path()).expect("open");
+    let installed = receiver.install(&snapshot.dir).expect("install");
+    assert!(installed.dir.starts_with(other.path()));
+    assert_eq!(installed.manifest, snapshot.manifest);
+    snapshot.verify().expect("still whole");
+    let kept = store.latest_snapshot().expect("latest");
+    assert_eq!(kept, Some(snapshot));
 }

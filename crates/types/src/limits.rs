@@ -98,8 +98,9 @@ pub const REQUEST_ID_CHARS_MAX: usize = 64;
 pub const RECORD_COUNT_CLAIM_MAX: u64 = (1 << 53) - 1;
 /// How long older keys may go on after a rotation, in milliseconds: 30 days.
 pub const KEY_OVERLAP_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1_000;
-/// How long a request's head may take to arrive, in milliseconds.
-pub const HEAD_WAIT_MS_MAX: u64 = 30_000;
+/// How long a connection waits for a request's head, idle time between requests included, in
+/// milliseconds. Longer than clients keep idle connections, so that they close first.
+pub const HEAD_WAIT_MS_MAX: u64 = 120_000;
 /// How long a request's body may take to arrive, in milliseconds.
 pub const BODY_WAIT_MS_MAX: u64 = 60_000;
 /// HTTP connections of one node at a time; more wait in the accept queue.

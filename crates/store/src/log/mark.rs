@@ -16,7 +16,7 @@ use crate::files;
 
 const MAGIC: &[u8; 8] = b"qgate-hw";
 /// Distance of the two slots: one disk page each.
-const SLOT_BYTES: u64 = 4096;
+const SLOT_BYTES: usize = 4096;
 /// Magic, turn, last index plus one, votes, checksum.
 const RECORD_BYTES: usize = 8 + 8 + 8 + 8 + 4;
 
@@ -41,8 +41,8 @@ impl MarkFile {
     /// Opens the file, or makes it with two whole slots.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         if files::read_if_there(path)?.is_none() {
-            let mut content = vec![0; SLOT_BYTES as usize + RECORD_BYTES];
-            let (first, second) = content.split_at_mut(SLOT_BYTES as usize);
+            let mut content = vec![0; SLOT_BYTES + RECORD_BYTES];
+            let (first, second) = content.split_at_mut(SLOT_BYTES);
             first[..RECORD_BYTES].copy_from_slice(&encode(0, Mark::default()));
             second.copy_from_slice(&encode(1, Mark::default()));
             files::write_atomic(path, &content)?;
@@ -52,9 +52,9 @@ impl MarkFile {
             .write(true)
             .open(path)
             .map_err(|error| StoreError::file("open", path, error))?;
-        let newest = [0, SLOT_BYTES]
+        let newest = [0, 1]
             .into_iter()
-            .filter_map(|at| read_slot(&file, at))
+            .filter_map(|turn| read_slot(&file, turn))
             .max_by_key(|(turn, _)| *turn)
             .ok_or_else(|| StoreError::damaged(format!("{}: no whole slot", path.display())))?;
         Ok(Self { file, path: path.to_owned(), turn: newest.0, stored: newest.1 })
@@ -69,7 +69,7 @@ impl MarkFile {
     pub(crate) fn store(&mut self, mark: Mark) -> Result<(), StoreError> {
         failpoint::hit("mark.before");
         let turn = self.turn + 1;
-        let at = (turn % 2) * SLOT_BYTES;
+        let at = slot_at(turn);
         let failed = |error| StoreError::file("write", &self.path, error);
         self.file.write_all_at(&encode(turn, mark), at).map_err(failed)?;
         self.file.sync_data().map_err(failed)?;
@@ -91,9 +91,14 @@ fn encode(turn: u64, mark: Mark) -> [u8; RECORD_BYTES] {
     record
 }
 
-fn read_slot(file: &File, at: u64) -> Option<(u64, Mark)> {
+/// Turns alternate between the slots.
+fn slot_at(turn: u64) -> u64 {
+    (turn % 2) * SLOT_BYTES as u64
+}
+
+fn read_slot(file: &File, turn: u64) -> Option<(u64, Mark)> {
     let mut record = [0; RECORD_BYTES];
-    file.read_exact_at(&mut record, at).ok()?;
+    file.read_exact_at(&mut record, slot_at(turn)).ok()?;
     let number = |at: usize| Some(u64::from_be_bytes(record.get(at..at + 8)?.try_into().ok()?));
     let (turn, mark) = (number(8)?, Mark { next: number(16)?, votes: number(24)? });
     (record == encode(turn, mark)).then_some((turn, mark))
@@ -115,7 +120,7 @@ mod tests {
         }
         assert_eq!(MarkFile::open(&path).expect("again").stored(), marks[2]);
         let mut content = std::fs::read(&path).expect("read");
-        content[usize::try_from((file.turn % 2) * SLOT_BYTES).expect("small") + 20] ^= 1;
+        content[usize::try_from(slot_at(file.turn)).expect("small") + 20] ^= 1;
         std::fs::write(&path, &content).expect("write");
         assert_eq!(MarkFile::open(&path).expect("torn").stored(), marks[1]);
         std::fs::write(&path, b"").expect("write");

@@ -44,12 +44,14 @@ fn what_waits_behind_a_failed_sync_fails_too() {
     let dir = tempfile::tempdir().expect("dir");
     let store = LogStore::open(dir.path(), &LogOptions::default()).expect("open");
     store.queue.fail_syncs.store(true, Ordering::SeqCst);
-    let calls: Vec<_> = [0..1, 1..2].map(|range| {
-        let (sender, receiver) = mpsc::channel();
-        let entries = range.map(|index| (index, vec![1])).collect();
-        let done: Done = Box::new(move |result| _ = sender.send(result));
-        (store.append(entries, done), receiver)
-    }).into();
+    let calls: Vec<_> = [0..1, 1..2]
+        .map(|range| {
+            let (sender, receiver) = mpsc::channel();
+            let entries = range.map(|index| (index, vec![1])).collect();
+            let done: Done = Box::new(move |result| _ = sender.send(result));
+            (store.append(entries, done), receiver)
+        })
+        .into();
     for (queued, receiver) in calls {
         let failed = queued.is_err() || receiver.recv().expect("called").is_err();
         assert!(failed);
@@ -70,4 +72,18 @@ fn a_rotten_entry_is_never_served() {
     assert!(matches!(store.read(0..9, usize::MAX), Err(StoreError::Damaged(_))));
     store.db.delete_cf(log, 4u64.to_be_bytes()).expect("delete");
     assert!(matches!(store.read(0..9, usize::MAX), Err(StoreError::Damaged(_))), "a hole");
+}
+
+#[test]
+fn a_purge_and_a_truncate_leave_nothing_on_the_disk() {
+    let dir = tempfile::tempdir().expect("dir");
+    let store = LogStore::open(dir.path(), &LogOptions::default()).expect("open");
+    append(&store, 0..20).recv().expect("called").expect("durable");
+    store.purge_through(4, b"4").expect("purge");
+    store.truncate_after(Some(9)).expect("truncate");
+    let rows = store.db.iterator_cf(family(&store.db, LOG), IteratorMode::Start);
+    let keys: Vec<u64> = rows
+        .map(|row| u64::from_be_bytes(row.expect("row").0[..].try_into().expect("8 bytes")))
+        .collect();
+    assert_eq!(keys, (5..10).collect::<Vec<_>>());
 }

@@ -3,12 +3,14 @@
 //! Invariant: the file `CURRENT` of the data directory names the live generation; a generation
 //! that was replaced lives on for its last reader and is deleted after it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ledger::table::Table;
 use minicbor::{Decode, Encode};
+use parking_lot::Mutex;
 use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, Options, ReadOptions};
 use types::codec::{decode, encode};
 
@@ -17,6 +19,7 @@ use crate::error::{Context as _, StoreError};
 use crate::files;
 
 use super::AppliedMeta;
+use super::SnapshotFile;
 use super::policies::Policies;
 
 /// Column families of rows, in the order of [`family_of`].
@@ -91,6 +94,8 @@ pub(super) struct Generation {
     db: Option<DB>,
     pub(super) number: Number,
     pub(super) policies: Policies,
+    /// Digests of table files: a table never changes under its name.
+    pub(super) digests: Mutex<BTreeMap<String, SnapshotFile>>,
     dir: PathBuf,
     replaced: AtomicBool,
 }
@@ -104,6 +109,7 @@ impl Generation {
             db: Some(db),
             number,
             policies: Policies::default(),
+            digests: Mutex::default(),
             dir,
             replaced: AtomicBool::new(false),
         })
@@ -148,15 +154,12 @@ pub(super) fn put_applied(
     }
 }
 
-pub(super) fn applied(
-    db: &DB,
-    options: &ReadOptions,
-) -> Result<Option<AppliedMeta>, StoreError> {
+pub(super) fn applied(db: &DB, options: &ReadOptions) -> Result<Option<AppliedMeta>, StoreError> {
     let meta = family(db, META);
     let read = |key| db.get_cf_opt(meta, key, options).context("read the applied entry");
     let Some(bytes) = read(META_APPLIED)? else { return Ok(None) };
-    let stored: StoredApplied = decode(&bytes, "applied entry")
-        .map_err(|error| StoreError::damaged(error.to_string()))?;
+    let stored: StoredApplied =
+        decode(&bytes, "applied entry").map_err(|error| StoreError::damaged(error.to_string()))?;
     let membership = read(META_MEMBERSHIP)?.unwrap_or_default();
     Ok(Some(AppliedMeta { index: stored.index, applied: stored.applied, membership }))
 }
@@ -167,8 +170,8 @@ pub(super) fn applied_index(db: &DB, options: &ReadOptions) -> Result<Option<u64
         .get_pinned_cf_opt(family(db, META), META_APPLIED, options)
         .context("read the applied entry")?;
     let Some(bytes) = bytes else { return Ok(None) };
-    let stored: StoredApplied = decode(&bytes, "applied entry")
-        .map_err(|error| StoreError::damaged(error.to_string()))?;
+    let stored: StoredApplied =
+        decode(&bytes, "applied entry").map_err(|error| StoreError::damaged(error.to_string()))?;
     Ok(Some(stored.index))
 }
 

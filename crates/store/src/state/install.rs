@@ -16,7 +16,7 @@ use crate::files;
 
 use super::generation::{self, Generation, Number};
 use super::snapshot::{self, Snapshot};
-use super::{AppliedMeta, StateStore};
+use super::{AppliedMeta, StateStore, Written};
 
 /// An install under way: which generation is to follow which.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -34,7 +34,8 @@ impl Marker {
 }
 
 impl StateStore {
-    /// Replaces the state by a snapshot in a directory on the same disk, and publishes it.
+    /// Replaces the state by a snapshot and publishes it. A directory from elsewhere is left as it
+    /// is; one from [`StateStore::staging_dir`] becomes the published snapshot.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] if the snapshot is not whole, [`StoreError::NotNewer`] if the state
@@ -42,15 +43,12 @@ impl StateStore {
     /// the next start finishes or undoes the install.
     pub fn install(&self, dir: &Path) -> Result<Snapshot, StoreError> {
         let _one = self.publishing.lock();
-        let snapshot = Snapshot::open(dir)?;
-        snapshot.verify()?;
-        let mut written = self.written.lock();
-        let offered = snapshot.manifest.index;
-        if let Some(current) = written.applied.as_ref().map(|applied| applied.index)
-            && current >= offered
-        {
-            return Err(StoreError::NotNewer { offered, current });
+        let mut snapshot = Snapshot::open(dir)?;
+        if dir.parent() != Some(&self.data_dir.join("snap")) {
+            snapshot = snapshot.copy_to(self.staging_dir("import")?)?;
         }
+        snapshot.verify()?;
+        must_be_newer(&snapshot, &self.written.lock())?;
         failpoint::hit("install.verified");
         let old = self.generation();
         let marker = Marker { from: old.number, to: Number(old.number.0 + 1) };
@@ -58,6 +56,8 @@ impl StateStore {
         failpoint::hit("install.marked");
         snapshot::unpack(&snapshot, &marker.to.dir(&self.data_dir))?;
         failpoint::hit("install.copied");
+        let mut written = self.written.lock();
+        must_be_newer(&snapshot, &written)?;
         generation::switch(&self.data_dir, marker.to)?;
         failpoint::hit("install.switched");
         let new = Generation::open(&self.data_dir, marker.to)?;
@@ -74,6 +74,14 @@ impl StateStore {
         failpoint::hit("install.cleared");
         old.mark_replaced();
         Ok(snapshot)
+    }
+}
+
+fn must_be_newer(snapshot: &Snapshot, written: &Written) -> Result<(), StoreError> {
+    let offered = snapshot.manifest.index;
+    match written.applied.as_ref().map(|applied| applied.index) {
+        Some(current) if current >= offered => Err(StoreError::NotNewer { offered, current }),
+        _ => Ok(()),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use policy::PolicySet;
+use ledger::PolicySet;
 use types::NamespaceId;
 
 /// Decoded versions kept at once.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ledger::table;
 use ledger::{Direction, Fault, Read, Visit};
-use policy::PolicySet;
+use ledger::PolicySet;
 use rocksdb::{DB, DBRawIterator, ReadOptions, SnapshotWithThreadMode};
 use types::NamespaceId;
 use types::codec::decode;
@@ -83,9 +83,8 @@ impl Read for Reader<'_> {
         if from >= to {
             return Ok(());
         }
-        let mut streams: Vec<_> = families_between(from, to)
-            .map(|at| self.iterator(at, from, to, direction))
-            .collect();
+        let mut streams: Vec<_> =
+            families_between(from, to).map(|at| self.iterator(at, from, to, direction)).collect();
         loop {
             for stream in &streams {
                 stream.status().context("scan rows")?;

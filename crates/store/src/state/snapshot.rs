@@ -5,6 +5,7 @@
 //! Invariant: the applied entry is read from the image itself; an older snapshot is never
 //! published over a newer one.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ use super::{AppliedMeta, StateStore, generation};
 const SNAPSHOTS_KEPT: usize = 2;
 const MANIFEST: &str = "manifest";
 const FORMAT: u8 = 1;
+/// Files of the database that never change once they are written.
+const TABLE_ENDING: &str = ".sst";
 
 /// One file of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -94,9 +97,8 @@ impl Manifest {
     /// # Errors
     /// [`StoreError::Damaged`] if it is missing or does not make sense.
     pub fn read(dir: &Path) -> Result<Self, StoreError> {
-        let bytes = files::read_if_there(&dir.join(MANIFEST))?.ok_or_else(|| {
-            StoreError::damaged(format!("{} has no manifest", dir.display()))
-        })?;
+        let bytes = files::read_if_there(&dir.join(MANIFEST))?
+            .ok_or_else(|| StoreError::damaged(format!("{} has no manifest", dir.display())))?;
         Self::of_bytes(&bytes)
     }
 }
@@ -119,6 +121,16 @@ impl Snapshot {
         Ok(Self { dir: dir.to_owned(), manifest: Manifest::read(dir)? })
     }
 
+    /// Copies the snapshot to a new directory.
+    ///
+    /// # Errors
+    /// If a file is missing, or the disk refuses.
+    pub fn copy_to(&self, dir: PathBuf) -> Result<Self, StoreError> {
+        unpack(self, &dir)?;
+        files::write_atomic(&dir.join(MANIFEST), &self.manifest.to_bytes())?;
+        Ok(Self { dir, manifest: self.manifest.clone() })
+    }
+
     /// Checks every file against the manifest, and the image's own applied entry.
     ///
     /// # Errors
@@ -128,7 +140,7 @@ impl Snapshot {
         let found = generation::applied_of_image(&self.dir, &scratch);
         files::remove(&scratch)?;
         tidy(&self.dir)?;
-        let listed = list(&self.dir)?;
+        let listed = list(&self.dir, &mut BTreeMap::new())?;
         let damaged = |what: String| StoreError::damaged(format!("snapshot: {what}"));
         for pair in self.manifest.files.iter().zip(&listed) {
             if pair.0 != pair.1 {
@@ -164,15 +176,14 @@ impl StateStore {
         let scratch = scratch(&staging)?;
         let applied = generation::applied_of_image(&staging, &scratch)?;
         files::remove(&scratch)?;
-        let applied =
-            applied.ok_or_else(|| StoreError::damaged("a snapshot of an empty state"))?;
+        let applied = applied.ok_or_else(|| StoreError::damaged("a snapshot of an empty state"))?;
         tidy(&staging)?;
         let manifest = Manifest {
             format: FORMAT,
             index: applied.index,
             applied: applied.applied,
             membership: applied.membership,
-            files: list(&staging)?,
+            files: list(&staging, &mut generation.digests.lock())?,
         };
         for file in &manifest.files {
             files::sync(&staging.join(&file.name))?;
@@ -264,11 +275,19 @@ fn tidy(dir: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Every file but the manifest, with its length and digest, by name.
-fn list(dir: &Path) -> Result<Vec<SnapshotFile>, StoreError> {
+/// Every file but the manifest, with its length and digest, by name. Tables that are known from
+/// before are not read again; those that are gone are forgotten.
+fn list(
+    dir: &Path,
+    known: &mut BTreeMap<String, SnapshotFile>,
+) -> Result<Vec<SnapshotFile>, StoreError> {
     let mut listed = Vec::new();
     for name in files::names(dir)? {
         if name == MANIFEST {
+            continue;
+        }
+        if let Some(file) = known.get(&name) {
+            listed.push(file.clone());
             continue;
         }
         let path = dir.join(&name);
@@ -278,6 +297,8 @@ fn list(dir: &Path) -> Result<Vec<SnapshotFile>, StoreError> {
         let bytes = io::copy(&mut file, &mut hasher).map_err(failed)?;
         listed.push(SnapshotFile { name, bytes, digest: Digest(hasher.0.finalize().into()) });
     }
+    let tables = listed.iter().filter(|file| file.name.ends_with(TABLE_ENDING));
+    *known = tables.map(|file| (file.name.clone(), file.clone())).collect();
     Ok(listed)
 }
 
@@ -300,7 +321,7 @@ pub(super) fn unpack(snapshot: &Snapshot, to: &Path) -> Result<(), StoreError> {
     files::create_dir(to)?;
     for file in &snapshot.manifest.files {
         let (source, target) = (snapshot.dir.join(&file.name), to.join(&file.name));
-        let linked = file.name.ends_with(".sst") && fs::hard_link(&source, &target).is_ok();
+        let linked = file.name.ends_with(TABLE_ENDING) && fs::hard_link(&source, &target).is_ok();
         if !linked {
             fs::copy(&source, &target).map_err(|error| StoreError::file("copy", &source, error))?;
         }

@@ -1,0 +1,158 @@
+//! Committed entries become state: one session of the ledger and one write per chunk.
+//!
+//! Promise: replies and hints leave only after the write with their rows.
+//! Invariant: what is applied is a function of the entries alone, however they are cut into
+//! chunks; an entry that this build does not know stops the node.
+
+use ledger::table::{self, Meta};
+use ledger::{Effect, Fault, Read, Reply, Session, Writes};
+use store::StoreError;
+use store::state::{AppliedMeta, StateStore};
+use types::codec::decode;
+use types::limits::{APPLY_BYTES_MAX, APPLY_ENTRIES_MAX};
+use types::{LogIndex, LogTime};
+
+use crate::codec;
+use crate::raft::{Entry, LogId, Membership, Payload};
+
+/// Why entries could not be applied. The node stops.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum ApplyError {
+    /// The ledger cannot go on.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// The disk cannot.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Commands must follow what is applied.
+    #[error("the commands of entry {found} cannot be applied after entry {applied}")]
+    Hole {
+        /// Last applied entry.
+        applied: u64,
+        /// The entry that came.
+        found: u64,
+    },
+}
+
+/// How far the state is, in Raft's words.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Applied {
+    pub(crate) log_id: Option<LogId>,
+    pub(crate) membership: Membership,
+    pub(crate) time: LogTime,
+}
+
+impl Applied {
+    /// Reads it back from the state.
+    pub(crate) fn of(state: &StateStore) -> Result<Self, ApplyError> {
+        let Some(stored) = state.applied() else { return Ok(Self::default()) };
+        let damaged = |error| Fault::from(error);
+        let time = state.with_live(Self::time_of)?;
+        Ok(Self {
+            log_id: Some(codec::decode_log_id(&stored.applied).map_err(damaged)?),
+            membership: codec::decode_membership(&stored.membership).map_err(damaged)?,
+            time,
+        })
+    }
+
+    /// Log time of a state.
+    pub(crate) fn time_of(state: &dyn Read) -> Result<LogTime, Fault> {
+        match state.get(&table::meta(Meta::LogTime))? {
+            Some(bytes) => Ok(decode(&bytes, "log time")?),
+            None => Ok(LogTime::default()),
+        }
+    }
+
+    /// Index of the last applied entry, 0 before the first.
+    pub(crate) fn index(&self) -> LogIndex {
+        LogIndex(self.log_id.map_or(0, |id| id.index))
+    }
+}
+
+/// Entries that go into one write.
+#[derive(Default)]
+pub(crate) struct Chunk {
+    entries: Vec<Entry>,
+    bytes: usize,
+}
+
+impl Chunk {
+    /// Adds an entry and says whether the chunk is full.
+    pub(crate) fn push(&mut self, entry: Entry) -> bool {
+        if let Payload::Normal(batch) = &entry.payload {
+            self.bytes += batch.0.len();
+        }
+        self.entries.push(entry);
+        self.entries.len() >= APPLY_ENTRIES_MAX || self.bytes >= APPLY_BYTES_MAX
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+/// What a chunk caused: replies for each of its entries, and hints.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    pub(crate) replies: Vec<Vec<Reply>>,
+    pub(crate) effects: Vec<Effect>,
+}
+
+/// Applies a chunk with one write. After an error nothing of it is applied.
+pub(crate) fn apply(
+    state: &StateStore,
+    applied: &mut Applied,
+    chunk: Chunk,
+) -> Result<Outcome, ApplyError> {
+    let mut next = applied.clone();
+    let mut outcome = Outcome::default();
+    let writes = state.with_live(|base| run(base, chunk, &mut next, &mut outcome))?;
+    let Some(log_id) = &next.log_id else { return Ok(outcome) };
+    let meta = AppliedMeta {
+        index: log_id.index,
+        applied: codec::encode_log_id(log_id),
+        membership: codec::encode_membership(&next.membership),
+    };
+    state.write(writes, &meta)?;
+    *applied = next;
+    Ok(outcome)
+}
+
+fn run(
+    base: &dyn Read,
+    chunk: Chunk,
+    next: &mut Applied,
+    outcome: &mut Outcome,
+) -> Result<Writes, ApplyError> {
+    // Opened by the first batch: a chunk without one writes no rows, so that cutting the same
+    // entries differently gives the same rows.
+    let mut session: Option<Session<&dyn Read>> = None;
+    for entry in chunk.entries {
+        let found = entry.log_id.index;
+        let replies = match entry.payload {
+            Payload::Blank => Vec::new(),
+            Payload::Membership(membership) => {
+                next.membership = Membership::new(Some(entry.log_id), membership);
+                Vec::new()
+            }
+            Payload::Normal(batch) => {
+                if let Some(applied) = next.log_id.map(|id| id.index)
+                    && found != applied + 1
+                {
+                    return Err(ApplyError::Hole { applied, found });
+                }
+                let open = match session.take() {
+                    Some(open) => open,
+                    None => Session::open(base)?,
+                };
+                session.insert(open).apply(LogIndex(found), &batch.0)?
+            }
+        };
+        outcome.replies.push(replies);
+        next.log_id = Some(entry.log_id);
+    }
+    let Some(mut session) = session else { return Ok(Writes::new()) };
+    next.time = session.time();
+    outcome.effects = session.take_effects();
+    Ok(session.finish()?)
+}

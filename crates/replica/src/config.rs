@@ -1,0 +1,137 @@
+//! How a replica is run, and what that means for Raft.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::SnapshotPolicy;
+use types::NodeId;
+use types::limits::{
+    LOG_KEPT_ENTRIES, PROPOSE_WAIT_MS_MAX, READ_WAIT_MS_MAX, SNAPSHOT_BYTES, SNAPSHOT_ENTRIES,
+};
+
+use crate::clock::{MachineTime, TimeSource};
+use crate::raft::NodeAddress;
+
+/// Fewer entries than this are not worth a purge.
+const PURGE_ENTRIES_MIN: u64 = 1_000;
+/// How long a snapshot may take to send and install.
+const INSTALL_SNAPSHOT_MS: u64 = 60_000;
+/// Entries in one message to a follower; their bytes are limited by the log's reader.
+const PAYLOAD_ENTRIES_MAX: u64 = 1_024;
+
+/// How far apart the nodes are. A longer way wants more patience before an election.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Profile {
+    /// One site.
+    #[default]
+    Lan,
+    /// Regions of one continent.
+    Regional,
+    /// Continents.
+    Global,
+}
+
+impl Profile {
+    /// Heartbeat, and the shortest and longest election time-out, in milliseconds.
+    fn times_ms(self) -> (u64, u64, u64) {
+        match self {
+            Self::Lan => (50, 150, 300),
+            Self::Regional => (300, 2_000, 4_000),
+            Self::Global => (750, 5_000, 10_000),
+        }
+    }
+}
+
+/// How a replica is run.
+#[derive(Clone)]
+pub struct Config {
+    /// Where it keeps its data.
+    pub data_dir: PathBuf,
+    /// Which node it is; from 1, never reused.
+    pub node: NodeId,
+    /// Its addresses, as the membership carries them.
+    pub address: NodeAddress,
+    /// How far the other nodes are.
+    pub profile: Profile,
+    /// Batches proposed and not yet answered, at most. One gives the largest batches.
+    pub in_flight_max: usize,
+    /// How long a batch waits for its reply before its outcome is unknown.
+    pub propose_wait: Duration,
+    /// How long a read waits to become fresh.
+    pub read_wait: Duration,
+    /// Entries since the last snapshot from which on a new one is made.
+    pub snapshot_entries: u64,
+    /// Bytes of log since the last snapshot from which on a new one is made.
+    pub snapshot_bytes: u64,
+    /// Entries kept in the log behind a snapshot.
+    pub log_kept_entries: u64,
+    /// Where time comes from.
+    pub time: Arc<dyn TimeSource>,
+}
+
+impl Config {
+    /// The defaults for a node with its data in `data_dir`.
+    #[must_use]
+    pub fn new(data_dir: PathBuf, node: NodeId, address: NodeAddress) -> Self {
+        Self {
+            data_dir,
+            node,
+            address,
+            profile: Profile::default(),
+            in_flight_max: 1,
+            propose_wait: Duration::from_millis(PROPOSE_WAIT_MS_MAX),
+            read_wait: Duration::from_millis(READ_WAIT_MS_MAX),
+            snapshot_entries: SNAPSHOT_ENTRIES,
+            snapshot_bytes: SNAPSHOT_BYTES,
+            log_kept_entries: LOG_KEPT_ENTRIES,
+            time: Arc::new(MachineTime::default()),
+        }
+    }
+
+    /// What Raft is told.
+    pub(crate) fn raft(&self, cluster_id: &str) -> Result<openraft::Config, openraft::ConfigError> {
+        let (heartbeat_ms, election_min_ms, election_max_ms) = self.profile.times_ms();
+        openraft::Config {
+            cluster_name: cluster_id.to_owned(),
+            heartbeat_interval: heartbeat_ms,
+            election_timeout_min: election_min_ms,
+            election_timeout_max: election_max_ms,
+            install_snapshot_timeout: INSTALL_SNAPSHOT_MS,
+            max_payload_entries: PAYLOAD_ENTRIES_MAX,
+            // Snapshots are made by bytes and entries, see `upkeep`.
+            snapshot_policy: SnapshotPolicy::Never,
+            max_in_snapshot_log_to_keep: self.log_kept_entries,
+            purge_batch_size: PURGE_ENTRIES_MIN.min(self.log_kept_entries.max(1)),
+            replication_lag_threshold: self.log_kept_entries,
+            // A node cut off from the majority falls silent, so that a partly cut network can
+            // find another leader; it must outlast the lease and an election.
+            quorum_loss_probe_interval: Some(4 * election_max_ms),
+            enable_pre_vote: Some(true),
+            // A restarted process must not lead on under its old leader id: fences rely on it.
+            enable_leader_restore: Some(false),
+            allow_log_reversion: Some(false),
+            ..openraft::Config::default()
+        }
+        .validate()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_profile_is_valid_and_keeps_the_safe_choices() {
+        for profile in [Profile::Lan, Profile::Regional, Profile::Global] {
+            let mut config = Config::new("d".into(), NodeId(1), NodeAddress::default());
+            config.profile = profile;
+            let raft = config.raft("c").expect("valid");
+            assert!(raft.heartbeat_interval <= raft.election_timeout_min / 3, "{profile:?}");
+            assert_eq!(raft.enable_pre_vote, Some(true));
+            assert_eq!(raft.enable_leader_restore, Some(false));
+            assert_eq!(raft.allow_log_reversion, Some(false));
+            assert_eq!(raft.snapshot_policy, SnapshotPolicy::Never);
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Consensus: one replicated log of command batches, and the state it makes on every node.
+//!
+//! [`Replica`] is the node's part in it and implements [`gate::log::Log`]. Promise: a reply comes
+//! after its command is fsynced on a majority and applied here; a lost reply is said to be lost.
+//! Invariant: Raft's own types stay inside this crate, and what it stores has our own encoding.
+#![forbid(unsafe_code)]
+
+mod apply;
+pub mod clock;
+mod codec;
+mod config;
+mod log_store;
+mod network;
+mod node;
+mod propose;
+mod queue;
+pub mod raft;
+mod reads;
+mod replay;
+mod state_machine;
+mod upkeep;
+
+pub use config::{Config, Profile};
+pub use log_store::RaftLog;
+pub use node::{Replica, StartError};
+pub use replay::{ReplayError, ReplayReport, replay};
+pub use state_machine::{Listeners, SnapshotBuilder, SnapshotDir, StateMachine};

@@ -1,0 +1,184 @@
+//! Raft's state machine on [`store::state`].
+//!
+//! Promise: progress is published after the write, and replies leave after that.
+//! Invariant: a snapshot is a directory; its own files say where it ends.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures::{Stream, TryStreamExt as _};
+use gate::log::Progress;
+use ledger::Effect;
+use openraft::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
+use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::{OptionalSend, RaftSnapshotBuilder, SnapshotMeta};
+use store::state::{Snapshot, StateStore};
+use tokio::sync::{broadcast, watch};
+use types::limits::EFFECTS_KEPT_MAX;
+
+use crate::apply::{self, Applied, Chunk};
+use crate::codec;
+use crate::raft::{Replies, TypeConfig};
+
+/// A snapshot as it travels: the directory with its files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotDir(pub PathBuf);
+
+/// Where progress and hints of the state machine can be heard.
+#[derive(Clone)]
+pub struct Listeners {
+    /// How far this node has applied.
+    pub progress: watch::Sender<Progress>,
+    /// What applied entries caused.
+    pub effects: broadcast::Sender<Arc<Vec<Effect>>>,
+}
+
+impl Default for Listeners {
+    fn default() -> Self {
+        Self {
+            progress: watch::Sender::new(Progress::default()),
+            effects: broadcast::Sender::new(EFFECTS_KEPT_MAX),
+        }
+    }
+}
+
+/// The one writer of the state.
+pub struct StateMachine {
+    state: Arc<StateStore>,
+    applied: Applied,
+    listeners: Listeners,
+}
+
+impl StateMachine {
+    /// Goes on where the state is.
+    ///
+    /// # Errors
+    /// If the state cannot be read.
+    pub fn open(state: Arc<StateStore>, listeners: Listeners) -> io::Result<Self> {
+        let applied = Applied::of(&state).map_err(io::Error::other)?;
+        let machine = Self { state, applied, listeners };
+        machine.publish();
+        Ok(machine)
+    }
+
+    fn publish(&self) {
+        let progress = Progress { index: self.applied.index(), time: self.applied.time };
+        self.listeners.progress.send_replace(progress);
+    }
+
+    fn apply_chunk(&mut self, chunk: &mut Waiting) -> io::Result<()> {
+        let Waiting { chunk, responders } = std::mem::take(chunk);
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        let outcome = apply::apply(&self.state, &mut self.applied, chunk)
+            .inspect_err(|error| tracing::error!(%error, "cannot apply, stopping"))
+            .map_err(io::Error::other)?;
+        self.publish();
+        for (responder, replies) in responders.into_iter().zip(outcome.replies) {
+            if let Some(responder) = responder {
+                responder.send(Replies(replies));
+            }
+        }
+        if !outcome.effects.is_empty() {
+            // Nobody listening is fine: the ledger is the truth.
+            _ = self.listeners.effects.send(Arc::new(outcome.effects));
+        }
+        Ok(())
+    }
+}
+
+/// Entries of the next write and who waits for their replies.
+#[derive(Default)]
+struct Waiting {
+    chunk: Chunk,
+    responders: Vec<Option<openraft::storage::ApplyResponder<TypeConfig>>>,
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotDir;
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(
+        &mut self,
+    ) -> Result<(Option<LogIdOf<TypeConfig>>, StoredMembershipOf<TypeConfig>), io::Error> {
+        Ok((self.applied.log_id, self.applied.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut waiting = Waiting::default();
+        while let Some((entry, responder)) = entries.try_next().await? {
+            waiting.responders.push(responder);
+            if waiting.chunk.push(entry) {
+                self.apply_chunk(&mut waiting)?;
+            }
+        }
+        self.apply_chunk(&mut waiting)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self::SnapshotBuilder {
+        SnapshotBuilder { state: self.state.clone() }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMetaOf<TypeConfig>,
+        snapshot: SnapshotDir,
+    ) -> Result<(), io::Error> {
+        let state = self.state.clone();
+        let installed = blocking(move || Ok(state.install(&snapshot.0)?)).await?;
+        if with_meta(installed)?.meta != *meta {
+            return Err(io::Error::other("the installed snapshot ends at another entry"));
+        }
+        self.applied = Applied::of(&self.state).map_err(io::Error::other)?;
+        self.publish();
+        Ok(())
+    }
+
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> Result<Option<SnapshotOf<TypeConfig, SnapshotDir>>, io::Error> {
+        self.state.latest_snapshot()?.map(with_meta).transpose()
+    }
+}
+
+/// Makes a snapshot beside the running state machine.
+pub struct SnapshotBuilder {
+    state: Arc<StateStore>,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
+    type SnapshotData = SnapshotDir;
+
+    async fn build_snapshot(&mut self) -> Result<SnapshotOf<TypeConfig, SnapshotDir>, io::Error> {
+        if self.state.applied().is_none() {
+            // The snapshot of nothing has no files; Raft only asks where it ends.
+            let meta = SnapshotMeta::default();
+            return Ok(SnapshotOf::<TypeConfig, _> { meta, snapshot: SnapshotDir(PathBuf::new()) });
+        }
+        let state = self.state.clone();
+        with_meta(blocking(move || Ok(state.checkpoint()?)).await?)
+    }
+}
+
+/// Raft's description of a snapshot, from what the snapshot itself says.
+fn with_meta(snapshot: Snapshot) -> io::Result<SnapshotOf<TypeConfig, SnapshotDir>> {
+    let manifest = &snapshot.manifest;
+    let last_log_id = codec::decode_log_id(&manifest.applied).map_err(io::Error::other)?;
+    let last_membership =
+        codec::decode_membership(&manifest.membership).map_err(io::Error::other)?;
+    Ok(SnapshotOf::<TypeConfig, SnapshotDir> {
+        meta: SnapshotMeta { last_log_id: Some(last_log_id), last_membership },
+        snapshot: SnapshotDir(snapshot.dir),
+    })
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}

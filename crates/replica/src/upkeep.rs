@@ -1,0 +1,53 @@
+//! Keeps a restart short and the log bounded: flushes, snapshots, and with them purges.
+//!
+//! Invariant: a snapshot flushes the state before Raft learns of it, and Raft purges only behind
+//! a snapshot, so nothing leaves the log that a power cut could ask for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use store::StoreError;
+
+use crate::node::Core;
+
+/// How often it looks.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// Runs until the node stops, or the disk fails, which stops the node.
+pub(crate) async fn run(core: Arc<Core>) {
+    let mut stopping = core.stopping.subscribe();
+    let mut bytes_at_snapshot = 0;
+    loop {
+        tokio::select! {
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+        if core.state.needs_flush()
+            && let Err(error) = flush(&core).await
+        {
+            tracing::error!(%error, "cannot flush the state, stopping");
+            core.fail(error.to_string());
+            return;
+        }
+        let bytes = core.log.stats().entry_bytes;
+        let (applied, snapshot) = core.applied_and_snapshot();
+        let entries_since = applied.saturating_sub(snapshot);
+        let is_due = entries_since >= core.config.snapshot_entries
+            || (entries_since > 0 && bytes - bytes_at_snapshot >= core.config.snapshot_bytes);
+        if is_due {
+            bytes_at_snapshot = bytes;
+            if core.raft.trigger().snapshot().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+async fn flush(core: &Arc<Core>) -> Result<(), StoreError> {
+    let state = core.state.clone();
+    match tokio::task::spawn_blocking(move || state.flush()).await {
+        Ok(result) => result,
+        // Only a panic or the end of the runtime gets here; both stop the node anyway.
+        Err(_) => Ok(()),
+    }
+}
