@@ -85,12 +85,13 @@ pub struct PolicyChange {
 }
 
 impl Gate {
-    /// Makes the cluster's first admin. `None` if there is one already.
+    /// Makes the cluster's first admin, with a key that the caller has drawn and kept already, so
+    /// that no crash loses it. False if there is an admin already.
     ///
     /// # Errors
     /// [`GateError::Log`].
-    pub async fn bootstrap(&self, cluster_id: &str) -> Result<Option<ApiKey>, GateError> {
-        let (key, admin) = self.first_key("admin");
+    pub async fn bootstrap(&self, cluster_id: &str, key: &ApiKey) -> Result<bool, GateError> {
+        let admin = self.first_of("admin", key);
         let command = Command::Bootstrap(Bootstrap { cluster_id: cluster_id.to_owned(), admin });
         let answer = self
             .send(Envelope {
@@ -101,7 +102,7 @@ impl Gate {
                 command,
             })
             .await?;
-        Ok((answer.reply == Reply::Done).then_some(key))
+        Ok(answer.reply == Reply::Done)
     }
 
     /// Registers a principal. Without a caller only where registration is open, and only agents.
@@ -284,13 +285,17 @@ impl Gate {
 
     fn first_key(&self, name: &str) -> (ApiKey, FirstKey) {
         let key = ApiKey::draw();
-        let first = FirstKey {
+        let first = self.first_of(name, &key);
+        (key, first)
+    }
+
+    fn first_of(&self, name: &str, key: &ApiKey) -> FirstKey {
+        FirstKey {
             agent: AgentId(self.ids.next()),
             name: name.to_owned(),
             key: KeyId(self.ids.next()),
             key_hash: key.hash(),
-        };
-        (key, first)
+        }
     }
 }
 

@@ -25,9 +25,9 @@ pub enum GateError {
     /// The role does not allow it.
     #[error("{0}")]
     Forbidden(String),
-    /// A request in the spelling of existing clients that no policy covers.
-    #[error("name a `policy`, or ask an admin for a gate that covers this destination")]
-    NothingCovers,
+    /// A payload with more records than one intent may have.
+    #[error("a payload has at most {} records; send several intents", types::limits::RECORDS_MAX)]
+    TooManyRecords,
     /// Policy documents do not compile.
     #[error("the policy documents are not valid")]
     InvalidPolicy(Vec<policy::Problem>),

@@ -10,6 +10,7 @@ use ledger::{
 use policy::{Engine, Facts, Payload, Subject};
 use serde_json::Value;
 use types::codec::encode;
+use types::limits::RECORDS_MAX;
 use types::{Digest, IntentId, PayloadKind, Proposal};
 
 use crate::errors::GateError;
@@ -67,10 +68,10 @@ impl Gate {
     ) -> Result<Answer, GateError> {
         let mut proposal = request.proposal;
         proposal.payload_kind = request.payload.kind();
-        proposal.payload_digest = request.payload.digest();
         proposal.payload_type = request.payload.payload_type();
         proposal.metadata = request.metadata.as_ref().map(policy::json::canonical);
         let payload = request.payload.canonical_bytes().map(Cow::into_owned);
+        proposal.payload_digest = payload.as_deref().map(Digest::of);
         let large = payload.as_ref().is_some_and(|b| b.len() > SCAN_INLINE_BYTES_MAX);
         let material = Arc::new(Material {
             caller: caller.clone(),
@@ -89,8 +90,8 @@ impl Gate {
             facts: make_facts(engine, material.clone(), large).await?,
         };
         for _ in 0..TRIES_MAX {
-            if submit.facts.peer_uncovered {
-                return Err(GateError::NothingCovers);
+            if submit.facts.record_count.is_some_and(|count| count > RECORDS_MAX) {
+                return Err(GateError::TooManyRecords);
             }
             let answer = self
                 .send(Envelope {

@@ -1,1 +1,60 @@
-//! The HTTP door.
+//! The HTTP door: requests in, JSON out. It parses, asks the gate, and prints what the gate said.
+//!
+//! Wire shapes are this crate's own and are converted by hand; bodies are read by the strict JSON
+//! reader, so that no field means two things. Every answer is JSON and carries `X-Request-Id`.
+//! Invariant: nothing is decided here; what the role check at this edge lets through is checked
+//! again where it counts, by the ledger at apply or at the read index.
+
+mod agents;
+mod answer;
+mod audit;
+mod body;
+mod call;
+mod cluster;
+mod decide;
+mod decision;
+mod discovery;
+mod executions;
+mod fields;
+mod finish;
+mod health;
+mod intent_view;
+mod intents;
+mod listing;
+mod money;
+mod namespaces;
+mod openapi;
+mod policies;
+mod policy_changes;
+mod problem;
+mod propose;
+mod propose_answer;
+mod refusals;
+mod request_key;
+mod routes;
+mod schemas;
+mod serve;
+mod simulate;
+mod spans;
+mod state;
+mod times;
+mod trail;
+mod view;
+
+use std::sync::Arc;
+
+use gate::Gate;
+
+pub use serve::serve;
+
+/// What the node's configuration says about this door.
+#[derive(Debug, Clone, Copy)]
+pub struct HttpConfig {
+    /// Version of the build, as `/health` shows it.
+    pub version: &'static str,
+}
+
+/// Every route of the door, ready to be served or called in process.
+pub fn router(gate: Arc<Gate>, config: HttpConfig) -> axum::Router {
+    routes::router(state::App::new(gate, config))
+}

@@ -188,8 +188,11 @@ pub fn submitted(
     namespace: NamespaceId,
     id: IntentId,
 ) -> Result<Reply, Fault> {
-    let mut head = expect_head(ledger, namespace, id)?;
-    let content = content(ledger, namespace, id, 1)?;
+    let first = row(ledger, &table::first_answer(namespace, id), |b| decode(b, "first answer"))?;
+    let (mut head, content): (Head, Content) = match first {
+        Some(first) => first,
+        None => (expect_head(ledger, namespace, id)?, content(ledger, namespace, id, 1)?),
+    };
     head.phase = match content.decision.outcome {
         types::Outcome::Allow => Phase::Allowed,
         types::Outcome::Block => Phase::Blocked,

@@ -70,6 +70,10 @@ impl<R: Read> Recorder<R> {
             Event::PolicyChanged { intent, decision, approval } => {
                 let mut head = query::expect_head(&self.ledger, namespace, *intent)?;
                 let mut content = self.content(namespace, &head)?;
+                let first = table::first_answer(namespace, head.id);
+                if self.ledger.get(&first)?.is_none() {
+                    self.ledger.put(first, encode(&(&head, &content)));
+                }
                 content.decision = decision.as_ref().clone();
                 head.approval = approval.clone();
                 let key = table::content(namespace, head.id, head.revision);

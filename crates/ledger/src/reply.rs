@@ -345,6 +345,10 @@ pub enum Refusal {
         #[n(0)]
         id: ExecutionId,
     },
+    /// A request in the spelling of existing clients that no policy covers.
+    #[n(25)]
+    #[error("name a `policy`, or ask an admin for a gate that covers this destination")]
+    NothingCovers,
     /// The order was reported with other words.
     #[n(24)]
     #[error("{id} was reported before and the first report stands; a reviewer can be told")]

@@ -302,7 +302,8 @@ pub struct Decided {
     pub reason: Option<String>,
 }
 
-/// What was asked and how policy judged it, one row per revision, never rewritten.
+/// What was asked and how policy judged it, one row per revision. Only a change of policy rewrites
+/// the judgement, and then [`crate::table::Table::FirstAnswers`] keeps the first.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Content {
     /// What was asked.

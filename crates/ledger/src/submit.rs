@@ -17,7 +17,7 @@ use crate::credential::principal_who;
 use crate::event::{Event, RefusedBy};
 use crate::judge::{Judged, judge, policy_in_force};
 use crate::read::{Fault, Read};
-use crate::reply::{Duplicate, Effect, Reply};
+use crate::reply::{Duplicate, Effect, Refusal, Reply};
 use crate::rows::{
     AgentRow, ApprovalState, Content, Decided, Decision, Head, IdempotencyKeyRow, KeyRow,
 };
@@ -43,6 +43,9 @@ pub(crate) fn submit(
     let policy = policy_in_force(ledger, namespace)?;
     if command.facts.policy_version != policy.version {
         return Ok(Transition::reply(Reply::FactsNeeded { version: policy.version }));
+    }
+    if command.facts.peer_uncovered {
+        return Err(Refusal::NothingCovers.into());
     }
     let bound_key =
         command.proposal.idempotency_key.as_ref().map(|key| bound_key_digest(agent.id, key));

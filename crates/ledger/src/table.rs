@@ -55,6 +55,9 @@ pub enum Table {
     RequestKeys = 35,
     /// The body's `idempotency_key`s by digest.
     IdempotencyKeys = 36,
+    /// Head and content as they were when an intent was submitted, kept once a change of policy
+    /// rewrites them.
+    FirstAnswers = 37,
     /// Intents by agent.
     IntentsByAgent = 40,
     /// Intents by phase.
@@ -236,6 +239,12 @@ pub fn intent(namespace: NamespaceId, id: IntentId) -> Vec<u8> {
 #[must_use]
 pub fn content(namespace: NamespaceId, id: IntentId, revision: u32) -> Vec<u8> {
     with_revision(namespace, Table::Contents, id, revision)
+}
+
+/// Key of an intent's first answer.
+#[must_use]
+pub fn first_answer(namespace: NamespaceId, id: IntentId) -> Vec<u8> {
+    with_u64(namespace, Table::FirstAnswers, id.0)
 }
 
 /// Key of a payload.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use ledger::PolicySet;
+use parking_lot::Mutex;
 use types::NamespaceId;
 
 /// Decoded versions kept at once.

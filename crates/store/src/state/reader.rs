@@ -5,9 +5,9 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use ledger::PolicySet;
 use ledger::table;
 use ledger::{Direction, Fault, Read, Visit};
-use ledger::PolicySet;
 use rocksdb::{DB, DBRawIterator, ReadOptions, SnapshotWithThreadMode};
 use types::NamespaceId;
 use types::codec::decode;

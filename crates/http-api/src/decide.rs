@@ -1,0 +1,252 @@
+//! Deciding: approve, reject, cancel, in the order of checks and the words of existing clients.
+//!
+//! Invariant: GET decides nothing; what the ledger did not take is never answered as a decision.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use gate::DecideRequest;
+use ledger::{Refusal, Reply};
+use serde_json::{Map, Value, json};
+use types::{Digest, IntentId, Phase, Role};
+
+use crate::answer::Answer;
+use crate::body::JsonBody;
+use crate::call::Authed;
+use crate::fields::Fields;
+use crate::intents::intent_id;
+use crate::problem::Problem;
+use crate::refusals::{refused, unexpected};
+use crate::request_key::request_key;
+use crate::state::App;
+use crate::times::iso;
+use crate::view::approval_state;
+
+const FORBIDDEN: &str = "Reviewer API key required for approvals";
+
+/// What a person does with a held intent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Approve,
+    Reject,
+    Cancel,
+}
+
+impl Verb {
+    fn unknown(self) -> &'static str {
+        match self {
+            Self::Approve | Self::Reject => "Proposal not found",
+            Self::Cancel => "Intent not found",
+        }
+    }
+}
+
+/// `POST /v1/intents/{id}/approve`.
+pub(crate) async fn approve(
+    State(app): State<App>,
+    call: Authed,
+    body: JsonBody,
+) -> Result<Answer, Problem> {
+    decide(app, call, body, Verb::Approve).await
+}
+
+/// `POST /v1/intents/{id}/reject`.
+pub(crate) async fn reject(
+    State(app): State<App>,
+    call: Authed,
+    body: JsonBody,
+) -> Result<Answer, Problem> {
+    decide(app, call, body, Verb::Reject).await
+}
+
+/// `POST /v1/intents/{id}/cancel-approval`.
+pub(crate) async fn cancel(
+    State(app): State<App>,
+    call: Authed,
+    body: JsonBody,
+) -> Result<Answer, Problem> {
+    decide(app, call, body, Verb::Cancel).await
+}
+
+async fn decide(app: App, mut call: Authed, body: JsonBody, verb: Verb) -> Result<Answer, Problem> {
+    call.need(Role::may_decide, FORBIDDEN).await?;
+    let request_key = request_key(&call, &body.value)?;
+    let mut fields = Fields::of(body.value);
+    let id = if call.path("id").is_empty() {
+        named_in_body(&mut fields, verb)?
+    } else {
+        intent_id(&call, verb.unknown())?
+    };
+    let mut request = read(&mut fields, verb)?;
+    request.request_key = request_key;
+    let gate = &app.gate;
+    let answer = match verb {
+        Verb::Approve => gate.approve(&call.caller, id, request).await?,
+        Verb::Reject => gate.reject(&call.caller, id, request).await?,
+        Verb::Cancel => gate.cancel(&call.caller, id, request).await?,
+    };
+    let (reply, replayed) = match &answer.reply {
+        Reply::Replayed(first) => (&**first, true),
+        reply => (reply, false),
+    };
+    let body = match reply {
+        Reply::Refused(refusal) => return Err(refusal_of(refusal, verb).committed(&answer)),
+        Reply::PolicyChanged { intent, digest } => {
+            return Err(policy_changed(*intent, *digest).committed(&answer));
+        }
+        reply => decided(reply).ok_or_else(|| unexpected(reply))?,
+    };
+    Ok(Answer::ok(&body).committed(&answer).replayed(replayed))
+}
+
+/// The older routes name the intent in the body.
+fn named_in_body(fields: &mut Fields, verb: Verb) -> Result<IntentId, Problem> {
+    let named = match fields.words("proposalId")? {
+        None => fields.words("intentId")?,
+        named => named,
+    };
+    let missing = || Problem::field("$.proposalId", "name the intent").says("proposalId required");
+    let unknown = |_| Problem::not_found(verb.unknown(), "no such intent here");
+    named.ok_or_else(missing)?.parse().map_err(unknown)
+}
+
+fn read(fields: &mut Fields, verb: Verb) -> Result<DecideRequest, Problem> {
+    let digest = fields.words("digest")?.map(|text| parse_digest(&text));
+    let reason = fields.words("reason")?;
+    if let Some(nonce) = fields.string("nonce")? {
+        let reason = if nonce.is_empty() { "nonce_required" } else { "nonce_unknown" };
+        let message = "this gate issues no nonces; leave the field out";
+        return Err(Problem::new(StatusCode::CONFLICT, "invalid_request", message)
+            .says("replay_rejected")
+            .with("reason", reason));
+    }
+    if verb == Verb::Approve && fields.words("on_behalf_of_principal")?.is_some() {
+        let message = "no delegation lets this key decide for that principal";
+        return Err(Problem::forbidden(message).says("delegation_not_found"));
+    }
+    Ok(DecideRequest { digest, reason, request_key: None })
+}
+
+/// A text that is no digest is one that nobody was shown: it must match nothing.
+fn parse_digest(text: &str) -> Digest {
+    let hex = text.strip_prefix("sha256:").unwrap_or(text);
+    let mut bytes = [0_u8; 32];
+    let digits = hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+    for (byte, at) in bytes.iter_mut().zip((0..64).step_by(2)) {
+        let pair = hex.get(at..at + 2).filter(|_| digits);
+        match pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
+            Some(value) => *byte = value,
+            None => return Digest::of_parts(&[b"no digest", text.as_bytes()]),
+        }
+    }
+    Digest(bytes)
+}
+
+fn decided(reply: &Reply) -> Option<Value> {
+    match reply {
+        Reply::VoteRecorded { intent, votes, required, voted_by } => Some(json!({
+            "status": Phase::Held.status(),
+            "approvalState": approval_state(Phase::Held),
+            "intentId": intent.to_string(),
+            "votes": votes,
+            "requiredApprovals": required,
+            "votedBy": voted_by,
+            "phase": Phase::Held.name(),
+        })),
+        Reply::Approved { intent, at, already: true } => Some(json!({
+            "status": Phase::Allowed.status(),
+            "approvedAt": iso(*at),
+            "intentId": intent.to_string(),
+            "phase": Phase::Allowed.name(),
+        })),
+        Reply::Approved { intent, at, already: false } => Some(json!({
+            "status": Phase::Allowed.status(),
+            "approvalState": approval_state(Phase::Allowed),
+            "approvedAt": iso(*at),
+            "intentId": intent.to_string(),
+            "autoDeliver": false,
+            "gate_exec": false,
+            "approvalEvidence": null,
+            "phase": Phase::Allowed.name(),
+        })),
+        Reply::Ended { intent, phase, reason } => Some(ended(*intent, *phase, reason.as_deref())),
+        _ => None,
+    }
+}
+
+fn ended(intent: IntentId, phase: Phase, reason: Option<&str>) -> Value {
+    let mut body = Map::new();
+    body.insert("status".into(), json!(phase.status()));
+    body.insert("approvalState".into(), json!(approval_state(phase)));
+    // A rejection without a reason has no such member; a cancellation has null.
+    if reason.is_some() || phase == Phase::Cancelled {
+        body.insert("reason".into(), json!(reason));
+    }
+    if phase == Phase::Rejected {
+        body.insert("approvalEvidence".into(), Value::Null);
+    }
+    body.insert("intentId".into(), json!(intent.to_string()));
+    body.insert("phase".into(), json!(phase.name()));
+    Value::Object(body)
+}
+
+fn policy_changed(intent: IntentId, digest: Digest) -> Problem {
+    let message = format!(
+        "the policy became stricter while {intent} was held, so earlier votes are void; read it \
+         again and decide on digest {digest}"
+    );
+    Problem::new(StatusCode::CONFLICT, "policy_changed", message)
+        .with("approval_digest", digest.to_string())
+}
+
+fn refusal_of(refusal: &Refusal, verb: Verb) -> Problem {
+    match refusal {
+        Refusal::Role { .. } => Problem::forbidden(FORBIDDEN),
+        Refusal::UnknownIntent { .. } => refused(refusal).says(verb.unknown()),
+        Refusal::NotHeld { phase, .. } => not_held(refusal, *phase, verb),
+        refusal => refused(refusal),
+    }
+}
+
+/// Too late to decide, in the words and the order of checks of existing clients.
+fn not_held(refusal: &Refusal, phase: Phase, verb: Verb) -> Problem {
+    let (code, status) = match phase {
+        Phase::Expired => ("approval_expired", StatusCode::GONE),
+        Phase::Cancelled | Phase::Superseded => ("approval_cancelled", StatusCode::CONFLICT),
+        Phase::Blocked => ("policy_blocks", StatusCode::CONFLICT),
+        _ => ("already_answered", StatusCode::CONFLICT),
+    };
+    let with_phase = |status| {
+        Problem::new(status, code, refusal.to_string())
+            .with("phase", phase.name())
+            .with("status", phase.status())
+    };
+    if verb == Verb::Cancel {
+        return with_phase(StatusCode::CONFLICT)
+            .says("cannot_cancel")
+            .with("approvalState", approval_state(phase));
+    }
+    match (phase, verb) {
+        (Phase::Delivered, Verb::Approve) => {
+            with_phase(StatusCode::CONFLICT).says("Proposal already delivered")
+        }
+        (
+            Phase::Blocked | Phase::Rejected | Phase::Cancelled | Phase::Superseded,
+            Verb::Approve,
+        ) => with_phase(StatusCode::CONFLICT).says("Cannot approve a blocked proposal"),
+        (Phase::Expired, Verb::Approve) => with_phase(status),
+        (
+            Phase::Blocked
+            | Phase::Rejected
+            | Phase::Cancelled
+            | Phase::Superseded
+            | Phase::Expired
+            | Phase::Delivered,
+            _,
+        ) => {
+            let known = if phase == Phase::Delivered { phase.name() } else { phase.status() };
+            with_phase(StatusCode::CONFLICT)
+                .says(format!("Cannot reject proposal with status: {known}"))
+        }
+        _ => with_phase(StatusCode::CONFLICT).with("decision", "APPROVE"),
+    }
+}

@@ -1,0 +1,280 @@
+//! Execution orders: issued to the intent's agent, reported under their token or a key, and what
+//! a person says when nobody can tell how one ended.
+//!
+//! Invariant: a token is shown to who may execute and to nobody else; a report without the token
+//! needs a key of the intent's agent or of an admin.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use gate::{ReportRequest, TOKEN_PREFIX};
+use ledger::{AgentRow, Content, Head, OrderRow, Read, Refusal, Reply, Resolve, query};
+use serde_json::{Value, json};
+use types::{Effect, ExecutionId, LogTime, NamespaceId, Phase, Role};
+
+use crate::answer::Answer;
+use crate::body::JsonBody;
+use crate::call::{Authed, Call};
+use crate::fields::{Fields, path};
+use crate::intents::intent_id;
+use crate::problem::Problem;
+use crate::refusals::{refused, unexpected};
+use crate::request_key::request_key;
+use crate::state::App;
+use crate::times::iso;
+
+const UNKNOWN_INTENT: &str = "Intent not found";
+const UNKNOWN: &str = "Execution not found";
+/// What an order is called when its caller says nothing.
+const USUAL_MODE: &str = "runner_exec";
+
+/// `POST /v1/intents/{id}/execute`.
+pub(crate) async fn execute(
+    State(app): State<App>,
+    call: Authed,
+    body: JsonBody,
+) -> Result<Answer, Problem> {
+    let intent = intent_id(&call, UNKNOWN_INTENT)?;
+    let request_key = request_key(&call, &body.value)?;
+    let mode = Fields::of(body.value).words("mode")?.unwrap_or_else(|| USUAL_MODE.into());
+    let issued = app.gate.issue_order(&call.caller, intent, mode, request_key).await?;
+    let (reply, replayed) = match &issued.answer.reply {
+        Reply::Replayed(first) => (&**first, true),
+        reply => (reply, false),
+    };
+    let order = match reply {
+        Reply::Order(order) => order,
+        Reply::Refused(refusal) => return Err(not_issued(refusal).committed(&issued.answer)),
+        Reply::PolicyChanged { digest, .. } => {
+            let message = "the policy became stricter since this was allowed; it is held again";
+            return Err(Problem::new(StatusCode::CONFLICT, "policy_changed", message)
+                .with("status", Phase::Held.status())
+                .with("approval_digest", digest.to_string())
+                .committed(&issued.answer));
+        }
+        reply => return Err(unexpected(reply)),
+    };
+    let fresh = gate::Freshness {
+        consistency: gate::log::Consistency::Stale,
+        min_index: issued.answer.index,
+    };
+    let namespace = call.namespace();
+    let (content, _) = call
+        .read_at(fresh, |state, _, _| {
+            let head = head_of(state, namespace, order)?;
+            Ok(query::content(state, namespace, order.intent, head.revision)?)
+        })
+        .await?;
+    let view = order_view(order, &content, issued.token.as_deref());
+    Ok(Answer::new(StatusCode::CREATED, &view).committed(&issued.answer).replayed(replayed))
+}
+
+/// `GET /v1/executions/{id}`.
+pub(crate) async fn order(State(app): State<App>, call: Authed) -> Result<Answer, Problem> {
+    let id = execution_id(&call)?;
+    let namespace = call.namespace();
+    let ((order, content, may_execute), point) = call
+        .read(|state, reader, _| {
+            let unknown = || Problem::not_found(UNKNOWN, "no such order here");
+            let order = query::order(state, namespace, id)?.ok_or_else(unknown)?;
+            let head = head_of(state, namespace, &order)?;
+            let may_execute = may_execute(reader, &head);
+            if !may_execute && !reader.role.may_read_all() {
+                return Err(Problem::forbidden("Cannot access intents from other agents"));
+            }
+            let content = query::content(state, namespace, order.intent, head.revision)?;
+            Ok((order, content, may_execute))
+        })
+        .await?;
+    let token = if may_execute { app.gate.token_of(&order) } else { None };
+    Ok(Answer::ok(&order_view(&order, &content, token.as_deref())).at(point))
+}
+
+/// `POST /v1/executions/{id}/report`, under the order's token or an API key.
+pub(crate) async fn report(
+    State(app): State<App>,
+    call: Call,
+    body: JsonBody,
+) -> Result<Answer, Problem> {
+    let bearer = call.bearer_in_any_case().ok_or_else(unauthorized)?.to_owned();
+    let execution = execution_id(&call)?;
+    if bearer.starts_with(TOKEN_PREFIX) {
+        let request = read_report(execution, body.value)?;
+        let answer = app.gate.report_by_token(&bearer, request).await?;
+        return reported(&app, &answer).await;
+    }
+    let call = call.authenticate().await.map_err(not_authorized)?;
+    let request_key = request_key(&call, &body.value)?;
+    let request = read_report(execution, body.value)?;
+    let answer = app.gate.report_by_key(&call.caller, request, request_key).await?;
+    reported(&app, &answer).await
+}
+
+/// `POST /v1/intents/{id}/resolve`.
+pub(crate) async fn resolve(
+    State(app): State<App>,
+    mut call: Authed,
+    body: JsonBody,
+) -> Result<Answer, Problem> {
+    call.need(Role::may_decide, "Reviewer API key required to resolve a doubt").await?;
+    let intent = intent_id(&call, UNKNOWN_INTENT)?;
+    let request_key = request_key(&call, &body.value)?;
+    let mut fields = Fields::of(body.value);
+    let succeeded = match fields.words("outcome")?.as_deref() {
+        Some("succeeded") => true,
+        Some("failed") => false,
+        _ => return Err(Problem::field(path("outcome"), "expected succeeded or failed")),
+    };
+    let effect = effect(&mut fields)?;
+    let missing = || Problem::field(path("reason"), "say how it was found out");
+    let reason = fields.words("reason")?.ok_or_else(missing)?;
+    let command = Resolve { intent, succeeded, effect, reason };
+    let answer = app.gate.resolve(&call.caller, command, request_key).await?;
+    let (reply, replayed) = match &answer.reply {
+        Reply::Replayed(first) => (&**first, true),
+        reply => (reply, false),
+    };
+    match reply {
+        Reply::Ended { intent, phase, reason } => {
+            let view = json!({
+                "intentId": intent.to_string(), "status": phase.status(), "phase": phase.name(),
+                "effect": effect.map(Effect::name), "reason": reason,
+            });
+            Ok(Answer::ok(&view).committed(&answer).replayed(replayed))
+        }
+        Reply::Refused(refusal) => Err(refused(refusal).committed(&answer)),
+        reply => Err(unexpected(reply)),
+    }
+}
+
+fn execution_id(call: &Call) -> Result<ExecutionId, Problem> {
+    let unknown = |_| Problem::not_found(UNKNOWN, "no such order here");
+    call.path("id").parse().map_err(unknown)
+}
+
+fn head_of(state: &dyn Read, namespace: NamespaceId, order: &OrderRow) -> Result<Head, Problem> {
+    let unknown = || Problem::not_found(UNKNOWN, "no such order here");
+    query::head(state, namespace, order.intent)?.ok_or_else(unknown)
+}
+
+fn may_execute(reader: &AgentRow, head: &Head) -> bool {
+    reader.id == head.agent || reader.role == Role::Admin
+}
+
+fn effect(fields: &mut Fields) -> Result<Option<Effect>, Problem> {
+    let Some(word) = fields.words("effect")? else { return Ok(None) };
+    let known = [Effect::None, Effect::Partial, Effect::Unknown];
+    let found = known.into_iter().find(|effect| effect.name() == word);
+    let wrong = || Problem::field(path("effect"), "expected none, partial or unknown");
+    found.map(Some).ok_or_else(wrong)
+}
+
+fn read_report(execution: ExecutionId, body: Value) -> Result<ReportRequest, Problem> {
+    let mut fields = Fields::of(body);
+    let succeeded = match fields.words("status")?.as_deref() {
+        Some("succeeded") => true,
+        Some("failed") => false,
+        _ => {
+            let problem = Problem::field(path("status"), "expected succeeded or failed");
+            return Err(problem.says("status must be succeeded or failed"));
+        }
+    };
+    let effect = effect(&mut fields)?;
+    let result = fields.object("result")?.map(Value::Object);
+    let executed_at = match fields.words("executed_at")? {
+        None => None,
+        Some(text) => {
+            let at: Result<jiff::Timestamp, _> = text.parse();
+            let at = at.ok().and_then(|at| u64::try_from(at.as_millisecond()).ok());
+            let wrong = || Problem::field(path("executed_at"), "expected a time in ISO 8601");
+            Some(at.ok_or_else(wrong)?)
+        }
+    };
+    let result = result.as_ref().map(policy::json::canonical);
+    Ok(ReportRequest { execution, succeeded, effect, result, executed_at })
+}
+
+async fn reported(app: &App, answer: &gate::Answer) -> Result<Answer, Problem> {
+    let (reply, replayed) = match &answer.reply {
+        Reply::Replayed(first) => (&**first, true),
+        reply => (reply, false),
+    };
+    let order = match reply {
+        Reply::Order(order) => order,
+        Reply::Refused(Refusal::InvalidKey) => return Err(unauthorized().committed(answer)),
+        Reply::Refused(refusal) => return Err(refused(refusal).committed(answer)),
+        reply => return Err(unexpected(reply)),
+    };
+    let fresh =
+        gate::Freshness { consistency: gate::log::Consistency::Stale, min_index: answer.index };
+    let (content, _) = app
+        .gate
+        .read(fresh, |state, _| {
+            let Some((namespace, order)) = query::find_order(state, order.id)? else {
+                return Ok(None);
+            };
+            let Some(head) = query::head(state, namespace, order.intent)? else { return Ok(None) };
+            Ok(Some(query::content(state, namespace, order.intent, head.revision)?))
+        })
+        .await?;
+    let content = content.ok_or_else(Problem::internal)?;
+    let view = order_view(order, &content, None);
+    Ok(Answer::ok(&view).committed(answer).replayed(replayed))
+}
+
+fn not_issued(refusal: &Refusal) -> Problem {
+    match refusal {
+        Refusal::UnknownIntent { .. } => refused(refusal).says(UNKNOWN_INTENT),
+        Refusal::Expired { .. } => {
+            refused(refusal).says("Intent expired").with("status", Phase::Expired.status())
+        }
+        Refusal::NotAllowed { phase, .. } => {
+            let status = phase.status();
+            let says = format!("Intent cannot be executed — current status: {status}");
+            let problem = refused(refusal).says(says).with("status", status);
+            if *phase == Phase::Held {
+                problem.with("hint", "approve the intent first")
+            } else {
+                problem
+            }
+        }
+        refusal => refused(refusal),
+    }
+}
+
+fn unauthorized() -> Problem {
+    Problem::unknown_key().says("Invalid execution token or API key")
+}
+
+/// A missing or unknown credential in the words of this route; other problems as they are.
+fn not_authorized(problem: Problem) -> Problem {
+    if problem.is_unauthorized() { unauthorized() } else { problem }
+}
+
+fn order_view(order: &OrderRow, content: &Content, token: Option<&str>) -> Value {
+    let proposal = &content.proposal;
+    let report = order.report.as_ref();
+    let result: Option<Value> =
+        report.and_then(|report| serde_json::from_str(report.result.as_deref()?).ok());
+    let executed_at = report.map(|report| report.executed_at.map_or(report.at, LogTime));
+    json!({
+        "executionId": order.id.to_string(),
+        "execution_id": order.id.to_string(),
+        "intent_id": order.intent.to_string(),
+        "mode": order.mode,
+        "destination": proposal.destination,
+        "action": proposal.action,
+        "payload_ref": format!("/v1/intents/{}", order.intent),
+        "payload_hash": proposal.payload_digest.map(|digest| digest.to_string()),
+        "execution_token": token,
+        // An order is good for one attempt: a second one needs a person's word about the first.
+        "retry_policy": { "max_attempts": 1, "backoff_seconds": 0 },
+        "status": order.status.name(),
+        "issued_at": iso(order.issued_at),
+        "expires_at": iso(order.expires_at),
+        "executed_at": executed_at.map(iso),
+        "result": result,
+        "approval_evidence": null,
+        "attempt": order.attempt,
+        "fence": order.fence.0,
+    })
+}

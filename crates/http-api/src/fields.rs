@@ -1,0 +1,107 @@
+//! Fields of a JSON body, taken out one by one; null counts as absent.
+//!
+//! Invariant: a field of the wrong type, or beyond its limit, is a 400 that names it by its path.
+
+use serde_json::{Map, Value};
+use types::limits::{LIST_ITEMS_MAX, STRING_BYTES_MAX};
+
+use crate::problem::Problem;
+
+/// The members of an object that nobody has taken yet.
+pub(crate) struct Fields(Map<String, Value>);
+
+impl Fields {
+    /// The members of a body; [`crate::body::JsonBody`] lets only objects in.
+    pub(crate) fn of(body: Value) -> Self {
+        match body {
+            Value::Object(members) => Self(members),
+            _ => Self(Map::new()),
+        }
+    }
+
+    /// Any value but null.
+    pub(crate) fn value(&mut self, name: &str) -> Option<Value> {
+        self.0.swap_remove(name).filter(|value| !value.is_null())
+    }
+
+    /// A string of ordinary length.
+    pub(crate) fn string(&mut self, name: &str) -> Result<Option<String>, Problem> {
+        match self.value(name) {
+            None => Ok(None),
+            Some(Value::String(text)) if text.len() <= STRING_BYTES_MAX => Ok(Some(text)),
+            Some(Value::String(_)) => {
+                let message = format!("longer than {STRING_BYTES_MAX} bytes");
+                Err(Problem::field(path(name), message))
+            }
+            Some(other) => Err(wrong_type(name, "a string", &other)),
+        }
+    }
+
+    /// A string that says something.
+    pub(crate) fn words(&mut self, name: &str) -> Result<Option<String>, Problem> {
+        Ok(self.string(name)?.filter(|text| !text.is_empty()))
+    }
+
+    /// A list of strings; absent is empty.
+    pub(crate) fn strings(&mut self, name: &str) -> Result<Vec<String>, Problem> {
+        let items = match self.value(name) {
+            None => return Ok(Vec::new()),
+            Some(Value::Array(items)) => items,
+            Some(other) => return Err(wrong_type(name, "a list of strings", &other)),
+        };
+        if items.len() > LIST_ITEMS_MAX {
+            let message = format!("more than {LIST_ITEMS_MAX} items");
+            return Err(Problem::field(path(name), message));
+        }
+        let item = |(index, item)| match item {
+            Value::String(text) if text.len() <= STRING_BYTES_MAX => Ok(text),
+            Value::String(_) => {
+                let message = format!("longer than {STRING_BYTES_MAX} bytes");
+                Err(Problem::field(format!("{}[{index}]", path(name)), message))
+            }
+            other => Err(wrong_type(&format!("{name}[{index}]"), "a string", &other)),
+        };
+        items.into_iter().enumerate().map(item).collect()
+    }
+
+    /// An object.
+    pub(crate) fn object(&mut self, name: &str) -> Result<Option<Map<String, Value>>, Problem> {
+        match self.value(name) {
+            None => Ok(None),
+            Some(Value::Object(members)) => Ok(Some(members)),
+            Some(other) => Err(wrong_type(name, "an object", &other)),
+        }
+    }
+
+    /// A whole number from 0 on, as a number or a string of digits.
+    pub(crate) fn whole(&mut self, name: &str, max: u64) -> Result<Option<u64>, Problem> {
+        let text = match self.value(name) {
+            None => return Ok(None),
+            Some(Value::Number(number)) => number.to_string(),
+            Some(Value::String(text)) => text,
+            Some(other) => return Err(wrong_type(name, "a whole number", &other)),
+        };
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok().filter(|number| digits && *number <= max);
+        let message = || format!("expected a whole number from 0 to {max}");
+        number.map(Some).ok_or_else(|| Problem::field(path(name), message()))
+    }
+}
+
+/// The path of a member of the body.
+pub(crate) fn path(name: &str) -> String {
+    format!("$.{name}")
+}
+
+/// 400: another type was expected.
+pub(crate) fn wrong_type(name: &str, expected: &str, found: &Value) -> Problem {
+    let found = match found {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    };
+    Problem::field(path(name), format!("expected {expected}, found {found}"))
+}

@@ -1,0 +1,73 @@
+//! The outermost layer: request ids, panics, problems.
+//!
+//! Invariant: every answer is JSON and carries `X-Request-Id`; a panic is a 500 without details.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::http::header::X_CONTENT_TYPE_OPTIONS;
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
+use types::limits::REQUEST_ID_CHARS_MAX;
+
+use crate::problem::Problem;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Runs a request and finishes its answer.
+pub(crate) async fn finish(request: Request, next: Next) -> Response {
+    let id = request_id(&request);
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let mut response = answered.unwrap_or_else(|_| {
+        tracing::error!(request_id = %id.text(), "a request panicked");
+        Problem::internal().into_response()
+    });
+    if let Some(problem) = response.extensions_mut().remove::<Arc<Problem>>() {
+        response = problem.render(id.text());
+        if let Some(cause) = problem.cause() {
+            tracing::error!(request_id = %id.text(), cause, "a request failed");
+        }
+    }
+    let headers = response.headers_mut();
+    headers.insert(X_REQUEST_ID, id.0);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// 404 in the shape of existing clients.
+pub(crate) async fn unknown_route(uri: Uri) -> Problem {
+    Problem::not_found("Not found", "no such route; /openapi.json lists all of them")
+        .with("path", uri.path())
+}
+
+/// 405.
+pub(crate) async fn unknown_method(uri: Uri) -> Problem {
+    let message = "this route does not take this method; /openapi.json lists what it takes";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request", message)
+        .says("Method not allowed")
+        .with("path", uri.path())
+}
+
+struct RequestId(HeaderValue);
+
+impl RequestId {
+    fn text(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
+/// The client's own id if it is usable, else a new one.
+fn request_id(request: &Request) -> RequestId {
+    if let Some(sent) = request.headers().get(X_REQUEST_ID)
+        && (1..=REQUEST_ID_CHARS_MAX).contains(&sent.len())
+        && sent.as_bytes().iter().all(u8::is_ascii_graphic)
+    {
+        return RequestId(sent.clone());
+    }
+    let drawn = u64::from_be_bytes(gate::ids::random());
+    let text = HeaderValue::from_str(&format!("req_{drawn:016x}"));
+    RequestId(text.unwrap_or_else(|_| HeaderValue::from_static("req_0000000000000000")))
+}

@@ -1,0 +1,96 @@
+//! Is it alive, is it ready, how much has it done.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::header::ACCESS_CONTROL_ALLOW_ORIGIN;
+use axum::http::{HeaderValue, StatusCode};
+use gate::log::Consistency;
+use ledger::query;
+use serde_json::{Map, Value, json};
+use types::limits::READY_WAIT_MS_MAX;
+use types::{LogIndex, Phase};
+
+use crate::answer::Answer;
+use crate::call::{Authed, Call};
+use crate::problem::Problem;
+use crate::state::App;
+
+/// `GET /health`, in the shape of existing clients.
+pub(crate) async fn health(State(app): State<App>) -> Answer {
+    Answer::ok(&json!({
+        "status": "ok",
+        "service": "quorum-gate",
+        "version": app.config.version,
+        "proxy": { "enabled": false },
+    }))
+    .header(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"))
+}
+
+/// `GET /livez`: the process answers.
+pub(crate) async fn live() -> Answer {
+    Answer::ok(&json!({ "status": "ok" }))
+}
+
+/// `GET /readyz`: requests sent here will be answered. `?verbose` lists the checks.
+pub(crate) async fn ready(call: Call) -> Result<Answer, Problem> {
+    let verbose = match call.query("verbose")? {
+        None | Some("false" | "0") => false,
+        Some(_) => true,
+    };
+    let log = call.app.gate.log();
+    let status = log.status();
+    let limit = Duration::from_millis(READY_WAIT_MS_MAX);
+    let fresh = log.read_point(Consistency::Linearizable, LogIndex(0));
+    let fresh = tokio::time::timeout(limit, fresh).await.is_ok_and(|point| point.is_ok());
+    let checks = [
+        ("log_healthy", status.healthy, "the replicated log on this node works"),
+        ("leader_known", status.leader.is_some(), "a leader is known"),
+        ("read_index", fresh, "a majority confirmed a read index in time"),
+    ];
+    let passed = checks.iter().all(|(_, passed, _)| *passed);
+    let mut body = json!({ "status": if passed { "ok" } else { "unavailable" } });
+    if verbose {
+        let listed = checks
+            .iter()
+            .map(|(name, passed, means)| json!({ "name": name, "ok": passed, "means": means }));
+        body["checks"] = listed.collect();
+    }
+    let status = if passed { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Ok(Answer::new(status, &body))
+}
+
+/// `GET /v1/metrics`: intents of the caller's namespace by what they are now. What is not counted
+/// is null.
+pub(crate) async fn metrics(call: Authed) -> Result<Answer, Problem> {
+    let namespace = call.namespace();
+    let (counts, point) =
+        call.read(|state, _, _| Ok(query::phase_counts(state, namespace)?)).await?;
+    let with_status = |status: &str| -> u64 {
+        let counted = counts.iter().filter(|(phase, _)| phase.status() == status);
+        counted.map(|(_, count)| count).sum()
+    };
+    let in_phase = |wanted: Phase| -> u64 {
+        counts.iter().filter(|(phase, _)| *phase == wanted).map(|(_, count)| count).sum()
+    };
+    let phases: Map<String, Value> =
+        counts.iter().map(|(phase, count)| (phase.name().to_owned(), json!(count))).collect();
+    let all: u64 = counts.iter().map(|(_, count)| count).sum();
+    let body = json!({
+        "actions_attempted": all,
+        "actions_blocked": with_status("blocked"),
+        "actions_pending": with_status("pending_approval"),
+        "actions_approved": with_status("approved"),
+        "actions_scheduled": with_status("scheduled"),
+        "actions_succeeded": with_status("succeeded"),
+        "actions_failed": with_status("failed"),
+        "actions_expired": with_status("expired"),
+        "actions_in_doubt": with_status("in_doubt"),
+        "duplicate_actions": null,
+        "policy_violations": in_phase(Phase::Blocked),
+        "avg_approval_latency_ms": null,
+        "period": "all_time",
+        "phases": phases,
+    });
+    Ok(Answer::ok(&body).at(point))
+}

@@ -1,0 +1,126 @@
+//! One intent with all that belongs to it, as JSON.
+//!
+//! Payload and metadata are kept as canonical JSON and are put into the answer as they are.
+
+use ledger::{Content, Head, Leaf, LeafDetail};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use types::{Outcome, PayloadKind};
+
+use crate::times::iso;
+use crate::trail::{AuditRow, audit_rows};
+use crate::view::{ReasonView, Row, approval_interaction_id, approval_state, message_id};
+
+/// What the ledger holds of an intent.
+pub(crate) struct Rows {
+    pub(crate) head: Head,
+    pub(crate) content: Content,
+    pub(crate) payload: Option<Vec<u8>>,
+    pub(crate) trail: Vec<(Leaf, LeafDetail)>,
+}
+
+/// One intent with all that belongs to it.
+#[derive(Serialize)]
+struct Whole<'a> {
+    #[serde(flatten)]
+    row: Row<'a>,
+    #[serde(rename = "intentId")]
+    intent_id: String,
+    payload: Box<RawValue>,
+    metadata: Box<RawValue>,
+    reasons: Vec<ReasonView<'a>>,
+    votes: Vec<Value>,
+    decided: Option<Value>,
+    manifest: Option<Value>,
+    approval_evidence: Option<Value>,
+    approval_interactions: Vec<Value>,
+    #[serde(rename = "auditTrail")]
+    audit_trail: Vec<AuditRow>,
+}
+
+impl Rows {
+    /// The body of the answer.
+    pub(crate) fn print(&self) -> Vec<u8> {
+        let Self { head, content, payload, trail } = self;
+        let proposal = &content.proposal;
+        let reference = reference(content, payload.as_deref());
+        let vote = |vote: &ledger::Vote| {
+            let agent = vote.agent.to_string();
+            json!({ "agent_id": agent, "name": vote.name, "at": iso(vote.at) })
+        };
+        let decided = |decided: &ledger::Decided| {
+            json!({
+                "at": iso(decided.at),
+                "by": decided.by.map(|by| by.to_string()),
+                "name": decided.name,
+                "reason": decided.reason,
+            })
+        };
+        let view = Whole {
+            row: Row::of(head, content, reference.as_deref()),
+            intent_id: head.id.to_string(),
+            payload: payload_value(proposal.payload_kind, payload.as_deref()),
+            metadata: raw(proposal.metadata.clone()),
+            reasons: content.decision.reasons.iter().map(ReasonView::of).collect(),
+            votes: head.approval.votes.iter().map(vote).collect(),
+            decided: head.decided.as_ref().map(decided),
+            manifest: None,
+            approval_evidence: None,
+            approval_interactions: interactions(head, content),
+            audit_trail: audit_rows(head.id, content, trail),
+        };
+        // Wire types have string keys only and cannot fail otherwise.
+        serde_json::to_vec(&view).unwrap_or_default()
+    }
+}
+
+/// A payload as it was sent.
+fn payload_value(kind: PayloadKind, bytes: Option<&[u8]>) -> Box<RawValue> {
+    let text = bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    match kind {
+        PayloadKind::Absent => raw(None),
+        PayloadKind::Json => raw(text),
+        PayloadKind::Text | PayloadKind::Reference => {
+            raw(text.map(|text| Value::String(text).to_string()))
+        }
+    }
+}
+
+/// JSON text as it is; null for none, and for text that is no JSON after all.
+fn raw(text: Option<String>) -> Box<RawValue> {
+    text.and_then(|text| RawValue::from_string(text).ok())
+        .unwrap_or_else(|| RawValue::NULL.to_owned())
+}
+
+/// The agent's own word for a file that the gate never opens.
+pub(crate) fn reference(content: &Content, payload: Option<&[u8]>) -> Option<String> {
+    let bytes = payload.filter(|_| content.proposal.payload_kind == PayloadKind::Reference)?;
+    Some(String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// The one question to people, if policy asked it.
+fn interactions(head: &Head, content: &Content) -> Vec<Value> {
+    if content.decision.outcome != Outcome::Hold {
+        return Vec::new();
+    }
+    let answered = head.decided.as_ref().filter(|decided| decided.by.is_some());
+    vec![json!({
+        "id": approval_interaction_id(head.id),
+        "intentId": head.id.to_string(),
+        "provider": "dashboard",
+        "providerInteractionId": null,
+        "messageId": message_id(head.id),
+        "state": approval_state(head.phase),
+        "principalId": null,
+        "channelType": null,
+        "channelAddressRedacted": null,
+        "approvedIntentHash": null,
+        "requiredFactors": [],
+        "assuranceLevel": null,
+        "evidence": null,
+        "createdAt": iso(head.submitted_at),
+        "expiresAt": iso(head.expires_at),
+        "answeredAt": answered.map(|decided| iso(decided.at)),
+    })]
+}

@@ -1,0 +1,99 @@
+//! Reading one intent, now or once it is decided.
+//!
+//! Invariant: an agent sees its own intents and nothing of others; those who may read all see those
+//! of their namespace; of another namespace nobody sees anything.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use gate::log::Consistency;
+use gate::{Freshness, Until};
+use ledger::{AgentRow, Head, Read, query};
+use types::limits::PAGE_ROWS_MAX;
+use types::{IntentId, NamespaceId};
+
+use crate::answer::Answer;
+use crate::body::INLINE_BYTES_MAX;
+use crate::call::{Authed, bounded, read_problem};
+use crate::intent_view::Rows;
+use crate::problem::Problem;
+use crate::spans::wait_ms;
+
+/// `GET /v1/intents/{id}`.
+pub(crate) async fn one(call: Authed) -> Result<Answer, Problem> {
+    let id = intent_id(&call, "Proposal not found")?;
+    let until = match call.query("until")? {
+        None | Some("decided") => Until::Decided,
+        Some("done") => Until::Done,
+        Some(_) => return Err(Problem::field("until", "expected decided or done")),
+    };
+    let wait = match call.query("wait")? {
+        None => 0,
+        Some(text) => {
+            let problem = || Problem::field("wait", "expected a span up to 60s, such as 30s");
+            wait_ms(text).ok_or_else(problem)?
+        }
+    };
+    let freshness = call.freshness()?;
+    if wait == 0 {
+        return show(&call, id, freshness).await;
+    }
+    let namespace = call.namespace();
+    call.read_at(freshness, |state, reader, _| visible(state, namespace, reader, id).map(|_| ()))
+        .await?;
+    let span = Duration::from_millis(wait);
+    let waiting = call.app.gate.wait_for(namespace, id, until, span, freshness);
+    let (_, point) = tokio::select! {
+        found = waiting => found.map_err(read_problem)?,
+        () = call.app.stopped() => {
+            bounded(call.app.gate.read(freshness, |_, _| Ok(None))).await?
+        }
+    };
+    // What was waited for is applied here; what is shown is at least that new.
+    let consistency = Consistency::Stale;
+    show(&call, id, Freshness { consistency, min_index: point.index }).await
+}
+
+async fn show(call: &Authed, id: IntentId, freshness: Freshness) -> Result<Answer, Problem> {
+    let namespace = call.namespace();
+    let (rows, point) = call
+        .read_at(freshness, |state, reader, _| {
+            let head = visible(state, namespace, reader, id)?;
+            let content = query::content(state, namespace, id, head.revision)?;
+            let payload = query::payload(state, namespace, id, head.revision)?;
+            let limit = usize::try_from(PAGE_ROWS_MAX).unwrap_or(usize::MAX);
+            let trail = query::trail(state, namespace, id, limit)?;
+            Ok(Rows { head, content, payload, trail })
+        })
+        .await?;
+    let large = rows.payload.as_ref().is_some_and(|bytes| bytes.len() > INLINE_BYTES_MAX);
+    let body = if large {
+        let printing = tokio::task::spawn_blocking(move || rows.print());
+        printing.await.map_err(|error| Problem::internal().because(&error))?
+    } else {
+        rows.print()
+    };
+    Ok(Answer::bytes(StatusCode::OK, body).at(point))
+}
+
+/// The intent that the path names; a word that is no id names nothing.
+pub(crate) fn intent_id(call: &Authed, unknown: &'static str) -> Result<IntentId, Problem> {
+    let problem = |_| Problem::not_found(unknown, "no such intent here");
+    call.path("id").parse().map_err(problem)
+}
+
+/// The head of an intent, if this reader may see it.
+pub(crate) fn visible(
+    state: &dyn Read,
+    namespace: NamespaceId,
+    reader: &AgentRow,
+    id: IntentId,
+) -> Result<Head, Problem> {
+    let head = query::head(state, namespace, id)?;
+    let head =
+        head.ok_or_else(|| Problem::not_found("Proposal not found", "no such intent here"))?;
+    if head.agent == reader.id || reader.role.may_read_all() {
+        return Ok(head);
+    }
+    Err(Problem::forbidden("Cannot access intents from other agents"))
+}

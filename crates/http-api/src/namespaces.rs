@@ -1,0 +1,73 @@
+//! Namespaces: walls between teams. Admins of `default` run the cluster and make them.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use ledger::{NamespaceRow, Reply, query};
+use serde_json::{Value, json};
+use types::limits::NAMESPACE_NAME_CHARS_MAX;
+use types::{NamespaceId, Role};
+
+use crate::answer::Answer;
+use crate::body::JsonBody;
+use crate::call::Authed;
+use crate::fields::{Fields, path};
+use crate::problem::Problem;
+use crate::refusals::{refused, unexpected};
+use crate::state::App;
+use crate::times::iso;
+
+/// `GET /v1/namespaces`: all of them for admins of `default`, their own for others.
+pub(crate) async fn list(call: Authed) -> Result<Answer, Problem> {
+    let own = call.namespace();
+    let (body, point) = call
+        .read(|state, reader, _| {
+            let all = reader.role.may_administer() && own == NamespaceId::DEFAULT;
+            let rows = query::namespaces(state)?;
+            let shown = rows.iter().filter(|row| all || row.id == own);
+            let namespaces: Vec<Value> = shown.map(view).collect();
+            Ok(json!({ "namespaces": namespaces, "count": namespaces.len() }))
+        })
+        .await?;
+    Ok(Answer::ok(&body).at(point))
+}
+
+fn view(row: &NamespaceRow) -> Value {
+    json!({ "id": row.id.0, "name": row.name, "created_at": iso(row.created_at) })
+}
+
+/// `POST /v1/namespaces`.
+pub(crate) async fn create(
+    State(app): State<App>,
+    mut call: Authed,
+    body: JsonBody,
+) -> Result<Answer, Problem> {
+    const FORBIDDEN: &str = "making namespaces needs an admin of namespace default";
+    call.need(Role::may_administer, FORBIDDEN).await?;
+    let name = Fields::of(body.value).words("name")?;
+    let name = name.filter(|name| is_name(name)).ok_or_else(|| {
+        let message = format!(
+            "expected 1 to {NAMESPACE_NAME_CHARS_MAX} of a-z, 0-9 and -, beginning with a letter"
+        );
+        Problem::field(path("name"), message)
+    })?;
+    let made = app.gate.create_namespace(&call.caller, name.clone()).await?;
+    match &made.answer.reply {
+        Reply::Namespace(id) => {
+            let body = json!({
+                "id": id.0,
+                "name": name,
+                "admin": { "agent_id": made.admin.to_string(), "apiKey": made.key.reveal() },
+            });
+            Ok(Answer::new(StatusCode::CREATED, &body).committed(&made.answer))
+        }
+        Reply::Refused(refusal) => Err(refused(refusal).committed(&made.answer)),
+        other => Err(unexpected(other)),
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let inner = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    name.len() <= NAMESPACE_NAME_CHARS_MAX
+        && name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase())
+        && name.bytes().all(inner)
+}

@@ -1,0 +1,200 @@
+//! Proposing: a body in the spelling of existing clients, or in ours, becomes a submit.
+//!
+//! Invariant: what cannot be read exactly is a 400 that names the field; it is never guessed at.
+
+use axum::extract::State;
+use gate::SubmitRequest;
+use ledger::Reply;
+use policy::Payload;
+use serde_json::Value;
+use types::limits::{EXPIRES_IN_MS_DEFAULT, METADATA_BYTES_MAX, RECORD_COUNT_CLAIM_MAX};
+use types::{PayloadKind, Proposal, Role};
+
+use crate::answer::Answer;
+use crate::body::JsonBody;
+use crate::call::Authed;
+use crate::fields::{Fields, path, wrong_type};
+use crate::money::micros;
+use crate::problem::{Problem, uncovered};
+use crate::propose_answer::{accepted, duplicate};
+use crate::refusals::{refused, unexpected};
+use crate::request_key::request_key;
+use crate::spans::expires_in_ms;
+use crate::state::App;
+
+/// Which of the two routes was called: only the newer one knows the aliases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spelling {
+    /// `POST /v1/intents`.
+    Intents,
+    /// `POST /v1/propose`.
+    Propose,
+}
+
+/// `POST /v1/intents`.
+pub(crate) async fn intents(
+    State(app): State<App>,
+    call: Authed,
+    body: JsonBody,
+) -> Result<Answer, Problem> {
+    submit(app, call, body, Spelling::Intents).await
+}
+
+/// `POST /v1/propose`.
+pub(crate) async fn propose(
+    State(app): State<App>,
+    call: Authed,
+    body: JsonBody,
+) -> Result<Answer, Problem> {
+    submit(app, call, body, Spelling::Propose).await
+}
+
+async fn submit(
+    app: App,
+    mut call: Authed,
+    body: JsonBody,
+    spelling: Spelling,
+) -> Result<Answer, Problem> {
+    call.need(Role::may_submit, "submitting needs a key of role agent or admin").await?;
+    let request_key = request_key(&call, &body.value)?;
+    let mut request = read(body, spelling)?;
+    request.request_key = request_key;
+    let answer = app.gate.submit(&call.caller, request).await?;
+    let (reply, replayed) = match &answer.reply {
+        Reply::Replayed(first) => (&**first, true),
+        reply => (reply, false),
+    };
+    match reply {
+        Reply::Submitted(head, content) => {
+            Ok(accepted(head, content).committed(&answer).replayed(replayed))
+        }
+        Reply::Duplicate(found) => Ok(duplicate(found).committed(&answer).replayed(replayed)),
+        Reply::Refused(refusal) => Err(refused(refusal).committed(&answer)),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// Reads the fields of a proposal.
+///
+/// # Errors
+/// 400 for a field that is missing, of another type, or beyond its limit.
+pub(crate) fn read(body: JsonBody, spelling: Spelling) -> Result<SubmitRequest, Problem> {
+    let body_bytes = body.bytes;
+    let mut fields = Fields::of(body.value);
+    let aliases = spelling == Spelling::Intents;
+    let target = read_target(&mut fields, aliases)?;
+    let policy = match fields.words("policy")? {
+        None if aliases => fields.words("policy_id")?,
+        named => named,
+    };
+    let claim = match fields.whole("recordCount", RECORD_COUNT_CLAIM_MAX)? {
+        None if aliases => fields.whole("estimated_records", RECORD_COUNT_CLAIM_MAX)?,
+        claim => claim,
+    };
+    let metadata = fields.object("metadata")?.map(Value::Object);
+    // The canonical form is never longer than what was sent, so small bodies need no second look.
+    if body_bytes > METADATA_BYTES_MAX
+        && let Some(value) = &metadata
+        && policy::json::canonical(value).len() > METADATA_BYTES_MAX
+    {
+        let message = format!("longer than {METADATA_BYTES_MAX} bytes");
+        return Err(Problem::field("$.metadata", message));
+    }
+    check_unused(&mut fields)?;
+    let payload = match fields.value("payload") {
+        None => Payload::Absent,
+        Some(Value::String(text)) => Payload::of_text(text),
+        Some(value) => Payload::Json(value),
+    };
+    Ok(SubmitRequest {
+        proposal: Proposal {
+            destination: target.destination,
+            action: target.action,
+            trigger: target.trigger,
+            policy,
+            payload_kind: PayloadKind::Absent,
+            payload_digest: None,
+            payload_type: None,
+            record_count_claim: claim.filter(|count| *count > 0),
+            value_usd_micros: read_value(&mut fields)?,
+            sensitivity_tags: fields.strings("sensitivity_tags")?,
+            idempotency_key: fields.words("idempotency_key")?,
+            on_behalf_of: fields.string("on_behalf_of")?,
+            expires_in_ms: read_expires_in(&mut fields)?,
+            metadata: None,
+            profile: fields.words("profile")?,
+            peer_spelling: target.peer_spelling,
+        },
+        payload,
+        metadata,
+        request_key: None,
+    })
+}
+
+/// Where the intent goes, and in whose words.
+struct Target {
+    destination: String,
+    action: String,
+    trigger: Option<String>,
+    peer_spelling: bool,
+}
+
+fn read_target(fields: &mut Fields, aliases: bool) -> Result<Target, Problem> {
+    let named = fields.words("destination")?;
+    let resource = fields.words("resource")?;
+    let action = fields.words("action")?;
+    let trigger = fields.words("trigger")?;
+    if trigger.as_deref() == Some(policy::coverage::ROLLBACK_TRIGGER) {
+        let message = "this word is kept for rollbacks, which match every gate; use another";
+        return Err(Problem::field("$.trigger", message));
+    }
+    if let (Some(destination), Some(resource)) = (&named, &resource)
+        && destination != resource
+    {
+        let message = "names another thing than $.destination; send one of them";
+        return Err(Problem::field("$.resource", message));
+    }
+    let peer_spelling = resource.is_none() && trigger.is_none();
+    let alias = action.as_ref().filter(|_| aliases).cloned();
+    let destination = named.or(resource).or(alias);
+    let destination = destination.ok_or_else(|| {
+        uncovered("name a `destination` (or `resource`): what the agent wants to write to")
+    })?;
+    let action = action.unwrap_or_else(|| destination.clone());
+    Ok(Target { destination, action, trigger, peer_spelling })
+}
+
+fn read_value(fields: &mut Fields) -> Result<Option<u64>, Problem> {
+    const NAME: &str = "estimated_value_usd";
+    match fields.value(NAME) {
+        None => Ok(None),
+        Some(Value::Number(number)) => {
+            let problem = || Problem::field(path(NAME), "expected an amount of dollars from 0 on");
+            micros(&number.to_string()).map(Some).ok_or_else(problem)
+        }
+        Some(other) => Err(wrong_type(NAME, "a number", &other)),
+    }
+}
+
+fn read_expires_in(fields: &mut Fields) -> Result<u64, Problem> {
+    const NAME: &str = "expiresIn";
+    match fields.string(NAME)? {
+        None => Ok(EXPIRES_IN_MS_DEFAULT),
+        Some(text) => {
+            let problem = || Problem::field(path(NAME), "an intent waits at most 30 days");
+            expires_in_ms(&text).ok_or_else(problem)
+        }
+    }
+}
+
+/// Fields of existing clients that only say how people are to be asked. Their types are checked;
+/// nothing of them can loosen a decision.
+fn check_unused(fields: &mut Fields) -> Result<(), Problem> {
+    for name in ["principal_id", "approval_provider", "runId"] {
+        fields.string(name)?;
+    }
+    for name in ["approval_channel", "assurance"] {
+        fields.object(name)?;
+    }
+    Ok(())
+}

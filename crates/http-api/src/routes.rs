@@ -1,0 +1,297 @@
+//! Every route in one table, from which the router and `/openapi.json` are both made.
+//!
+//! Invariant: a route that is served is documented, because both come from the same row.
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::middleware::from_fn;
+use axum::routing::{MethodFilter, MethodRouter, on};
+
+use crate::finish::{finish, unknown_method, unknown_route};
+use crate::state::App;
+use crate::{
+    agents, audit, cluster, decide, decision, discovery, executions, health, intents, listing,
+    namespaces, policies, policy_changes, propose, simulate,
+};
+
+/// Who may call a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// Anybody, without a key.
+    Open,
+    /// A key; the words say of which role.
+    Key(&'static str),
+}
+
+/// One row.
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    pub(crate) summary: &'static str,
+    pub(crate) who: Who,
+    /// Name of the request body's schema.
+    pub(crate) body: Option<&'static str>,
+    /// Status and schema of the answers that are no problems.
+    pub(crate) answers: &'static [(u16, &'static str)],
+    /// Names of query parameters.
+    pub(crate) query: &'static [&'static str],
+    handler: MethodRouter<App>,
+}
+
+impl Route {
+    fn new<H, T>(method: Method, path: &'static str, handler: H, summary: &'static str) -> Self
+    where
+        H: Handler<T, App>,
+        T: 'static,
+    {
+        // The table below uses no method that axum does not route.
+        let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET);
+        Self {
+            method,
+            path,
+            summary,
+            who: Who::Key("any"),
+            body: None,
+            answers: &[(200, "Object")],
+            query: &[],
+            handler: on(filter, handler),
+        }
+    }
+
+    fn who(mut self, who: Who) -> Self {
+        self.who = who;
+        self
+    }
+
+    fn body(mut self, schema: &'static str) -> Self {
+        self.body = Some(schema);
+        self
+    }
+
+    fn answers(mut self, answers: &'static [(u16, &'static str)]) -> Self {
+        self.answers = answers;
+        self
+    }
+
+    fn query(mut self, names: &'static [&'static str]) -> Self {
+        self.query = names;
+        self
+    }
+}
+
+fn get<H: Handler<T, App>, T: 'static>(
+    path: &'static str,
+    handler: H,
+    summary: &'static str,
+) -> Route {
+    Route::new(Method::GET, path, handler, summary)
+}
+
+fn post<H: Handler<T, App>, T: 'static>(
+    path: &'static str,
+    handler: H,
+    summary: &'static str,
+) -> Route {
+    Route::new(Method::POST, path, handler, summary)
+}
+
+const READ: &[&str] = &["consistency", "min_index"];
+const LIST: &[&str] = &["status", "phase", "agent", "limit", "before", "consistency", "min_index"];
+const PROPOSED: &[(u16, &str)] = &[(200, "ProposeAnswer"), (409, "DuplicateAnswer")];
+const DECIDED: &[(u16, &str)] = &[(200, "DecideAnswer")];
+const OWN: Who = Who::Key("the intent's own agent, or reviewer, auditor or admin");
+const DECIDER: Who = Who::Key("reviewer or admin, and not who asked");
+const ADMIN: Who = Who::Key("admin");
+
+/// All routes.
+pub(crate) fn routes() -> Vec<Route> {
+    let mut all = intent_routes();
+    all.extend(decision_routes());
+    all.extend(execution_routes());
+    all.extend(agent_routes());
+    all.extend(policy_routes());
+    all.extend(other_routes());
+    all
+}
+
+fn intent_routes() -> Vec<Route> {
+    let submit = Who::Key("agent or admin");
+    vec![
+        post("/v1/intents", propose::intents, "Submit an intent")
+            .who(submit)
+            .body("Propose")
+            .answers(PROPOSED),
+        post("/v1/propose", propose::propose, "Submit an intent; the older spelling")
+            .who(submit)
+            .body("Propose")
+            .answers(PROPOSED),
+        get("/v1/intents", listing::list, "List intents, newest first")
+            .query(LIST)
+            .answers(&[(200, "IntentList")]),
+        get("/v1/proposals", listing::proposals, "List intents; the older spelling")
+            .query(LIST)
+            .answers(&[(200, "IntentList")]),
+        get("/v1/intents/{id}", intents::one, "Read an intent, or wait until it is decided")
+            .who(OWN)
+            .query(&["wait", "until", "consistency", "min_index"])
+            .answers(&[(200, "Intent")]),
+        get("/v1/proposals/{id}", intents::one, "Read an intent; the older spelling")
+            .who(OWN)
+            .query(&["wait", "until", "consistency", "min_index"])
+            .answers(&[(200, "Intent")]),
+        get("/v1/intents/{id}/audit", audit::trail, "The audit trail of an intent")
+            .who(OWN)
+            .query(&["limit", "consistency", "min_index"])
+            .answers(&[(200, "AuditTrail")]),
+        get("/v1/audit/{id}", audit::trail, "The audit trail of an intent; the older spelling")
+            .who(OWN)
+            .query(&["limit", "consistency", "min_index"])
+            .answers(&[(200, "AuditTrail")]),
+        get("/v1/intents/{id}/decision", decision::decision, "What policy said, rule by rule")
+            .who(OWN)
+            .query(READ)
+            .answers(&[(200, "Decision")]),
+    ]
+}
+
+fn decision_routes() -> Vec<Route> {
+    let decision = |route: Route| route.who(DECIDER).body("Decide").answers(DECIDED);
+    vec![
+        decision(post("/v1/intents/{id}/approve", decide::approve, "Approve a held intent")),
+        decision(post("/v1/approve", decide::approve, "Approve; the older spelling")),
+        decision(post("/v1/intents/{id}/reject", decide::reject, "Reject a held intent")),
+        decision(post("/v1/reject", decide::reject, "Reject; the older spelling")),
+        decision(post(
+            "/v1/intents/{id}/cancel-approval",
+            decide::cancel,
+            "Withdraw the question while an intent is held",
+        )),
+    ]
+}
+
+fn execution_routes() -> Vec<Route> {
+    let executor = Who::Key("the intent's own agent, or admin");
+    vec![
+        post("/v1/intents/{id}/execute", executions::execute, "Hand an allowed intent out, once")
+            .who(executor)
+            .body("Execute")
+            .answers(&[(201, "Order")]),
+        get("/v1/executions/{id}", executions::order, "Read an execution order")
+            .who(OWN)
+            .query(READ)
+            .answers(&[(200, "Order")]),
+        post("/v1/executions/{id}/report", executions::report, "Report how an order went")
+            .who(Who::Key("the order's token, or a key of the intent's own agent or an admin"))
+            .body("Report")
+            .answers(&[(200, "Order")]),
+        post("/v1/intents/{id}/resolve", executions::resolve, "Say how a doubt ended")
+            .who(DECIDER)
+            .body("Resolve"),
+    ]
+}
+
+fn agent_routes() -> Vec<Route> {
+    let stopper = Who::Key("reviewer or admin");
+    vec![
+        post("/v1/agents/register", agents::register, "Register an agent; shows its key once")
+            .who(ADMIN)
+            .body("Register")
+            .answers(&[(201, "Registered")]),
+        get("/v1/agents", agents::list, "List agents")
+            .who(Who::Key("reviewer, auditor or admin"))
+            .query(&["limit", "after", "consistency", "min_index"])
+            .answers(&[(200, "AgentList")]),
+        get("/v1/agents/{id}", agents::one, "Read an agent")
+            .who(Who::Key("the agent itself, or reviewer, auditor or admin"))
+            .query(READ)
+            .answers(&[(200, "Agent")]),
+        post("/v1/agents/{id}/suspend", agents::suspend, "Stop an agent for now").who(stopper),
+        post("/v1/agents/{id}/resume", agents::resume, "Let a suspended agent go on").who(stopper),
+        post("/v1/agents/{id}/revoke", agents::revoke, "Stop an agent for ever").who(stopper),
+        post("/v1/agents/{id}/role", agents::role, "Give an agent another role")
+            .who(ADMIN)
+            .body("GiveRole"),
+        post("/v1/agents/{id}/rotate-key", agents::rotate_key, "Give an agent a new key")
+            .who(Who::Key("the agent itself, or admin"))
+            .body("RotateKey")
+            .answers(&[(201, "Object")]),
+    ]
+}
+
+fn policy_routes() -> Vec<Route> {
+    let readers = Who::Key("reviewer, auditor, operator or admin");
+    vec![
+        get("/v1/policies", policies::list, "Ids of the policies in force").query(READ),
+        Route::new(
+            Method::PUT,
+            "/v1/policies",
+            policy_changes::put_all,
+            "Replace the whole set of policies at once",
+        )
+        .who(ADMIN)
+        .body("PolicySet"),
+        get("/v1/policies/{id}", policies::one, "Read a policy as written")
+            .who(readers)
+            .query(READ),
+        Route::new(
+            Method::PUT,
+            "/v1/policies/{id}",
+            policy_changes::put_one,
+            "Put one policy; the body is its YAML",
+        )
+        .who(ADMIN)
+        .body("Yaml")
+        .answers(&[(200, "Object"), (201, "Object")]),
+        Route::new(
+            Method::DELETE,
+            "/v1/policies/{id}",
+            policy_changes::delete_one,
+            "Delete one policy",
+        )
+        .who(ADMIN),
+        get("/v1/policies/{id}/versions", policies::versions, "How a policy came to be")
+            .who(readers)
+            .query(&["limit", "before", "consistency", "min_index"]),
+        post("/v1/policies/simulate", simulate::simulate, "What policy would say; stores nothing")
+            .who(Who::Key("agent, reviewer, auditor or admin"))
+            .body("Propose"),
+    ]
+}
+
+fn other_routes() -> Vec<Route> {
+    vec![
+        get("/v1/namespaces", namespaces::list, "Namespaces").query(READ),
+        post("/v1/namespaces", namespaces::create, "Make a namespace; shows its admin's key once")
+            .who(Who::Key("admin of namespace default"))
+            .body("NewNamespace")
+            .answers(&[(201, "Object")]),
+        get("/v1/cluster", cluster::show, "The cluster as this node knows it")
+            .who(Who::Key("operator, auditor or admin"))
+            .answers(&[(200, "Cluster")]),
+        get("/v1/metrics", health::metrics, "Intents by what they are now").query(READ),
+        get("/v1/audit/checkpoint", audit::checkpoint, "Size and root of the audit tree")
+            .query(READ),
+        get("/health", health::health, "The build answers").who(Who::Open),
+        get("/livez", health::live, "The process is alive").who(Who::Open),
+        get("/readyz", health::ready, "Requests sent here will be answered")
+            .who(Who::Open)
+            .query(&["verbose"])
+            .answers(&[(200, "Object"), (503, "Object")]),
+        get("/.well-known/gate", discovery::well_known, "What this gate can do").who(Who::Open),
+        get("/openapi.json", discovery::openapi, "This document").who(Who::Open),
+    ]
+}
+
+/// The router over the table.
+pub(crate) fn router(app: App) -> Router {
+    let mut router = Router::new();
+    for route in routes() {
+        router = router.route(route.path, route.handler);
+    }
+    router
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(from_fn(finish))
+        .with_state(app)
+}

@@ -1,0 +1,110 @@
+//! Schemas of the main bodies, for `/openapi.json`.
+
+use serde_json::{Map, Value, json};
+
+/// Members of an object: name and type; a type that ends in `?` may be null.
+type Members = &'static [(&'static str, &'static str)];
+
+#[rustfmt::skip]
+const OBJECTS: &[(&str, Members)] = &[
+    ("Problem", &[("error", "string"), ("code", "string"), ("message", "string"),
+        ("request_id", "string"), ("field", "string"), ("outcome", "string")]),
+    ("Propose", &[("destination", "string?"), ("resource", "string?"), ("policy", "string?"),
+        ("trigger", "string?"), ("action", "string?"), ("payload", "any"),
+        ("recordCount", "integer?"), ("estimated_value_usd", "number?"),
+        ("sensitivity_tags", "strings"), ("idempotency_key", "string?"),
+        ("on_behalf_of", "string?"), ("expiresIn", "string?"), ("metadata", "object?"),
+        ("profile", "string?")]),
+    ("ProposeAnswer", &[("proposalId", "string"), ("intentId", "string"), ("messageId", "string"),
+        ("status", "string"), ("phase", "string"), ("approvalState", "string?"),
+        ("approvalLinkToken", "string?"), ("requiredApprovals", "integer"),
+        ("blockReason", "string?"), ("expiresAt", "string"), ("riskScore", "number"),
+        ("riskLevel", "string"), ("riskFactors", "strings"), ("reasons", "Reason[]"),
+        ("reason_code", "string"), ("reason_detail", "string?"), ("revision", "integer"),
+        ("approval_digest", "string"), ("resource", "string"), ("trigger", "string?")]),
+    ("DuplicateAnswer", &[("proposalId", "string"), ("intentId", "string"), ("status", "string"),
+        ("blockReason", "string"), ("existingStatus", "string"), ("phase", "string"),
+        ("gate", "string?"), ("rule", "string"), ("windowEndsAt", "string?")]),
+    ("Reason", &[("gate", "string?"), ("policy", "string?"), ("rule", "string"),
+        ("outcome", "string"), ("message", "string"), ("file", "string?"), ("line", "integer?"),
+        ("hits", "Hit[]"), ("hits_total", "integer")]),
+    ("Hit", &[("path", "string"), ("excerpt", "string")]),
+    ("Intent", &[("id", "string"), ("intentId", "string"), ("sender_agent_id", "string"),
+        ("status", "string"), ("phase", "string"), ("destination", "string"),
+        ("resource", "string"), ("trigger", "string?"), ("policy_id", "string?"),
+        ("payload", "any"), ("payload_hash", "string?"), ("metadata", "object?"),
+        ("block_reason", "string?"), ("reasons", "Reason[]"), ("revision", "integer"),
+        ("approval_digest", "string"), ("required_approvals", "integer"),
+        ("created_at", "string"), ("expires_at", "string"), ("auditTrail", "AuditEvent[]")]),
+    ("IntentList", &[("intents", "Intent[]"), ("proposals", "Intent[]"), ("count", "integer"),
+        ("next", "string?")]),
+    ("Decision", &[("id", "string"), ("intent_id", "string"), ("status", "string"),
+        ("outcome", "string"), ("reason_code", "string"), ("reason_detail", "string?"),
+        ("reasons", "Reason[]"), ("policy_version", "integer"), ("policy_digest", "string?"),
+        ("required_approvals", "integer"), ("evaluated_at", "string")]),
+    ("AuditEvent", &[("id", "string"), ("proposal_id", "string"), ("event_type", "string"),
+        ("actor", "string"), ("metadata", "object"), ("created_at", "string"),
+        ("sequence", "integer"), ("index", "integer")]),
+    ("AuditTrail", &[("proposalId", "string"), ("events", "AuditEvent[]"), ("count", "integer"),
+        ("truncated", "boolean")]),
+    ("Decide", &[("digest", "string?"), ("reason", "string?"), ("proposalId", "string?")]),
+    ("DecideAnswer", &[("status", "string"), ("phase", "string"), ("approvalState", "string"),
+        ("intentId", "string"), ("approvedAt", "string"), ("votes", "integer"),
+        ("requiredApprovals", "integer"), ("votedBy", "strings"), ("reason", "string?")]),
+    ("Execute", &[("mode", "string?")]),
+    ("Report", &[("status", "string"), ("effect", "string?"), ("result", "object?"),
+        ("executed_at", "string?")]),
+    ("Resolve", &[("outcome", "string"), ("effect", "string?"), ("reason", "string")]),
+    ("Order", &[("executionId", "string"), ("execution_id", "string"), ("intent_id", "string"),
+        ("mode", "string"), ("destination", "string"), ("action", "string"),
+        ("payload_ref", "string"), ("payload_hash", "string?"), ("execution_token", "string?"),
+        ("status", "string"), ("issued_at", "string"), ("expires_at", "string"),
+        ("executed_at", "string?"), ("result", "object?"), ("attempt", "integer"),
+        ("fence", "integer")]),
+    ("Register", &[("name", "string"), ("role", "string?"), ("owner", "string?"),
+        ("framework", "string?"), ("riskTier", "string?"), ("allowed_policies", "strings"),
+        ("allowed_destinations", "strings"), ("metadata", "object?")]),
+    ("Registered", &[("agent_id", "string"), ("agentId", "string"), ("name", "string"),
+        ("role", "string"), ("status", "string"), ("apiKey", "string?"),
+        ("created_at", "string")]),
+    ("Agent", &[("id", "string"), ("name", "string"), ("owner", "string?"), ("role", "string"),
+        ("status", "string"), ("risk_tier", "string"), ("created_at", "string"),
+        ("metadata", "object")]),
+    ("AgentList", &[("agents", "Agent[]"), ("count", "integer"), ("next", "string?")]),
+    ("GiveRole", &[("role", "string")]),
+    ("RotateKey", &[("overlap_seconds", "integer?")]),
+    ("PolicySet", &[("policies", "object"), ("origin", "string?")]),
+    ("NewNamespace", &[("name", "string")]),
+    ("Cluster", &[("cluster_id", "string"), ("node_id", "integer"), ("leader_id", "integer?"),
+        ("term", "integer"), ("committed_index", "integer"), ("applied_index", "integer"),
+        ("nodes", "objects")]),
+    ("Object", &[]),
+];
+
+/// Schemas by name.
+pub(crate) fn schemas() -> Map<String, Value> {
+    let mut schemas = Map::new();
+    for (name, members) in OBJECTS {
+        let properties: Map<String, Value> =
+            members.iter().map(|(member, kind)| ((*member).to_owned(), schema(kind))).collect();
+        schemas.insert((*name).to_owned(), json!({ "type": "object", "properties": properties }));
+    }
+    schemas.insert("Yaml".into(), json!({ "type": "string" }));
+    schemas
+}
+
+fn schema(kind: &str) -> Value {
+    if let Some(kind) = kind.strip_suffix('?') {
+        return json!({ "type": [kind, "null"] });
+    }
+    if let Some(item) = kind.strip_suffix("[]") {
+        let item = json!({ "$ref": format!("#/components/schemas/{item}") });
+        return json!({ "type": "array", "items": item });
+    }
+    match kind {
+        "any" => json!({}),
+        "strings" => json!({ "type": "array", "items": { "type": "string" } }),
+        "objects" => json!({ "type": "array", "items": { "type": "object" } }),
+        kind => json!({ "type": kind }),
+    }
+}

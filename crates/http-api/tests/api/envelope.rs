@@ -1,0 +1,222 @@
+//! What all answers share: ids, methods, sizes, keys, failures of the node.
+
+use std::sync::atomic::Ordering;
+
+use axum::body::Body;
+use axum::http::Request;
+use serde_json::{Value, json};
+
+use crate::support::{BASIC, Door, basic, bearer};
+
+#[tokio::test]
+async fn unknown_routes_and_methods_are_json() {
+    let door = Door::open().await;
+    for path in ["/nope", "/v1/nope", "/v1/nonce", "/dashboard", "/"] {
+        let got = door.get(path, &door.agent).await.is(404);
+        assert_eq!((got.text("error"), got.text("path")), ("Not found", path));
+    }
+    let delete = Request::delete("/v1/intents").body(Body::empty());
+    let got = door.send(delete).await.is(405);
+    assert_eq!(got.text("error"), "Method not allowed");
+    assert!(!got.header("allow").is_empty());
+}
+
+#[tokio::test]
+async fn a_request_id_is_taken_over_if_it_is_usable() {
+    let door = Door::open().await;
+    let long = "x".repeat(65);
+    let cases =
+        [("abc-1", true), (&"x".repeat(64), true), ("a b", false), ("", false), (&long, false)];
+    for (sent, kept) in cases {
+        let request = Request::get("/nope").header("X-Request-Id", sent).body(Body::empty());
+        let got = door.send(request).await.is(404);
+        assert_eq!(got.header("x-request-id") == sent, kept, "{sent}");
+        assert_eq!(got.text("request_id"), got.header("x-request-id"));
+    }
+}
+
+#[tokio::test]
+async fn keys_are_checked_before_anything_else() {
+    let door = Door::open().await;
+    let unknown = format!("gate_sk_{}", "0".repeat(48));
+    let cases = [
+        (None, 401, "Missing or invalid Authorization header"),
+        (Some("Basic abc".to_owned()), 401, "Missing or invalid Authorization header"),
+        (Some("bearer abc".to_owned()), 401, "Missing or invalid Authorization header"),
+        (Some("Bearer ".to_owned()), 401, "Missing or invalid Authorization header"),
+        (Some("Bearer abc".to_owned()), 401, "Invalid API key"),
+        (Some(format!("Bearer {unknown}")), 401, "Invalid API key"),
+    ];
+    for (header, status, error) in cases {
+        let mut request = Request::post("/v1/intents");
+        if let Some(header) = &header {
+            request = request.header("Authorization", header);
+        }
+        let got = door.send(request.body(Body::from("not json"))).await.is(status);
+        assert_eq!(got.text("error"), error, "{header:?}");
+        assert_eq!(got.text("code"), "unauthorized");
+        assert_eq!(got.header("www-authenticate"), "Bearer");
+    }
+}
+
+#[tokio::test]
+async fn every_route_but_the_open_ones_needs_a_key() {
+    let door = Door::open().await;
+    let document = door.get("/openapi.json", "").await.is(200);
+    let open = ["/health", "/livez", "/readyz", "/.well-known/gate", "/openapi.json"];
+    for (path, methods) in document.body["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            let request = Request::builder().method(method.to_uppercase().as_str());
+            let got = door.send(request.uri(path.replace("{id}", "x")).body(Body::empty())).await;
+            let expected = if open.contains(&path.as_str()) { 200 } else { 401 };
+            assert_eq!(got.status, expected, "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn bodies_are_bounded_and_typed() {
+    let door = Door::policed(&[("basic", BASIC)]).await;
+    let large = vec![b' '; 16 * 1024 * 1024 + 1];
+    let request = bearer(Request::post("/v1/intents"), &door.agent);
+    let got = door.send(request.body(Body::from(large.clone()))).await.is(413);
+    assert_eq!(got.text("error"), "body_too_large");
+    let declared = bearer(Request::post("/v1/intents"), &door.agent)
+        .header("Content-Length", large.len().to_string());
+    door.send(declared.body(Body::empty())).await.is(413);
+    let cases = [
+        ("application/json", 200),
+        ("application/json; charset=utf-8", 200),
+        ("APPLICATION/JSON", 200),
+        ("text/plain", 415),
+        ("application/x-www-form-urlencoded", 415),
+    ];
+    for (kind, status) in cases {
+        let request =
+            bearer(Request::post("/v1/intents"), &door.agent).header("Content-Type", kind);
+        door.send(request.body(Body::from(basic(5).to_string()))).await.is(status);
+    }
+    let id = door.submit(basic(500)).await;
+    let bare = bearer(Request::post(format!("/v1/intents/{id}/approve")), &door.reviewer);
+    door.send(bare.body(Body::empty())).await.is(200);
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_commit_says_whether_anything_happened() {
+    let door = Door::policed(&[("basic", BASIC)]).await;
+    let cases = [
+        (&door.log.full, "overloaded", "none"),
+        (&door.log.alone, "no_quorum", "none"),
+        (&door.log.deaf, "outcome_unknown", "unknown"),
+    ];
+    for (switch, error, outcome) in cases {
+        switch.store(true, Ordering::SeqCst);
+        let got = door.post("/v1/intents", &door.agent, basic(5)).await.is(503);
+        assert_eq!((got.text("error"), got.text("outcome")), (error, outcome));
+        assert!(!got.header("retry-after").is_empty());
+        switch.store(false, Ordering::SeqCst);
+    }
+    // The request behind the lost reply was committed; sent again under its key it is resolved.
+    door.log.deaf.store(true, Ordering::SeqCst);
+    door.post_once("/v1/intents", &door.agent, "k", &basic(6)).await.is(503);
+    door.log.deaf.store(false, Ordering::SeqCst);
+    let again = door.post_once("/v1/intents", &door.agent, "k", &basic(6)).await.is(200);
+    assert_eq!(again.header("idempotency-replayed"), "true");
+}
+
+#[tokio::test]
+async fn a_panic_is_a_500_without_details() {
+    let door = Door::policed(&[("basic", BASIC)]).await;
+    door.log.broken.store(true, Ordering::SeqCst);
+    let got = door.post("/v1/intents", &door.agent, basic(5)).await.is(500);
+    assert_eq!(got.text("error"), "internal");
+    assert!(!got.body.to_string().contains("on purpose"));
+    assert!(got.text("request_id").starts_with("req_"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_has_a_bounded_number_of_requests_in_flight() {
+    let door = Door::policed(&[("basic", BASIC)]).await;
+    let id = door.submit(basic(500)).await;
+    let path = format!("/v1/intents/{id}?wait=60s");
+    let mut polls = Vec::new();
+    for _ in 0..types::limits::IN_FLIGHT_PER_KEY_MAX {
+        let mut poll = Box::pin(door.get(&path, &door.agent));
+        assert!(futures::poll!(&mut poll).is_pending());
+        polls.push(poll);
+    }
+    let got = door.get(&path, &door.agent).await.is(429);
+    assert_eq!(got.text("error"), "too_many_requests");
+    assert!(!got.header("retry-after").is_empty());
+    door.get("/v1/intents", &door.reviewer).await.is(200);
+    drop(polls);
+    door.get("/v1/intents", &door.agent).await.is(200);
+}
+
+#[tokio::test]
+async fn the_open_routes_answer_anybody() {
+    let door = Door::policed(&[("basic", BASIC)]).await;
+    let health = door.get("/health", "").await.is(200);
+    let expected = json!({
+        "status": "ok", "service": "quorum-gate", "version": "0.0.0-test",
+        "proxy": { "enabled": false },
+    });
+    assert_eq!(health.body, expected);
+    let known = door.get("/.well-known/gate", "").await.is(200);
+    assert_eq!(known.body["policies_available"], 1);
+    assert_eq!(known.body["webhooks"]["supported"], false);
+    for got in [&health, &known] {
+        assert_eq!(got.header("access-control-allow-origin"), "*");
+    }
+    let live = door.get("/livez", "").await.is(200);
+    assert_eq!(live.header("access-control-allow-origin"), "");
+    assert_eq!(door.get("/readyz", "").await.is(200).body, json!({ "status": "ok" }));
+    let verbose = door.get("/readyz?verbose", "").await.is(200);
+    assert_eq!(verbose.body["checks"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn the_cluster_is_for_those_who_run_it() {
+    let door = Door::open().await;
+    let (_, operator) = door.register("olga", "operator").await;
+    for (key, status) in [
+        (&operator, 200),
+        (&door.admin, 200),
+        (&door.auditor, 200),
+        (&door.agent, 403),
+        (&door.reviewer, 403),
+    ] {
+        door.get("/v1/cluster", key).await.is(status);
+    }
+    let got = door.get("/v1/cluster", &operator).await;
+    assert_eq!((&got.body["node_id"], &got.body["leader_id"]), (&json!(1), &json!(1)));
+    assert_eq!(got.body["term"], 7);
+    let nodes = got.body["nodes"].as_array().unwrap();
+    let roles: Vec<&Value> = nodes.iter().map(|node| &node["role"]).collect();
+    assert_eq!(roles, ["voter", "voter", "learner"]);
+    assert_eq!(nodes[0]["healthy"], true);
+    assert_eq!(nodes[1]["healthy"], Value::Null);
+    assert_eq!(nodes[2]["matched_index"], Value::Null);
+}
+
+#[tokio::test]
+async fn metrics_count_intents_by_what_they_are_now() {
+    let door = Door::policed(&[("basic", BASIC)]).await;
+    door.submit(basic(5)).await;
+    let id = door.submit(basic(500)).await;
+    door.submit(json!({ "destination": "elsewhere", "policy": "basic" })).await;
+    door.post(&format!("/v1/intents/{id}/reject"), &door.reviewer, json!({})).await.is(200);
+    let got = door.get("/v1/metrics", &door.agent).await.is(200);
+    for (name, count) in [
+        ("actions_attempted", json!(3)),
+        ("actions_blocked", json!(2)),
+        ("actions_pending", json!(0)),
+        ("actions_approved", json!(1)),
+        ("policy_violations", json!(1)),
+        ("duplicate_actions", Value::Null),
+        ("avg_approval_latency_ms", Value::Null),
+        ("period", json!("all_time")),
+    ] {
+        assert_eq!(got.body[name], count, "{name}");
+    }
+}

@@ -1,0 +1,18 @@
+//! The door as clients see it: the router over a real gate and a log in memory.
+#![cfg(test)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod agents;
+mod decisions;
+mod documents;
+mod envelope;
+mod executions;
+mod incidents;
+mod policies;
+mod proposals;
+mod reads;
+mod replays;
+mod serving;
+mod trails;

@@ -1,0 +1,98 @@
+//! The `Idempotency-Key` header and the body's own key.
+
+use serde_json::{Value, json};
+
+use crate::support::{BASIC, Door, basic};
+
+#[tokio::test]
+async fn the_same_request_is_answered_the_same_and_changes_nothing() {
+    let door = Door::policed(&[("basic", BASIC)]).await;
+    for records in [5, 500] {
+        let once = format!("key-{records}");
+        let body = basic(records);
+        let first = door.post_once("/v1/intents", &door.agent, &once, &body).await.is(200);
+        assert_eq!(first.header("idempotency-replayed"), "");
+        // Another order of members is the same request.
+        let mut turned: Vec<(String, Value)> =
+            body.as_object().unwrap().clone().into_iter().collect();
+        turned.reverse();
+        let turned = Value::Object(turned.into_iter().collect());
+        let again = door.post_once("/v1/intents", &door.agent, &once, &turned).await.is(200);
+        assert_eq!(again.header("idempotency-replayed"), "true");
+        assert_eq!(again.body, first.body);
+        let other = door.post_once("/v1/intents", &door.agent, &once, &basic(6)).await.is(422);
+        assert_eq!(other.text("error"), "idempotency_key_reused");
+    }
+    let list = door.get("/v1/intents", &door.agent).await;
+    assert_eq!(list.body["count"], 2);
+}
+
+#[tokio::test]
+async fn a_replay_of_a_decided_intent_is_still_the_first_answer() {
+    let door = Door::policed(&[("basic", BASIC)]).await;
+    let first = door.post_once("/v1/intents", &door.agent, "k", &basic(500)).await.is(200);
+    let approve = format!("/v1/intents/{}/approve", first.text("intentId"));
+    let yes = door.post_once(&approve, &door.reviewer, "y", &json!({})).await.is(200);
+    let again = door.post_once(&approve, &door.reviewer, "y", &json!({})).await.is(200);
+    assert_eq!((again.header("idempotency-replayed"), &again.body), ("true", &yes.body));
+    let replay = door.post_once("/v1/intents", &door.agent, "k", &basic(500)).await.is(200);
+    assert_eq!(replay.body, first.body);
+}
+
+#[tokio::test]
+async fn keys_are_per_credential_and_route() {
+    let door = Door::policed(&[("basic", BASIC)]).await;
+    let mut ids = std::collections::BTreeSet::new();
+    for (path, key) in
+        [("/v1/intents", &door.agent), ("/v1/propose", &door.agent), ("/v1/intents", &door.admin)]
+    {
+        let got = door.post_once(path, key, "same", &basic(5)).await.is(200);
+        ids.insert(got.text("intentId").to_owned());
+    }
+    assert_eq!(ids.len(), 3);
+}
+
+#[tokio::test]
+async fn unusable_header_values_are_refused() {
+    let door = Door::policed(&[("basic", BASIC)]).await;
+    for once in ["", "with space", &"x".repeat(256)] {
+        let got = door.post_once("/v1/intents", &door.agent, once, &basic(5)).await.is(400);
+        assert_eq!(got.text("field"), "Idempotency-Key", "{once:?}");
+    }
+    let longest = "x".repeat(255);
+    door.post_once("/v1/intents", &door.agent, &longest, &basic(5)).await.is(200);
+}
+
+#[tokio::test]
+async fn a_duplicate_is_replayed_as_the_duplicate_it_was() {
+    let door = Door::policed(&[("basic", BASIC)]).await;
+    let mut body = basic(500);
+    body["idempotency_key"] = json!("idem-1");
+    let first = door.post("/v1/intents", &door.agent, body.clone()).await.is(200);
+    let second = door.post_once("/v1/intents", &door.agent, "k", &body).await.is(409);
+    assert_eq!(second.text("status"), "duplicate_blocked");
+    assert_eq!(
+        second.text("blockReason"),
+        "Duplicate intent — idempotency_key already used: idem-1"
+    );
+    assert_eq!(second.text("existingStatus"), "pending_approval");
+    assert_eq!(second.body["gate"], Value::Null);
+    let reject = format!("/v1/intents/{}/reject", first.text("intentId"));
+    door.post(&reject, &door.reviewer, json!({})).await.is(200);
+    let replay = door.post_once("/v1/intents", &door.agent, "k", &body).await.is(409);
+    assert_eq!(replay.body, second.body);
+    let fresh = door.post("/v1/intents", &door.agent, body).await.is(409);
+    assert_eq!(fresh.text("existingStatus"), "blocked");
+}
+
+#[tokio::test]
+async fn a_replayed_registration_shows_no_key() {
+    let door = Door::open().await;
+    let body = json!({ "name": "bot" });
+    let path = "/v1/agents/register";
+    let first = door.post_once(path, &door.admin, "reg", &body).await.is(201);
+    let again = door.post_once(path, &door.admin, "reg", &body).await.is(201);
+    assert_eq!(again.body["agent_id"], first.body["agent_id"]);
+    assert!(first.body["apiKey"].is_string());
+    assert_eq!(again.body["apiKey"], Value::Null);
+}

@@ -1,0 +1,191 @@
+//! The command line: what can be said, with an example for each command and each value.
+//!
+//! Invariant: every command shows an example and every value says what it looks like; a test walks
+//! through all of them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use client::{Client, Endpoint, Settings};
+
+use crate::commands::{agent, audit, cluster, dev, inspect, intent, namespace, policy, serve};
+use crate::failure::Failure;
+use crate::output::{Format, Output};
+
+/// Where `qgate dev` answers.
+const ENDPOINT_DEFAULT: &str = "http://127.0.0.1:4000";
+
+/// Quorum Gate: stands between "the agent decides to write" and "the write happens".
+#[derive(Debug, Parser)]
+#[command(
+    name = "qgate",
+    version,
+    propagate_version = true,
+    after_help = "Examples:\n  \
+        qgate dev --policies policies       a local gate with your policies\n  \
+        qgate policy lint policies          check policies, offline\n  \
+        qgate intent list --status pending_approval\n\n\
+        Exit codes: 0 done whatever the decision, 1 refused or lint failed, 2 usage,\n\
+        3 unreachable, 4 no quorum; with --exit-decision 10 held, 11 blocked, 12 duplicate."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Nodes to ask, the first that answers serves, e.g. http://10.0.0.1:4000,http://10.0.0.2:4000
+    #[arg(
+        long, global = true, env = "QGATE_ENDPOINT", value_name = "URL,...",
+        default_value = ENDPOINT_DEFAULT
+    )]
+    endpoint: String,
+    /// API key, e.g. gate_sk_... ; better in the environment, where other users do not see it
+    #[arg(long, global = true, env = "QGATE_API_KEY", value_name = "KEY", hide_env_values = true)]
+    key: Option<String>,
+    /// How results are printed, e.g. json
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "table")]
+    output: Format,
+}
+
+impl Global {
+    /// How to print.
+    pub(crate) fn output(&self) -> Output {
+        Output::new(self.output)
+    }
+
+    /// A client of the named endpoints.
+    ///
+    /// # Errors
+    /// Endpoints or a key that make no sense.
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        let mut settings =
+            Settings::new(Endpoint::list(&self.endpoint).map_err(client::Error::from)?);
+        settings.key = self.key.clone().filter(|key| !key.is_empty());
+        Ok(Client::new(settings)?)
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Dev(dev::DevArgs),
+    Serve(serve::ServeArgs),
+    /// Check, apply, read and try policies.
+    #[command(
+        subcommand,
+        after_help = "Example: qgate policy lint policies && qgate policy apply policies"
+    )]
+    Policy(policy::PolicyCommand),
+    /// Submit, read and decide intents.
+    #[command(subcommand, after_help = "Example: qgate intent list --status pending_approval")]
+    Intent(intent::IntentCommand),
+    /// Register and administer agents, workers and people.
+    #[command(subcommand, after_help = "Example: qgate agent register crm-bot --owner team-a")]
+    Agent(agent::AgentCommand),
+    /// Make and list namespaces.
+    #[command(subcommand, after_help = "Example: qgate namespace create sales")]
+    Namespace(namespace::NamespaceCommand),
+    /// Read the audit trail.
+    #[command(subcommand, after_help = "Example: qgate audit show int_2c2846cac3071a90")]
+    Audit(audit::AuditCommand),
+    /// Look at the cluster.
+    #[command(subcommand, after_help = "Example: qgate cluster status")]
+    Cluster(cluster::ClusterCommand),
+    Inspect(inspect::InspectArgs),
+}
+
+/// An intent by its id.
+#[derive(Debug, Args)]
+pub(crate) struct IntentRef {
+    /// Id of the intent, e.g. int_2c2846cac3071a90
+    #[arg(value_name = "INTENT", value_parser = intent_id)]
+    pub(crate) id: String,
+}
+
+/// A principal by its id.
+#[derive(Debug, Args)]
+pub(crate) struct AgentRef {
+    /// Id of the agent or person, e.g. agt_45c0f6b0910eccd2
+    #[arg(value_name = "AGENT", value_parser = agent_id)]
+    pub(crate) id: String,
+}
+
+/// A directory of policies.
+#[derive(Debug, Args)]
+pub(crate) struct PolicyDirectory {
+    /// Directory of policies: its *.yaml and *.yml without *.test.yaml, e.g. policies
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+}
+
+fn intent_id(text: &str) -> Result<String, String> {
+    text.parse::<types::IntentId>().map(|id| id.to_string()).map_err(|error| error.to_string())
+}
+
+fn agent_id(text: &str) -> Result<String, String> {
+    text.parse::<types::AgentId>().map(|id| id.to_string()).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example_and_every_value_says_what_it_looks_like() {
+        fn walk(command: &clap::Command, path: &str, faults: &mut Vec<String>) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            if !help.contains("Example") {
+                faults.push(format!("{path}: no example"));
+            }
+            for argument in command.get_arguments() {
+                let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+                let takes_value = argument.get_num_args().is_none_or(|range| range.takes_values());
+                if help.is_empty() || (takes_value && !help.contains("e.g. ")) {
+                    faults.push(format!("{path} {}: {help:?}", argument.get_id()));
+                }
+            }
+            for sub in command.get_subcommands() {
+                walk(sub, &format!("{path} {}", sub.get_name()), faults);
+            }
+        }
+        let mut command = Cli::command();
+        command = command.disable_help_subcommand(true);
+        command.build();
+        let mut faults = Vec::new();
+        walk(&command, "qgate", &mut faults);
+        faults.retain(|fault| !fault.ends_with(" help: \"Print help\""));
+        faults.retain(|fault| !fault.contains(" version: \"Print version\""));
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
+    }
+
+    #[test]
+    fn lines_that_make_no_sense_are_usage_errors() {
+        let cases = [
+            "qgate",
+            "qgate intent show",
+            "qgate intent show 17",
+            "qgate agent show int_2c2846cac3071a90",
+            "qgate --output xml cluster status",
+            "qgate intent show int_2c2846cac3071a90 --wait soon",
+            "qgate agent register x --role king",
+            "qgate intent submit x.json --idempotency-key é",
+        ];
+        for case in cases {
+            let error = Cli::try_parse_from(case.split(' ')).expect_err(case);
+            assert_eq!(error.exit_code(), 2, "{case}");
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! `qgate serve`: one node, from its data to its front door.
+//!
+//! Starts the replica, the gate and the door in this order and stops them in the other one, so
+//! that a request that was taken is answered. Promise: the process ends with 0 when it was asked
+//! to stop, and with 1 and the reason when the node cannot go on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use gate::keys::ApiKey;
+use gate::{Freshness, Gate, Settings};
+use http_api::HttpConfig;
+use ledger::query;
+use replica::Replica;
+use replica::raft::NodeAddress;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use types::NodeId;
+
+use crate::config::{Config, Listen, Profile};
+use crate::data_key;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::files::{self, Readable};
+use crate::logging;
+use crate::output::line;
+use crate::signals::StopSignals;
+
+/// How long a node of one waits to become its own leader.
+const LEAD_WITHIN: Duration = Duration::from_secs(30);
+
+/// Run one node; SIGINT or SIGTERM stops it.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: qgate serve --config node.yaml\n\n\
+    node.yaml:\n  \
+    node: {id: 1}\n  \
+    data_dir: data\n  \
+    http: {listen: \"127.0.0.1:4000\"}\n  \
+    cluster: {profile: lan, initialise: true}")]
+pub(crate) struct ServeArgs {
+    /// Its configuration in YAML, e.g. node.yaml
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Runs `qgate serve`.
+pub(crate) async fn run(args: ServeArgs) -> Outcome {
+    let config = Config::load(&args.config).map_err(Failure::usage)?;
+    logging::start(&config.log)?;
+    let mut stop = StopSignals::new()?;
+    let listener = listen(&config).await?;
+    let node = Node::start(&config).await?;
+    let served = match node.open(&config).await {
+        Ok(()) => node.serve(listener, &mut stop).await,
+        Err(failure) => Err(failure),
+    };
+    node.stop().await;
+    served?;
+    tracing::info!(node = config.node.id, "stopped");
+    Ok(Exit::Done)
+}
+
+/// Taken first, so that a port in use is said before the disk is touched.
+async fn listen(config: &Config) -> Result<TcpListener, Failure> {
+    let address = config.http.listen;
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::refused(format!("http cannot listen on {address}: {error}"))
+            .next("stop what listens there, or set another http.listen")
+    })
+}
+
+/// A running node without its door.
+struct Node {
+    id: u64,
+    replica: Arc<Replica>,
+    gate: Arc<Gate>,
+    stopping: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Node {
+    async fn start(config: &Config) -> Result<Self, Failure> {
+        let has_data = check_data(config)?;
+        let data_key = data_key::load(&config.data_key_file, has_data)?;
+        let id = NodeId(config.node.id);
+        let replica = Replica::start(replica_config(config)).await.map_err(|error| {
+            Failure::refused(format!("node {} cannot start: {error}", config.node.id))
+        })?;
+        let settings = Settings { open_registration: config.registration.open, data_key };
+        let gate = Gate::new(replica.clone(), id, settings);
+        let stopping = watch::Sender::new(false);
+        let tasks = vec![
+            tokio::spawn(gate::run_tick(gate.clone(), told_to(stopping.subscribe()))),
+            tokio::spawn(gate.clone().run_watch()),
+        ];
+        Ok(Self { id: config.node.id, replica, gate, stopping, tasks })
+    }
+
+    /// Waits for a leader; gives a new cluster its first admin and shows the key once.
+    async fn open(&self, config: &Config) -> Result<(), Failure> {
+        let cannot = |what: String| Failure::refused(format!("node {} {what}", self.id));
+        self.replica
+            .wait_for_leader(LEAD_WITHIN)
+            .await
+            .map_err(|error| cannot(format!("found no leader: {error}")))?;
+        let read = self
+            .gate
+            .read(Freshness::default(), |state, _| Ok(query::cluster(state)?.is_some()))
+            .await;
+        let (has_admin, _) =
+            read.map_err(|error| cannot(format!("cannot read its state: {error}")))?;
+        if has_admin {
+            return Ok(());
+        }
+        let key_file = config.admin_key_file.as_deref();
+        let keep = |text: &str| match key_file {
+            Some(file) => files::replace(file, text.as_bytes(), Readable::Owner)
+                .map_err(|error| cannot(format!("cannot write the first admin key: {error}"))),
+            None => Ok(()),
+        };
+        // Kept before it is committed: a crash in between leaves a key that opens nothing yet, and
+        // the next start draws another.
+        let key = ApiKey::draw();
+        keep(&format!("{}\n", key.reveal()))?;
+        let cluster_id = self.gate.log().status().cluster_id;
+        let made = self.gate.bootstrap(&cluster_id, &key).await;
+        if made.map_err(|error| cannot(format!("has no admin yet: {error}")))? {
+            line(&format!("admin key, shown once: {}", key.reveal()));
+        }
+        Ok(())
+    }
+
+    /// Serves until a signal or a fault ends it; requests in flight are answered first.
+    async fn serve(&self, listener: TcpListener, stop: &mut StopSignals) -> Result<(), Failure> {
+        let address = listener.local_addr().map(|address| address.to_string());
+        tracing::info!(
+            node = self.id,
+            http = address.unwrap_or_default(),
+            version = env!("CARGO_PKG_VERSION"),
+            "serving"
+        );
+        let config = HttpConfig { version: env!("CARGO_PKG_VERSION") };
+        let told = told_to(self.stopping.subscribe());
+        let mut door = tokio::spawn(http_api::serve(listener, self.gate.clone(), config, told));
+        let ended = tokio::select! {
+            signal = stop.wait() => {
+                tracing::info!(node = self.id, signal, "stopping");
+                Ok(())
+            }
+            reason = self.replica.failed() => {
+                Err(Failure::refused(format!("node {} cannot go on: {reason}", self.id))
+                    .next("see what its log says before this line, then start it again"))
+            }
+            ended = &mut door => return Err(door_ended(ended)),
+        };
+        self.stopping.send_replace(true);
+        match door.await {
+            Ok(Ok(())) => ended,
+            other => ended.and(Err(door_ended(other))),
+        }
+    }
+
+    async fn stop(self) {
+        self.stopping.send_replace(true);
+        self.replica.shutdown().await;
+        for task in self.tasks {
+            // The watch waits for a log that we hold.
+            task.abort();
+            let _ = task.await;
+        }
+    }
+}
+
+/// True if there is data already. A node that shall not make a cluster needs some.
+fn check_data(config: &Config) -> Result<bool, Failure> {
+    let data_dir = &config.data_dir;
+    let has_data = std::fs::read_dir(data_dir).is_ok_and(|mut entries| entries.next().is_some());
+    if !has_data && !config.cluster.initialise {
+        let what = format!("{} holds no cluster, and none is to be made", data_dir.display());
+        return Err(Failure::usage(what)
+            .next("point data_dir at the node's data, or say `cluster: {initialise: true}`"));
+    }
+    files::make_private_dir(data_dir).map_err(|error| Failure::refused(error.to_string()))?;
+    Ok(has_data)
+}
+
+fn replica_config(config: &Config) -> replica::Config {
+    let shown = |listen: &Option<Listen>| {
+        listen.as_ref().map(|listen| listen.listen.to_string()).unwrap_or_default()
+    };
+    let address = NodeAddress {
+        http: config.http.listen.to_string(),
+        peer: shown(&config.peer),
+        region: String::new(),
+    };
+    let id = NodeId(config.node.id);
+    let mut replica = replica::Config::new(config.data_dir.clone(), id, address);
+    replica.profile = match config.cluster.profile {
+        Profile::Lan => replica::Profile::Lan,
+    };
+    replica
+}
+
+/// Resolves when the node is told to stop.
+async fn told_to(mut stopping: watch::Receiver<bool>) {
+    // An error means that the node is gone, which is the same.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+fn door_ended(ended: Result<std::io::Result<()>, tokio::task::JoinError>) -> Failure {
+    let why = match ended {
+        Ok(Ok(())) => "it ended by itself".to_owned(),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    Failure::refused(format!("the HTTP door does not serve any more: {why}"))
+}

@@ -1,0 +1,242 @@
+//! `qgate policy simulate`: what policy would say about an intent, and why. Nothing is kept.
+//!
+//! With `--policies` it works offline, with the engine of the gate and an empty world: no window is
+//! open and no rate is used up.
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use client::Request;
+use policy::{Context, Engine, OpenWindow, Payload, Subject, World};
+use serde_json::{Map, Value, json};
+use types::{AgentId, Digest, LogTime, NamespaceId, Outcome as Said, Proposal, Reason, RuleSource};
+
+use crate::cli::Global;
+use crate::commands::policy::checked;
+use crate::commands::{read_json, reasons};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output::{Column, Output};
+use crate::policy_files::Sources;
+
+const DECISION: &[Column] = &[
+    ("decision", &["outcome"]),
+    ("status", &["status"]),
+    ("approvals", &["required_approvals"]),
+    ("records", &["record_count"]),
+];
+
+/// Show what policy would say about an intent; nothing is kept.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    qgate policy simulate intent.json --policies policies     offline\n  \
+    qgate policy simulate intent.json                         with the policies in force")]
+pub(crate) struct SimulateArgs {
+    /// JSON file with the intent, or - for standard input, e.g. intent.json
+    #[arg(value_name = "INTENT.json")]
+    intent: PathBuf,
+    /// Judge with this directory, offline, instead of the policies in force, e.g. policies
+    #[arg(long, value_name = "DIR")]
+    policies: Option<PathBuf>,
+    /// Exit with 10 if it would be held, 11 if blocked, 12 if a duplicate
+    #[arg(long)]
+    exit_decision: bool,
+}
+
+/// Runs `qgate policy simulate`.
+pub(crate) async fn run(global: &Global, args: SimulateArgs) -> Outcome {
+    let Value::Object(intent) = read_json(&args.intent)? else {
+        return Err(Failure::usage(format!("{}: no JSON object", args.intent.display())));
+    };
+    let body = match &args.policies {
+        Some(directory) => judge(&Sources::of_directory(directory)?, intent)?,
+        None => {
+            let request = Request::post(&["v1", "policies", "simulate"], &Value::Object(intent));
+            global.client()?.send(request).await?.body
+        }
+    };
+    print(global.output(), &body);
+    let said = body.get("outcome").and_then(Value::as_str);
+    Ok(said.map_or(Exit::Done, |said| exit_of(said, args.exit_decision)))
+}
+
+fn exit_of(said: &str, exit_decision: bool) -> Exit {
+    match said {
+        _ if !exit_decision => Exit::Done,
+        "hold" => Exit::Held,
+        "block" => Exit::Blocked,
+        "duplicate" => Exit::Duplicate,
+        _ => Exit::Done,
+    }
+}
+
+fn print(output: Output, body: &Value) {
+    output.fields(body, DECISION);
+    reasons(output, body);
+}
+
+/// Judges an intent with policies from disk.
+fn judge(sources: &Sources, intent: Map<String, Value>) -> Result<Value, Failure> {
+    let engine = Engine::new(Arc::new(checked(sources)?.set), 1);
+    let (proposal, payload, metadata) = subject_of(intent)?;
+    let facts = engine.facts(&Subject {
+        namespace: NamespaceId::DEFAULT,
+        proposal: &proposal,
+        payload: &payload,
+        metadata: metadata.as_ref(),
+    });
+    let context = Context { now: LogTime(0), agent: AgentId(0) };
+    let Ok(judgement) = ::policy::judge(&facts, engine.set(), &context, &EmptyWorld);
+    let status = match judgement.outcome {
+        Said::Allow => "approved",
+        Said::Hold => "pending_approval",
+        Said::Duplicate => "duplicate_blocked",
+        Said::Block => "blocked",
+    };
+    Ok(json!({
+        "outcome": judgement.outcome.name(),
+        "status": status,
+        "required_approvals":
+            if judgement.outcome == Said::Hold { judgement.approvals.count } else { 0 },
+        "record_count": facts.count(),
+        "covered": facts.covered,
+        "reasons": judgement.reasons.iter().map(reason).collect::<Vec<_>>(),
+    }))
+}
+
+/// Nothing was ever submitted.
+struct EmptyWorld;
+
+impl World for EmptyWorld {
+    type Error = Infallible;
+
+    fn nth_last_submit(&self, _: u64) -> Result<Option<LogTime>, Infallible> {
+        Ok(None)
+    }
+
+    fn window(&self, _: &Digest) -> Result<Option<OpenWindow>, Infallible> {
+        Ok(None)
+    }
+}
+
+/// What rules look at. Fields that only matter to a kept intent are left out.
+fn subject_of(
+    mut intent: Map<String, Value>,
+) -> Result<(Proposal, Payload, Option<Value>), Failure> {
+    let payload = match intent.remove("payload") {
+        None | Some(Value::Null) => Payload::Absent,
+        Some(Value::String(text)) => Payload::of_text(text),
+        Some(value) => Payload::Json(value),
+    };
+    let text = |name: &str| intent.get(name).and_then(Value::as_str).filter(|t| !t.is_empty());
+    let resource = text("resource");
+    let destination = text("destination").or(resource).or(text("action"));
+    let destination = destination.ok_or_else(|| {
+        Failure::usage("the intent names no `resource`: what the agent wants to write to")
+    })?;
+    let count = intent.get("recordCount").or_else(|| intent.get("estimated_records"));
+    let metadata = intent.get("metadata").filter(|value| value.is_object()).cloned();
+    let proposal = Proposal {
+        destination: destination.to_owned(),
+        action: text("action").unwrap_or(destination).to_owned(),
+        trigger: text("trigger").map(str::to_owned),
+        policy: text("policy").or(text("policy_id")).map(str::to_owned),
+        payload_kind: payload.kind(),
+        payload_digest: payload.digest(),
+        payload_type: payload.payload_type(),
+        record_count_claim: count.map(claim).transpose()?.filter(|count| *count > 0),
+        value_usd_micros: None,
+        sensitivity_tags: Vec::new(),
+        idempotency_key: None,
+        on_behalf_of: None,
+        expires_in_ms: types::limits::EXPIRES_IN_MS_DEFAULT,
+        metadata: metadata.as_ref().map(::policy::json::canonical),
+        profile: None,
+        peer_spelling: resource.is_none() && text("trigger").is_none(),
+    };
+    Ok((proposal, payload, metadata))
+}
+
+fn claim(value: &Value) -> Result<u64, Failure> {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    text.parse().map_err(|_| Failure::usage(format!("recordCount is {text}, no whole number")))
+}
+
+/// A reason in the shape of the API.
+fn reason(reason: &Reason) -> Value {
+    let mut body = Map::new();
+    match &reason.source {
+        RuleSource::Gate(name) => body.insert("gate".into(), name.as_str().into()),
+        RuleSource::Policy(id) => body.insert("policy".into(), id.as_str().into()),
+        RuleSource::Default => body.insert("policy".into(), "default_policy".into()),
+        RuleSource::System => None,
+    };
+    body.insert("rule".into(), reason.rule.as_str().into());
+    body.insert("outcome".into(), reason.outcome.name().into());
+    body.insert("message".into(), reason.message.as_str().into());
+    if reason.place.line > 0 {
+        body.insert("file".into(), reason.place.file.as_str().into());
+        body.insert("line".into(), reason.place.line.into());
+    }
+    let hits = reason.hits.iter().map(|hit| json!({"path": hit.path, "excerpt": hit.excerpt}));
+    body.insert("hits".into(), hits.collect());
+    body.insert("hits_total".into(), reason.hits_total.into());
+    Value::Object(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/incident").join(name)
+    }
+
+    fn judged(intent: &str) -> Value {
+        let sources = Sources::of_paths(&[fixture("gates.yaml")]).unwrap();
+        let Value::Object(intent) = read_json(&fixture(intent)).unwrap() else { panic!() };
+        judge(&sources[0], intent).unwrap()
+    }
+
+    #[test]
+    fn the_incidents_are_judged_offline() {
+        let cases = [
+            ("bulk-overwrite.json", "hold", 847, "crm-enrichment-guard require_approval_over"),
+            ("duplicate-call.json", "allow", 1, "- -"),
+            (
+                "broken-template.json",
+                "hold",
+                312,
+                "email-template-guard require_approval_if_template_error",
+            ),
+        ];
+        for (file, outcome, records, by) in cases {
+            let body = judged(file);
+            assert_eq!(body["outcome"], outcome, "{file}: {body}");
+            assert_eq!(body["record_count"], records, "{file}");
+            let first = |name: &str| body["reasons"][0][name].as_str().unwrap_or("-");
+            assert_eq!(format!("{} {}", first("gate"), first("rule")), by, "{file}");
+        }
+    }
+
+    #[test]
+    fn an_uncovered_resource_is_held_and_no_resource_is_a_usage_error() {
+        let sources = Sources::of_paths(&[fixture("gates.yaml")]).unwrap();
+        let intent = |value: Value| value.as_object().cloned().unwrap();
+        let body = judge(&sources[0], intent(json!({"resource": "unknown"}))).unwrap();
+        assert_eq!((&body["outcome"], &body["covered"]), (&json!("hold"), &json!(false)));
+        let failure = judge(&sources[0], intent(json!({"payload": 1}))).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+    }
+
+    #[test]
+    fn decisions_become_exit_codes_only_when_asked() {
+        for (said, code) in [("allow", 0), ("hold", 10), ("block", 11), ("duplicate", 12)] {
+            assert_eq!(exit_of(said, true) as u8, code);
+            assert_eq!(exit_of(said, false) as u8, 0);
+        }
+    }
+}

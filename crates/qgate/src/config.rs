@@ -1,0 +1,309 @@
+//! The configuration of one node: `qgate serve --config FILE`.
+//!
+//! Unknown keys are errors with their line. Everything that a release to come will listen on has
+//! its place already, so that the shape of the file stays.
+//! Invariant: a configuration that was read is safe to serve: no plain text beyond this machine
+//! unless it says so, no open registration beyond this machine at all.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use types::ids::NODE_ID_MAX;
+
+use crate::files;
+
+/// Bytes of a configuration file.
+const CONFIG_BYTES_MAX: usize = 64 * 1024;
+
+/// What is logged unless the file says otherwise. Raft tells of every message at `info`.
+const FILTER: &str = "info,openraft=warn";
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) node: Node,
+    /// Everything durable lies below it. Relative to the configuration file.
+    pub(crate) data_dir: PathBuf,
+    pub(crate) http: Http,
+    pub(crate) peer: Option<Listen>,
+    pub(crate) grpc: Option<Listen>,
+    pub(crate) metrics: Option<Listen>,
+    #[serde(default)]
+    pub(crate) cluster: Cluster,
+    #[serde(default)]
+    pub(crate) registration: Registration,
+    #[serde(default)]
+    pub(crate) log: Log,
+    /// The key that seals tokens in the ledger; the same on every node of a cluster. Relative to
+    /// the configuration file, made on the first start.
+    #[serde(default = "data_key_file")]
+    pub(crate) data_key_file: PathBuf,
+    /// Where the first admin key is written, besides stdout. Relative to the configuration file.
+    pub(crate) admin_key_file: Option<PathBuf>,
+}
+
+/// Beside the configuration: a copy of the data alone does not open what is sealed in it.
+pub(crate) fn data_key_file() -> PathBuf {
+    PathBuf::from("data.key")
+}
+
+/// Who this node is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Node {
+    /// From 1, never reused.
+    pub(crate) id: u64,
+}
+
+/// The front door.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Http {
+    pub(crate) listen: SocketAddr,
+    /// Serve plain text to other machines too; something in front does TLS.
+    #[serde(default)]
+    pub(crate) plaintext: bool,
+}
+
+/// An address.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Listen {
+    pub(crate) listen: SocketAddr,
+}
+
+/// The cluster that this node is of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Cluster {
+    pub(crate) profile: Profile,
+    /// Make a cluster of this one node if the data directory has none.
+    pub(crate) initialise: bool,
+}
+
+/// How far apart the nodes are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Profile {
+    /// One site.
+    #[default]
+    Lan,
+}
+
+/// Who may register principals.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Registration {
+    /// Anybody on this machine, for role agent.
+    pub(crate) open: bool,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Log {
+    pub(crate) format: LogFormat,
+    /// Such as `info,openraft=warn` or `info,replica=debug`.
+    pub(crate) filter: String,
+}
+
+/// One line per event in either.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: FILTER.to_owned() }
+    }
+}
+
+impl Config {
+    /// Reads a file and makes its paths absolute.
+    ///
+    /// # Errors
+    /// One line: file, line and column where there is one, and what is wrong.
+    pub(crate) fn load(path: &Path) -> Result<Self, String> {
+        let bytes = files::read(path, CONFIG_BYTES_MAX).map_err(|error| error.to_string())?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| format!("{}: not UTF-8 text", path.display()))?;
+        let mut config = Self::parse(&text).map_err(|what| format!("{}:{what}", path.display()))?;
+        let absolute =
+            std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let base = absolute.parent().unwrap_or(Path::new("/"));
+        config.data_dir = base.join(&config.data_dir);
+        config.data_key_file = base.join(&config.data_key_file);
+        config.admin_key_file = config.admin_key_file.map(|file| base.join(file));
+        Ok(config)
+    }
+
+    /// The file that [`Config::load`] reads as this.
+    pub(crate) fn to_yaml(&self) -> String {
+        // JSON's quotes and escapes are those of YAML, and paths may hold any character.
+        let quoted = |path: &Path| serde_json::Value::from(path.to_string_lossy()).to_string();
+        let mut text = format!(
+            "node: {{id: {}}}\ndata_dir: {}\nhttp: {{listen: \"{}\", plaintext: {}}}\n",
+            self.node.id,
+            quoted(&self.data_dir),
+            self.http.listen,
+            self.http.plaintext
+        );
+        let others = [("grpc", &self.grpc), ("peer", &self.peer), ("metrics", &self.metrics)];
+        for (name, listen) in others.iter().filter_map(|(name, l)| Some((name, l.as_ref()?))) {
+            text.push_str(&format!("{name}: {{listen: \"{}\"}}\n", listen.listen));
+        }
+        let Cluster { profile: Profile::Lan, initialise } = self.cluster;
+        text.push_str(&format!("cluster: {{profile: lan, initialise: {initialise}}}\n"));
+        text.push_str(&format!("registration: {{open: {}}}\n", self.registration.open));
+        let format = match self.log.format {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        };
+        let filter = quoted(Path::new(&self.log.filter));
+        text.push_str(&format!("log: {{format: {format}, filter: {filter}}}\n"));
+        text.push_str(&format!("data_key_file: {}\n", quoted(&self.data_key_file)));
+        if let Some(file) = &self.admin_key_file {
+            text.push_str(&format!("admin_key_file: {}\n", quoted(file)));
+        }
+        text
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let config: Self = serde_yaml::from_str(text).map_err(|error| placed(&error))?;
+        config.check().map_err(|what| format!(" {what}"))?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let id = self.node.id;
+        if id == 0 || id > NODE_ID_MAX {
+            return Err(format!("node.id is {id}; node ids are 1 to {NODE_ID_MAX}"));
+        }
+        let listen = self.http.listen;
+        if !listen.ip().is_loopback() && !self.http.plaintext {
+            return Err(format!(
+                "http.listen is {listen}, which other machines reach, and http serves plain \
+                 text; listen on 127.0.0.1, or say `plaintext: true` if TLS ends in front of it"
+            ));
+        }
+        if self.registration.open && !listen.ip().is_loopback() {
+            return Err(format!(
+                "registration.open is for loopback only, and http.listen is {listen}; \
+                 leave it out and register with an admin key"
+            ));
+        }
+        self.check_addresses()
+    }
+
+    fn check_addresses(&self) -> Result<(), String> {
+        let others = [("peer", &self.peer), ("grpc", &self.grpc), ("metrics", &self.metrics)];
+        let mut taken = vec![("http", self.http.listen)];
+        for (name, listen) in others.iter().filter_map(|(name, l)| Some((*name, l.as_ref()?))) {
+            let address = listen.listen;
+            let same = taken.iter().find(|(_, other)| *other == address && address.port() != 0);
+            if let Some((other, _)) = same {
+                return Err(format!("{name}.listen and {other}.listen are both {address}"));
+            }
+            taken.push((name, address));
+        }
+        Ok(())
+    }
+}
+
+/// `line:column: message` of a YAML error, on one line.
+fn placed(error: &serde_yaml::Error) -> String {
+    let error = error.without_snippet();
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    let cut = first.rfind(" at line ").or_else(|| first.rfind(" (line ")).unwrap_or(first.len());
+    let what = first[..cut].trim_end();
+    match error.location() {
+        Some(at) if at.line() > 0 => format!("{}:{}: {what}", at.line(), at.column()),
+        _ => format!(" {what}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: &str = "node: {id: 1}\ndata_dir: d\nhttp: {listen: \"127.0.0.1:4000\"}\n";
+
+    #[test]
+    #[rustfmt::skip]
+    fn faults_are_named_with_their_line() {
+        let cases = [
+            ("",                                              "ok"),
+            ("peer: {listen: \"127.0.0.1:4002\"}\n",          "ok"),
+            ("log: {format: json, filter: debug}\n",          "ok"),
+            ("cluster: {profile: lan, initialise: true}\n",   "ok"),
+            ("registration: {open: true}\n",                  "ok"),
+            ("colour: red\n",                                 "4:1: unknown field `colour`"),
+            ("log:\n  format: json\n  filtre: x\n",           "6:3: unknown field `filtre`"),
+            ("log: {format: xml}\n",                          "4:15: unknown variant `xml`"),
+            ("cluster: {profile: moon}\n",                    "4:20: unknown variant `moon`"),
+            ("peer: {listen: nowhere}\n",                     "4:16: invalid socket address"),
+            ("log: [\n",                                      "line"),
+            ("metrics: {listen: \"127.0.0.1:4000\"}\n",       " metrics.listen and http.listen"),
+        ];
+        for (more, expected) in cases {
+            let result = Config::parse(&format!("{LEAST}{more}"));
+            let shown = result.map_or_else(|what| what, |_| "ok".to_owned());
+            let found = shown.starts_with(expected) || (expected == "line" && shown.contains(':'));
+            assert!(found, "{more:?}: {shown}");
+        }
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn other_machines_are_served_only_when_asked() {
+        let cases = [
+            // address, plaintext, open registration, refused with
+            ("127.0.0.1:4000", false, true,  None),
+            ("[::1]:4000",     false, true,  None),
+            ("0.0.0.0:4000",   false, false, Some("plain text")),
+            ("10.0.0.1:4000",  false, false, Some("plain text")),
+            ("10.0.0.1:4000",  true,  false, None),
+            ("10.0.0.1:4000",  true,  true,  Some("registration.open")),
+        ];
+        for (address, plaintext, open, refused) in cases {
+            let text = format!(
+                "node: {{id: 1}}\ndata_dir: d\n\
+                 http: {{listen: \"{address}\", plaintext: {plaintext}}}\n\
+                 registration: {{open: {open}}}\n"
+            );
+            match (Config::parse(&text), refused) {
+                (Ok(_), None) => {}
+                (Err(what), Some(word)) => assert!(what.contains(word), "{what}"),
+                (other, _) => panic!("{address} {plaintext} {open}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn node_ids_fit_into_ids() {
+        for (id, good) in [(0, false), (1, true), (NODE_ID_MAX, true), (NODE_ID_MAX + 1, false)] {
+            let text = LEAST.replace("id: 1", &format!("id: {id}"));
+            assert_eq!(Config::parse(&text).is_ok(), good, "{id}");
+        }
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("node.yaml");
+        std::fs::write(&file, format!("{LEAST}admin_key_file: k/admin.key\n")).unwrap();
+        let config = Config::load(&file).unwrap();
+        assert_eq!(config.data_dir, dir.path().join("d"));
+        assert_eq!(config.data_key_file, dir.path().join("data.key"));
+        assert_eq!(config.admin_key_file, Some(dir.path().join("k/admin.key")));
+    }
+}

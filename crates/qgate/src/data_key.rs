@@ -1,0 +1,56 @@
+//! The data key of a node: made on its first start, asked for ever after.
+//!
+//! Invariant: data that may hold sealed tokens is never opened with a new key.
+
+use std::io;
+use std::path::Path;
+
+use gate::seal::DataKey;
+
+use crate::failure::Failure;
+use crate::files::{self, Readable};
+
+/// Bytes of the file: 64 hex digits and room for line ends.
+const FILE_BYTES_MAX: usize = 256;
+
+/// Reads the key, or makes it where there is no data yet.
+///
+/// # Errors
+/// A file that is no key, and a missing one beside data.
+pub(crate) fn load(path: &Path, has_data: bool) -> Result<DataKey, Failure> {
+    match files::read(path, FILE_BYTES_MAX) {
+        Ok(bytes) => DataKey::from_hex(&String::from_utf8_lossy(&bytes)).ok_or_else(|| {
+            Failure::refused(format!("{}: no data key: not 64 hex digits", path.display()))
+                .next("put the file of the first start back, or name it with data_key_file")
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !has_data => {
+            let key = DataKey::draw();
+            let text = format!("{}\n", key.to_hex());
+            files::replace(path, text.as_bytes(), Readable::Owner)
+                .map_err(|error| Failure::refused(format!("no data key can be made: {error}")))?;
+            Ok(key)
+        }
+        Err(error) => Err(Failure::refused(format!("the data key cannot be read: {error}"))
+            .next("put the file of the first start back, or name it with data_key_file")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_made_once_and_never_beside_data() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data.key");
+        let failure = load(&path, true).unwrap_err();
+        assert!(failure.what.contains("cannot be read"), "{failure}");
+        let made = load(&path, false).unwrap();
+        for has_data in [false, true] {
+            assert!(load(&path, has_data).unwrap() == made);
+        }
+        std::fs::write(&path, "short").unwrap();
+        let failure = load(&path, false).unwrap_err();
+        assert!(failure.what.contains("not 64 hex digits"), "{failure}");
+    }
+}

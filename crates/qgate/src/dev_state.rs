@@ -1,0 +1,374 @@
+//! What `qgate dev` keeps in its directory: keys, the policies last applied, and `dev.json`.
+//!
+//! Promise: each file is replaced in one step; a reader of `dev.json` sees a cluster that answers.
+//! Invariant: files that hold keys are readable for their owner only.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use types::Digest;
+
+use crate::config::{
+    Cluster, Config, Http, Listen, Log, Node, Profile, Registration, data_key_file,
+};
+use crate::failure::Failure;
+use crate::files::{self, Readable};
+
+/// Bytes of a state file.
+const STATE_BYTES_MAX: usize = 1024 * 1024;
+/// From one node's ports to the next.
+const PORT_STEP: u16 = 10;
+/// Ports of one node.
+const PORTS_PER_NODE: u16 = 4;
+
+/// One node of `dev.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DevNode {
+    pub(crate) id: u64,
+    pub(crate) pid: u32,
+    pub(crate) http: String,
+    pub(crate) grpc: String,
+    pub(crate) peer: String,
+    pub(crate) metrics: String,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) config: PathBuf,
+}
+
+/// The development keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DevKeys {
+    pub(crate) admin_key: String,
+    /// Of three people.
+    pub(crate) reviewer_keys: [String; 3],
+    pub(crate) agent_key: String,
+    pub(crate) auditor_key: String,
+}
+
+/// `dev.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DevFile {
+    pub(crate) nodes: Vec<DevNode>,
+    #[serde(flatten)]
+    pub(crate) keys: DevKeys,
+}
+
+/// The policies that `dev` applied last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Applied {
+    directory: PathBuf,
+    digest: String,
+}
+
+/// The directory of one development cluster.
+#[derive(Debug)]
+pub(crate) struct DevDir {
+    path: PathBuf,
+    /// Held as long as `dev` runs.
+    _lock: File,
+}
+
+impl DevDir {
+    /// Makes the directory if needed and takes it for this process.
+    ///
+    /// # Errors
+    /// If another `qgate dev` has it.
+    pub(crate) fn take(path: &Path) -> Result<Self, Failure> {
+        let path = std::path::absolute(path).map_err(|error| broken(&error))?;
+        files::make_private_dir(&path).map_err(|error| broken(&error))?;
+        let lock = File::create(path.join("dev.lock")).map_err(|error| broken(&error))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path, _lock: lock }),
+            Err(TryLockError::WouldBlock) => {
+                let what = format!("another `qgate dev` runs on {}", path.display());
+                Err(Failure::refused(what).next("stop it, or name another directory with --data"))
+            }
+            Err(TryLockError::Error(error)) => Err(broken(&error)),
+        }
+    }
+
+    /// Where the files of a node lie.
+    pub(crate) fn node_dir(&self, id: u64) -> PathBuf {
+        self.path.join(format!("node-{id}"))
+    }
+
+    /// The path of `dev.json`.
+    pub(crate) fn dev_file(&self) -> PathBuf {
+        self.path.join("dev.json")
+    }
+
+    fn keys_file(&self) -> PathBuf {
+        self.path.join("keys.json")
+    }
+
+    fn applied_file(&self) -> PathBuf {
+        self.path.join("applied-policies.json")
+    }
+
+    /// The keys of an earlier start.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub(crate) fn keys(&self) -> Result<Option<DevKeys>, Failure> {
+        read_json(&self.keys_file())
+    }
+
+    /// Keeps the keys for the next start.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub(crate) fn keep_keys(&self, keys: &DevKeys) -> Result<(), Failure> {
+        write_json(&self.keys_file(), keys, Readable::Owner)
+    }
+
+    /// These policies are not the ones applied last.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub(crate) fn must_apply(&self, directory: &Path, digest: &Digest) -> Result<bool, Failure> {
+        let last: Option<Applied> = read_json(&self.applied_file())?;
+        Ok(last != Some(Applied::new(directory, digest)))
+    }
+
+    /// Remembers the policies that were applied.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub(crate) fn keep_applied(&self, directory: &Path, digest: &Digest) -> Result<(), Failure> {
+        write_json(&self.applied_file(), &Applied::new(directory, digest), Readable::All)
+    }
+
+    /// Puts `dev.json` in place.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub(crate) fn publish(&self, file: &DevFile) -> Result<(), Failure> {
+        write_json(&self.dev_file(), file, Readable::Owner)
+    }
+
+    /// Takes `dev.json` away: nothing answers any more.
+    pub(crate) fn withdraw(&self) -> Result<(), Failure> {
+        match fs::remove_file(self.dev_file()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(broken(&error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Applied {
+    fn new(directory: &Path, digest: &Digest) -> Self {
+        let directory = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_path_buf());
+        Self { directory, digest: digest.to_string() }
+    }
+}
+
+/// The ports of one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ports {
+    first: u16,
+}
+
+impl Ports {
+    /// The ports of a node, counted from 0.
+    ///
+    /// # Errors
+    /// If they do not fit below 65536.
+    pub(crate) fn of(base: u16, position: u16) -> Result<Self, Failure> {
+        let first = PORT_STEP.checked_mul(position).and_then(|step| base.checked_add(step));
+        let fits = |first: &u16| base > 0 && first.checked_add(PORTS_PER_NODE - 1).is_some();
+        first.filter(fits).map(|first| Self { first }).ok_or_else(|| {
+            Failure::usage(format!("--base-port {base} leaves no room for the ports of a node"))
+        })
+    }
+
+    fn address(self, offset: u16) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.first + offset))
+    }
+
+    /// Refuses ports that something else listens on.
+    ///
+    /// # Errors
+    /// Names the address.
+    pub(crate) fn check_free(self) -> Result<(), Failure> {
+        for offset in 0..PORTS_PER_NODE {
+            let address = self.address(offset);
+            TcpListener::bind(address).map_err(|error| {
+                Failure::refused(format!("{address} cannot be listened on: {error}"))
+                    .next("stop what listens there, or choose others with --base-port")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The configuration of a node on these ports.
+    pub(crate) fn config(self, id: u64, data_dir: PathBuf, open_registration: bool) -> Config {
+        let listen = |offset| Some(Listen { listen: self.address(offset) });
+        Config {
+            node: Node { id },
+            data_dir,
+            http: Http { listen: self.address(0), plaintext: false },
+            grpc: listen(1),
+            peer: listen(2),
+            metrics: listen(3),
+            cluster: Cluster { profile: Profile::Lan, initialise: id == 1 },
+            registration: Registration { open: open_registration },
+            log: Log::default(),
+            data_key_file: data_key_file(),
+            admin_key_file: (id == 1).then(|| PathBuf::from("admin.key")),
+        }
+    }
+
+    /// The node as `dev.json` shows it.
+    pub(crate) fn node(self, id: u64, pid: u32, data_dir: PathBuf, config: PathBuf) -> DevNode {
+        let url = |offset| format!("http://{}", self.address(offset));
+        DevNode {
+            id,
+            pid,
+            http: url(0),
+            grpc: url(1),
+            peer: url(2),
+            metrics: url(3),
+            data_dir,
+            config,
+        }
+    }
+}
+
+/// Writes a node's configuration.
+///
+/// # Errors
+/// Whatever the file system says.
+pub(crate) fn write_config(path: &Path, config: &Config) -> Result<(), Failure> {
+    let text = format!("# Written by `qgate dev` at each start.\n{}", config.to_yaml());
+    files::replace(path, text.as_bytes(), Readable::All).map_err(|error| broken(&error))
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, Failure> {
+    let bytes = match files::read(path, STATE_BYTES_MAX) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(broken(&error)),
+    };
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+        Failure::refused(format!("{}: {error}", path.display()))
+            .next("start with an empty directory: name another one with --data")
+    })
+}
+
+fn write_json(path: &Path, value: &impl Serialize, readable: Readable) -> Result<(), Failure> {
+    let mut bytes = serde_json::to_vec_pretty(value)
+        .map_err(|error| Failure::refused(format!("{}: {error}", path.display())))?;
+    bytes.push(b'\n');
+    files::replace(path, &bytes, readable).map_err(|error| broken(&error))
+}
+
+fn broken(error: &io::Error) -> Failure {
+    Failure::refused(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn keys() -> DevKeys {
+        DevKeys {
+            admin_key: "a".into(),
+            reviewer_keys: ["r1", "r2", "r3"].map(String::from),
+            agent_key: "g".into(),
+            auditor_key: "u".into(),
+        }
+    }
+
+    #[test]
+    fn dev_json_has_the_documented_shape() {
+        let dir = tempfile::tempdir().unwrap();
+        let dev = DevDir::take(dir.path()).unwrap();
+        let ports = Ports::of(4000, 0).unwrap();
+        let node = ports.node(1, 77, "/d/node-1/data".into(), "/d/node-1/node.yaml".into());
+        dev.publish(&DevFile { nodes: vec![node], keys: keys() }).unwrap();
+        let text = fs::read_to_string(dir.path().join("dev.json")).unwrap();
+        let expected = json!({
+            "nodes": [{
+                "id": 1,
+                "pid": 77,
+                "http": "http://127.0.0.1:4000",
+                "grpc": "http://127.0.0.1:4001",
+                "peer": "http://127.0.0.1:4002",
+                "metrics": "http://127.0.0.1:4003",
+                "data_dir": "/d/node-1/data",
+                "config": "/d/node-1/node.yaml",
+            }],
+            "admin_key": "a",
+            "reviewer_keys": ["r1", "r2", "r3"],
+            "agent_key": "g",
+            "auditor_key": "u",
+        });
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected);
+        dev.withdraw().unwrap();
+        dev.withdraw().unwrap();
+        assert!(!dev.dev_file().exists());
+    }
+
+    #[test]
+    fn keys_come_back_and_a_second_dev_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let dev = DevDir::take(dir.path()).unwrap();
+        assert_eq!(dev.keys().unwrap(), None);
+        dev.keep_keys(&keys()).unwrap();
+        assert_eq!(dev.keys().unwrap(), Some(keys()));
+        let failure = DevDir::take(dir.path()).unwrap_err();
+        assert!(failure.what.contains("another `qgate dev`"), "{failure}");
+        drop(dev);
+        assert!(DevDir::take(dir.path()).is_ok());
+    }
+
+    #[test]
+    fn policies_are_applied_when_they_differ_from_the_last_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let dev = DevDir::take(dir.path()).unwrap();
+        let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
+        let (here, there) = (Path::new("/here"), Path::new("/there"));
+        assert!(dev.must_apply(here, &one).unwrap());
+        dev.keep_applied(here, &one).unwrap();
+        let cases = [(here, &one, false), (here, &two, true), (there, &one, true)];
+        for (directory, digest, expected) in cases {
+            assert_eq!(dev.must_apply(directory, digest).unwrap(), expected, "{directory:?}");
+        }
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn ports_follow_the_base() {
+        let cases = [
+            // base, position, http and metrics
+            (4_000,  0, Some((4_000, 4_003))),
+            (4_000,  2, Some((4_020, 4_023))),
+            (65_532, 0, Some((65_532, 65_535))),
+            (65_533, 0, None),
+            (65_530, 1, None),
+            (0,      0, None),
+        ];
+        for (base, position, expected) in cases {
+            let found = Ports::of(base, position).ok();
+            let found = found.map(|ports| (ports.address(0).port(), ports.address(3).port()));
+            assert_eq!(found, expected, "{base} {position}");
+        }
+    }
+
+    #[test]
+    fn the_configuration_that_dev_writes_is_one_that_serve_reads() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("node.yaml");
+        let ports = Ports::of(4000, 0).unwrap();
+        let config = ports.config(1, dir.path().join("da \"ta"), true);
+        write_config(&path, &config).unwrap();
+        let mut expected = config;
+        expected.data_key_file = dir.path().join("data.key");
+        expected.admin_key_file = Some(dir.path().join("admin.key"));
+        assert_eq!(Config::load(&path).unwrap(), expected);
+    }
+}

@@ -1,0 +1,65 @@
+//! The gate as one binary: a node, a local cluster, and the command line for people and scripts.
+//!
+//! Promise: results on stdout, errors on stderr with what, why and what next, and an exit code
+//! that says which kind of error it was.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod commands;
+mod config;
+mod data_key;
+mod dev_child;
+mod dev_keys;
+mod dev_state;
+mod failure;
+mod files;
+mod logging;
+mod output;
+mod policy_files;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use failure::{Failure, Outcome};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            output::note(&failure.to_string());
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Outcome {
+    let Cli { global, command } = cli;
+    let threads = matches!(command, Command::Serve(_));
+    let runtime = runtime(threads)
+        .map_err(|error| Failure::refused(format!("the runtime cannot start: {error}")))?;
+    runtime.block_on(async {
+        match command {
+            Command::Dev(args) => commands::dev::run(args).await,
+            Command::Serve(args) => commands::serve::run(args).await,
+            Command::Policy(command) => commands::policy::run(&global, command).await,
+            Command::Intent(command) => commands::intent::run(&global, command).await,
+            Command::Agent(command) => commands::agent::run(&global, command).await,
+            Command::Namespace(command) => commands::namespace::run(&global, command).await,
+            Command::Audit(command) => commands::audit::run(&global, command).await,
+            Command::Cluster(command) => commands::cluster::run(&global, command).await,
+            Command::Inspect(args) => commands::inspect::run(global.output(), &args),
+        }
+    })
+}
+
+fn runtime(threads: bool) -> std::io::Result<tokio::runtime::Runtime> {
+    if threads {
+        tokio::runtime::Builder::new_multi_thread().enable_all().build()
+    } else {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()
+    }
+}
