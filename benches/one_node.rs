@@ -2,8 +2,9 @@
 //!
 //! `cargo bench --workspace --bench one_node -- --help` lists what can be changed. Everything runs
 //! on loopback, below one directory that is removed at the end, and every process that was started
-//! is stopped by its id. Promise: a number stands beside what it was measured on, ratios are rounded
-//! against the gate, and a phase in which a request failed makes the run fail.
+//! on loopback, below one directory that is removed at the end, and every process that was
+//! started is stopped by its id. Promise: a number stands beside what it was measured on, ratios
+//! are rounded against the gate, and a phase in which a request failed makes the run fail.
 #![allow(clippy::print_stdout, reason = "its output is what it is for")]
 
 #[path = "one_node/disk.rs"]

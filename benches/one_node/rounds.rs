@@ -174,7 +174,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// One phase, with the kernel's counters around it; warm-up is in those, and so are its submits.
+    /// One phase, with the kernel's counters around it; the warm-up counts in those.
     async fn measure<S: Submit>(
         &self,
         name: &str,

@@ -48,7 +48,7 @@ impl History {
         Self { entries, states }
     }
 
-    /// Inputs of [`Self::place`]: every entry where it belongs, and every golden command at the end.
+    /// Inputs of [`Self::place`]: every entry in its place, every golden command at the end.
     fn seeds(&self) -> Vec<Vec<u8>> {
         let place = |at: usize, entry: &[u8]| {
             let at = u8::try_from(at).expect("a short history");

@@ -1,7 +1,7 @@
 //! Payloads as they were sent, and as the rules see them.
 //!
-//! A string that parses as a JSON object or list, or line by line as objects, is judged as JSON, and
-//! a `data:` URI as what it holds.
+//! A string that parses as a JSON object or list, or line by line as objects, is judged as JSON,
+//! and a `data:` URI as what it holds.
 //! A file reference is one word that ends like a file; the gate never opens it.
 //! Invariant: what cannot be read is never taken for harmless: it has no count and no text.
 

@@ -6,8 +6,8 @@
 //! panics is written to the corpus, so that it runs first from then on.
 //!
 //! `FUZZ_SEED` and `FUZZ_ITERATIONS` change a run; the same numbers give the same run. A panic
-//! that takes the process along (a stack overflow) leaves no file: run again with `FUZZ_TRACE=FILE`,
-//! which keeps the input at hand in that file.
+//! that takes the process along (a stack overflow) leaves no file: run again with
+//! `FUZZ_TRACE=FILE`, which keeps the input at hand in that file.
 #![allow(dead_code, reason = "each test uses its part of it")]
 
 pub(crate) mod cbor;
