@@ -36,5 +36,15 @@ lint: tools ## check formatting and clippy
 	$(first_build_note)
 	@$(STAGE) clippy cargo clippy $(BUILD) --all-targets -- -D warnings
 
+.PHONY: bench fuzz
+bench: tools ## one gate beside its disk and PostgreSQL; BENCH='--seconds 5' changes a run
+	$(first_build_note)
+	@$(STAGE) bench cargo bench --workspace $(CARGO_FLAGS) --bench one_node -- $(BENCH)
+
+fuzz: export FUZZ_SEED ?= $(shell date +%s)
+fuzz: export FUZZ_ITERATIONS ?= 1000000
+fuzz: tools ## mutate inputs for some minutes, from a new seed that is printed
+	@$(STAGE) fuzz cargo test $(BUILD) --test fuzz --no-fail-fast -- --nocapture
+
 tools:
 	@$(STAGE) install-tools scripts/install-tools

@@ -1,5 +1,6 @@
 //! The rounds: every system in turn, each number printed as it comes, medians and quotients last.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,9 @@ const OPEN_REPEATS: u32 = 2;
 /// Linux shows processor time to programs in hundredths of a second, on every platform.
 const TICKS_PER_SECOND: u128 = 100;
 
+/// More than this of one core beside both systems, and the run measures neither. What the kernel
+/// does for a system under load counts as beside it, and stays below.
+const QUIET_PERCENT_MAX: u128 = 50;
 /// Puts a second line below the first.
 const INDENT: &str = "            ";
 
@@ -42,6 +46,8 @@ struct Bench<'a> {
     disk_p50_ns: Vec<u64>,
     gate_series: Series,
     postgres_series: Series,
+    /// The most that everything else took in a phase, in per cent of a core.
+    rest_percent_max: Cell<u128>,
 }
 
 /// Starts both systems, runs every round and prints what came of it.
@@ -63,6 +69,7 @@ pub(crate) async fn run(options: &Options, home: &Path, machine: &Machine) -> Re
         disk_p50_ns: Vec::new(),
         gate_series: Series::default(),
         postgres_series: Series::default(),
+        rest_percent_max: Cell::new(0),
     };
     println!(
         "\nclosed loop: a connection submits again when it is answered; a stall of the system"
@@ -204,6 +211,7 @@ impl Bench<'_> {
         let counted = per_submit(self.machine.disk(), disk, submits);
         let [theirs, ours, rest] =
             [theirs, ours, rest.saturating_sub(ours)].map(|ticks| share(ticks, took));
+        self.rest_percent_max.set(self.rest_percent_max.get().max(rest));
         let per_second = phase.per_second();
         let quantiles = phase.latencies.quantiles();
         println!(
@@ -217,6 +225,11 @@ impl Bench<'_> {
         let Self { gate_series: gate, postgres_series: postgres, options, .. } = self;
         let (rounds, count) = (options.rounds, options.connections);
         let disk = median(&self.disk_p50_ns);
+        let rest = self.rest_percent_max.get();
+        if rest > QUIET_PERCENT_MAX {
+            println!("\nTHE MACHINE WAS NOT QUIET: something else took up to {rest} % of a core;");
+            println!("what follows says how the systems share a busy machine, and nothing more");
+        }
         println!("\nmedian of {rounds} rounds (quotients are rounded against the gate)");
         println!("  disk       4 KiB append + fdatasync: p50 {} us", disk.div_ceil(1_000));
         gate.print("gate", count);

@@ -168,7 +168,7 @@ fn ending(judgement: &Judgement) -> String {
 fn documents_compile_or_say_where_not() {
     let seeds = fixture_policies();
     let target =
-        Target { name: "compile", iterations: 60_000, words: &YAML_WORDS, seeds, structure: None };
+        Target { name: "compile", iterations: 40_000, words: &YAML_WORDS, seeds, structure: None };
     target.run(|bytes| {
         let files = [SourceFile { name: "p.yaml".into(), bytes: bytes.to_vec() }];
         let outcome = compile(&files);
@@ -305,7 +305,7 @@ fn sets_that_decode_take_facts_and_judge() {
     let bodies = corpus("judge");
     let target = Target {
         name: "set",
-        iterations: 40_000,
+        iterations: 25_000,
         words: &[],
         seeds,
         structure: Some(support::cbor::mutate),

@@ -14,7 +14,7 @@ use crate::handle::{Answer, Caller, Gate};
 use crate::ids::random;
 use crate::keys::ApiKey;
 
-/// How often a change of one policy is tried on a newer version.
+/// How often a change of one policy is tried on a newer version, or an id drawn again.
 const TRIES_MAX: usize = 8;
 
 /// A principal to register.
@@ -93,15 +93,7 @@ impl Gate {
     pub async fn bootstrap(&self, cluster_id: &str, key: &ApiKey) -> Result<bool, GateError> {
         let admin = self.first_of("admin", key);
         let command = Command::Bootstrap(Bootstrap { cluster_id: cluster_id.to_owned(), admin });
-        let answer = self
-            .send(Envelope {
-                request: random(),
-                credential: None,
-                namespace: NamespaceId::DEFAULT,
-                request_key: None,
-                command,
-            })
-            .await?;
+        let answer = self.send_open(command).await?;
         Ok(answer.reply == Reply::Done)
     }
 
@@ -112,38 +104,47 @@ impl Gate {
     pub async fn register(
         &self,
         caller: Option<&Caller>,
-        principal: NewPrincipal,
+        principal: &NewPrincipal,
     ) -> Result<NewKey, GateError> {
         let open = caller.is_none() && self.settings().open_registration;
         if caller.is_none() && !open {
             return Err(GateError::NoKey);
         }
-        let (key, first) = self.first_key(&principal.name);
-        let command = Command::RegisterAgent(Box::new(RegisterAgent {
-            first,
-            owner: principal.owner,
-            framework: principal.framework,
-            risk_tier: principal.risk_tier,
-            role: principal.role,
-            allowed_policies: principal.allowed_policies,
-            allowed_destinations: principal.allowed_destinations,
-            metadata: principal.metadata,
-            open,
-        }));
-        let answer = match caller {
-            Some(caller) => self.command(caller, principal.request_key, command).await?,
-            None => {
-                self.send(Envelope {
-                    request: random(),
-                    credential: None,
-                    namespace: NamespaceId::DEFAULT,
-                    request_key: None,
-                    command,
-                })
-                .await?
+        for _ in 0..TRIES_MAX {
+            let (key, first) = self.first_key(&principal.name);
+            let principal = principal.clone();
+            let sent = Command::RegisterAgent(Box::new(RegisterAgent {
+                first,
+                owner: principal.owner,
+                framework: principal.framework,
+                risk_tier: principal.risk_tier,
+                role: principal.role,
+                allowed_policies: principal.allowed_policies,
+                allowed_destinations: principal.allowed_destinations,
+                metadata: principal.metadata,
+                open,
+            }));
+            let answer = match caller {
+                Some(caller) => self.command(caller, principal.request_key, sent).await?,
+                None => self.send_open(sent).await?,
+            };
+            if answer.reply != Reply::IdTaken {
+                return Ok(NewKey { key, answer });
             }
-        };
-        Ok(NewKey { key, answer })
+        }
+        Err(GateError::NoFreeId)
+    }
+
+    /// Sends a command that needs no key.
+    async fn send_open(&self, command: Command) -> Result<Answer, GateError> {
+        self.send(Envelope {
+            request: random(),
+            credential: None,
+            namespace: NamespaceId::DEFAULT,
+            request_key: None,
+            command,
+        })
+        .await
     }
 
     /// Suspends, resumes or revokes a principal.
@@ -183,15 +184,20 @@ impl Gate {
         agent: AgentId,
         overlap: Duration,
     ) -> Result<NewKey, GateError> {
-        let key = ApiKey::draw();
-        let command = Command::RotateKey(RotateKey {
-            agent,
-            key: KeyId(self.ids.next()),
-            key_hash: key.hash(),
-            overlap_ms: u64::try_from(overlap.as_millis()).unwrap_or(u64::MAX),
-        });
-        let answer = self.command(caller, None, command).await?;
-        Ok(NewKey { key, answer })
+        for _ in 0..TRIES_MAX {
+            let key = ApiKey::draw();
+            let command = Command::RotateKey(RotateKey {
+                agent,
+                key: KeyId(self.ids.next()),
+                key_hash: key.hash(),
+                overlap_ms: u64::try_from(overlap.as_millis()).unwrap_or(u64::MAX),
+            });
+            let answer = self.command(caller, None, command).await?;
+            if answer.reply != Reply::IdTaken {
+                return Ok(NewKey { key, answer });
+            }
+        }
+        Err(GateError::NoFreeId)
     }
 
     /// Makes a namespace with its first admin.
@@ -203,11 +209,17 @@ impl Gate {
         caller: &Caller,
         name: String,
     ) -> Result<NewNamespace, GateError> {
-        let (key, admin) = self.first_key("admin");
-        let agent = admin.agent;
-        let command = Command::CreateNamespace(Box::new(CreateNamespace { name, admin }));
-        let answer = self.command(caller, None, command).await?;
-        Ok(NewNamespace { key, admin: agent, answer })
+        for _ in 0..TRIES_MAX {
+            let (key, admin) = self.first_key("admin");
+            let agent = admin.agent;
+            let create = CreateNamespace { name: name.clone(), admin };
+            let command = Command::CreateNamespace(Box::new(create));
+            let answer = self.command(caller, None, command).await?;
+            if answer.reply != Reply::IdTaken {
+                return Ok(NewNamespace { key, admin: agent, answer });
+            }
+        }
+        Err(GateError::NoFreeId)
     }
 
     /// Brings a whole set of policies into force.

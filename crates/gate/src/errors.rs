@@ -34,6 +34,9 @@ pub enum GateError {
     /// Policies kept changing while the request was judged.
     #[error("policies changed again and again while this was judged; send it again")]
     PolicyMoving,
+    /// Every id that was drawn belongs to somebody already.
+    #[error("no free id was found; this node's clock stands where it stood before: set it right")]
+    NoFreeId,
     /// Not known here.
     #[error("{0}")]
     NotFound(&'static str),
@@ -70,6 +73,7 @@ pub const CODES: &[&str] = &[
     "not_allowed",
     "not_found",
     "not_in_doubt",
+    "not_yet_applied",
     "outcome_unknown",
     "overloaded",
     "policy_blocks",
@@ -81,4 +85,5 @@ pub const CODES: &[&str] = &[
     "too_many_idempotency_keys",
     "too_many_requests",
     "unauthorized",
+    "window_held",
 ];

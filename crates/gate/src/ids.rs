@@ -27,8 +27,9 @@ impl IdSource {
         let mut last = self.last.lock();
         let (ms, counter) = *last;
         *last = if now > ms {
-            // A random start keeps ids of a restarted node away from those of its former life.
-            (now, u64::from(random::<1>()[0]))
+            // A random start in the lower half keeps ids of a restarted node, whose clock may stand
+            // where it stood before, away from those of its former life.
+            (now, u64::from(u16::from_be_bytes(random::<2>()) >> 3))
         } else if counter + 1 < 1 << ID_COUNTER_BITS {
             (ms, counter + 1)
         } else {

@@ -32,6 +32,9 @@ pub enum ProposeError {
     /// It may or may not be committed; the same request sent again resolves it.
     #[error("the reply was lost; send the same request again to learn its outcome")]
     Unknown,
+    /// A read asked for an entry that is not applied here in time; nothing happened.
+    #[error("this node has not applied the log up to `min_index`; ask again, or another node")]
+    Behind,
     /// The node is stopping, or stopped itself after a fault.
     #[error("this node is stopping")]
     Stopping,

@@ -42,17 +42,9 @@ pub(crate) struct Waiters {
 }
 
 impl Waiters {
-    fn join(&self, id: IntentId) -> Arc<Notify> {
-        self.by_intent.lock().entry(id).or_default().clone()
-    }
-
-    /// Drops the entry of an intent for which nobody waits any more.
-    fn leave(&self, id: IntentId, notify: Arc<Notify>) {
-        let mut by_intent = self.by_intent.lock();
-        drop(notify);
-        if by_intent.get(&id).is_some_and(|notify| Arc::strong_count(notify) == 1) {
-            by_intent.remove(&id);
-        }
+    fn join(&self, id: IntentId) -> Waiter<'_> {
+        let notify = self.by_intent.lock().entry(id).or_default().clone();
+        Waiter { waiters: self, id, notify }
     }
 
     fn wake(&self, id: IntentId) {
@@ -64,6 +56,24 @@ impl Waiters {
     fn wake_all(&self) {
         for notify in self.by_intent.lock().values() {
             notify.notify_waiters();
+        }
+    }
+}
+
+/// One who waits. Leaves when it is dropped, also because its client went away.
+struct Waiter<'w> {
+    waiters: &'w Waiters,
+    id: IntentId,
+    notify: Arc<Notify>,
+}
+
+impl Drop for Waiter<'_> {
+    /// Drops the entry of an intent for which nobody waits any more.
+    fn drop(&mut self) {
+        let mut by_intent = self.waiters.by_intent.lock();
+        // The map's and our own.
+        if Arc::strong_count(&self.notify) == 2 {
+            by_intent.remove(&self.id);
         }
     }
 }
@@ -101,24 +111,37 @@ impl Gate {
         freshness: Freshness,
     ) -> Result<(Option<Head>, ReadPoint), GateError> {
         let ends = tokio::time::Instant::now() + wait;
-        let notify = self.waiters.join(id);
-        let result = loop {
-            let changed = notify.notified();
+        let waiter = self.waiters.join(id);
+        loop {
+            let changed = waiter.notify.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             let read =
                 self.read(freshness, |state, _| Ok(query::head(state, namespace, id)?)).await;
             let (head, point) = match read {
                 Ok(read) => read,
-                Err(error) => break Err(error),
+                Err(error) => return Err(error),
             };
             let reached = head.as_ref().is_none_or(|head| until.is_reached(head.phase));
             if reached || tokio::time::Instant::now() >= ends {
-                break Ok((head, point));
+                return Ok((head, point));
             }
             let _ = tokio::time::timeout_at(ends, changed).await;
-        };
-        self.waiters.leave(id, notify);
-        result
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_one_who_leaves_takes_the_entry_along() {
+        let waiters = Waiters::default();
+        let (one, two) = (waiters.join(IntentId(1)), waiters.join(IntentId(1)));
+        drop(one);
+        assert_eq!(waiters.by_intent.lock().len(), 1);
+        drop(two);
+        assert!(waiters.by_intent.lock().is_empty());
     }
 }

@@ -45,7 +45,7 @@ pub(crate) async fn register(
     let mut principal = read(Fields::of(body.value), authed.is_some())?;
     principal.request_key = request_key;
     let caller = authed.as_ref().map(|authed| &authed.caller);
-    let made = app.gate.register(caller, principal).await?;
+    let made = app.gate.register(caller, &principal).await?;
     let (reply, replayed) = match &made.answer.reply {
         Reply::Replayed(first) => (&**first, true),
         reply => (reply, false),

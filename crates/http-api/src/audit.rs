@@ -2,16 +2,21 @@
 
 use ledger::query;
 use serde_json::json;
+use types::IntentId;
 use types::limits::PAGE_ROWS_MAX;
 
 use crate::answer::Answer;
 use crate::call::Authed;
+use crate::finish::no_such_route;
 use crate::intents::{intent_id, visible};
 use crate::problem::Problem;
 use crate::trail::audit_rows;
 
 /// `GET /v1/intents/{id}/audit` and `GET /v1/audit/{id}`.
 pub(crate) async fn trail(call: Authed) -> Result<Answer, Problem> {
+    if !call.path("id").starts_with(IntentId::PREFIX) {
+        return Err(no_such_route(&call.uri));
+    }
     let id = intent_id(&call, "Proposal not found")?;
     let limit = call.limit(PAGE_ROWS_MAX)?;
     let namespace = call.namespace();

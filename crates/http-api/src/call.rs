@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::extract::{FromRequestParts, Query, RawPathParams};
 use axum::http::header::{AUTHORIZATION, IF_MATCH};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use gate::log::{Consistency, Progress, ProposeError, ReadPoint};
 use gate::{Caller, Freshness, GateError};
 use ledger::{AgentRow, Fault, Read, query};
@@ -53,7 +53,7 @@ impl FromRequestParts<App> for Call {
             app: app.clone(),
             uri: parts.uri.clone(),
             authorization: parts.headers.get(AUTHORIZATION).cloned(),
-            idempotency_key: parts.headers.get(IDEMPOTENCY_KEY).cloned(),
+            idempotency_key: only_one(&parts.headers, &IDEMPOTENCY_KEY)?,
             if_match: parts.headers.get(IF_MATCH).cloned(),
             path: path.collect(),
             query,
@@ -161,6 +161,15 @@ impl Call {
         };
         let key_hash = gate::keys::hash(&key);
         Ok(Authed { call: self, key, key_hash, caller, _place: place })
+    }
+}
+
+/// A header that must not come twice: two values would leave open which one counts.
+fn only_one(headers: &HeaderMap, name: &HeaderName) -> Result<Option<HeaderValue>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (found, None) => Ok(found.cloned()),
+        _ => Err(Problem::field(name.as_str(), "comes more than once")),
     }
 }
 

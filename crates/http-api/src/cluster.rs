@@ -2,7 +2,7 @@
 
 use gate::log::{Member, ReadPoint, Status};
 use serde_json::{Value, json};
-use types::{NodeId, Role};
+use types::{NamespaceId, NodeId, Role};
 
 use crate::answer::Answer;
 use crate::call::Authed;
@@ -12,8 +12,10 @@ use crate::problem::Problem;
 pub(crate) async fn show(call: Authed) -> Result<Answer, Problem> {
     let role = call.caller.agent.role;
     // No fresh read here: this route is for the times without a quorum.
-    if !matches!(role, Role::Operator | Role::Admin | Role::Auditor) {
-        let message = "reading the cluster needs a key of role operator, auditor or admin";
+    let may = matches!(role, Role::Operator | Role::Admin | Role::Auditor);
+    if !may || call.namespace() != NamespaceId::DEFAULT {
+        let message = "reading the cluster needs a key of role operator, auditor or admin of \
+                       namespace default";
         return Err(Problem::forbidden(message));
     }
     let status = call.app.gate.log().status();

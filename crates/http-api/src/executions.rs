@@ -4,8 +4,9 @@
 //! Invariant: a token is shown to who may execute and to nobody else; a report without the token
 //! needs a key of the intent's agent or of an admin.
 
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use gate::{ReportRequest, TOKEN_PREFIX};
 use ledger::{AgentRow, Content, Head, OrderRow, Read, Refusal, Reply, Resolve, query};
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use types::{Effect, ExecutionId, LogTime, NamespaceId, Phase, Role};
 
 use crate::answer::Answer;
 use crate::body::JsonBody;
-use crate::call::{Authed, Call};
+use crate::call::{Authed, Call, bounded};
 use crate::fields::{Fields, path};
 use crate::intents::intent_id;
 use crate::problem::Problem;
@@ -85,27 +86,62 @@ pub(crate) async fn order(State(app): State<App>, call: Authed) -> Result<Answer
             Ok((order, content, may_execute))
         })
         .await?;
-    let token = if may_execute { app.gate.token_of(&order) } else { None };
+    // A token that has reported opens nothing any more, and is shown to nobody.
+    let is_open = order.report.is_none();
+    let token = if may_execute && is_open { app.gate.token_of(&order) } else { None };
     Ok(Answer::ok(&order_view(&order, &content, token.as_deref())).at(point))
+}
+
+/// Who reports, known before the body is read.
+pub(crate) enum Reporter {
+    /// The order's token, which fits the order as this node knows it.
+    Token { call: Call, token: String },
+    /// A key.
+    Key(Authed),
+}
+
+impl FromRequestParts<App> for Reporter {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let call = Call::from_request_parts(parts, app).await?;
+        let bearer = call.bearer_in_any_case().ok_or_else(unauthorized)?.to_owned();
+        if !bearer.starts_with(TOKEN_PREFIX) {
+            return call.authenticate().await.map(Self::Key).map_err(not_authorized);
+        }
+        let id = execution_id(&call)?;
+        let hash = gate::keys::hash(&bearer);
+        let fresh = gate::Freshness::default();
+        let (fits, _) = bounded(app.gate.read(fresh, |state, _| {
+            let found = query::find_order(state, id)?;
+            Ok(found.map(|(_, order)| order.token_hash == hash))
+        }))
+        .await?;
+        match fits {
+            Some(true) => Ok(Self::Token { call, token: bearer }),
+            Some(false) => Err(unauthorized()),
+            None => Err(Problem::not_found(UNKNOWN, "no such order here")),
+        }
+    }
 }
 
 /// `POST /v1/executions/{id}/report`, under the order's token or an API key.
 pub(crate) async fn report(
     State(app): State<App>,
-    call: Call,
+    reporter: Reporter,
     body: JsonBody,
 ) -> Result<Answer, Problem> {
-    let bearer = call.bearer_in_any_case().ok_or_else(unauthorized)?.to_owned();
-    let execution = execution_id(&call)?;
-    if bearer.starts_with(TOKEN_PREFIX) {
-        let request = read_report(execution, body.value)?;
-        let answer = app.gate.report_by_token(&bearer, request).await?;
-        return reported(&app, &answer).await;
-    }
-    let call = call.authenticate().await.map_err(not_authorized)?;
-    let request_key = request_key(&call, &body.value)?;
-    let request = read_report(execution, body.value)?;
-    let answer = app.gate.report_by_key(&call.caller, request, request_key).await?;
+    let answer = match reporter {
+        Reporter::Token { call, token } => {
+            let request = read_report(execution_id(&call)?, body.value)?;
+            app.gate.report_by_token(&token, request).await?
+        }
+        Reporter::Key(call) => {
+            let request_key = request_key(&call, &body.value)?;
+            let request = read_report(execution_id(&call)?, body.value)?;
+            app.gate.report_by_key(&call.caller, request, request_key).await?
+        }
+    };
     reported(&app, &answer).await
 }
 

@@ -39,6 +39,11 @@ pub(crate) async fn finish(request: Request, next: Next) -> Response {
 
 /// 404 in the shape of existing clients.
 pub(crate) async fn unknown_route(uri: Uri) -> Problem {
+    no_such_route(&uri)
+}
+
+/// The same for a handler whose path takes in more than it knows.
+pub(crate) fn no_such_route(uri: &Uri) -> Problem {
     Problem::not_found("Not found", "no such route; /openapi.json lists all of them")
         .with("path", uri.path())
 }

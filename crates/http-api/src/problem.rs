@@ -208,9 +208,13 @@ impl From<GateError> for Problem {
             GateError::Log(ProposeError::NoLeader) => {
                 Self::unavailable("no_quorum", error.to_string(), "none")
             }
+            GateError::Log(ProposeError::Behind) => {
+                Self::unavailable("not_yet_applied", error.to_string(), "none")
+            }
             GateError::Log(ProposeError::Unknown) => {
                 Self::unavailable("outcome_unknown", error.to_string(), "unknown")
             }
+            GateError::NoFreeId => Self::internal().because(&error),
             GateError::PolicyMoving => {
                 Self::unavailable("policy_moving", error.to_string(), "none")
             }

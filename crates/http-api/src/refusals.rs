@@ -48,6 +48,9 @@ pub(crate) fn refused(refusal: &Refusal) -> Problem {
         Refusal::NotAllowed { phase, .. } => {
             conflict("not_allowed").with("status", phase.status()).with("phase", phase.name())
         }
+        Refusal::WindowHeld { first, .. } => {
+            conflict("window_held").with("held_by", first.to_string())
+        }
         Refusal::NotInDoubt { phase, .. } => {
             conflict("not_in_doubt").with("status", phase.status()).with("phase", phase.name())
         }

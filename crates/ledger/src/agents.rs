@@ -33,6 +33,9 @@ pub(crate) fn register(
         (None, true) if command.role == Role::Agent => None,
         _ => Some(admin(ledger, stamp, envelope)?.id),
     };
+    if first_is_taken(ledger, envelope.namespace, &command.first)? {
+        return Ok(Transition::reply(Reply::IdTaken));
+    }
     let row = AgentRow {
         owner: command.owner.clone(),
         framework: command.framework.clone(),
@@ -49,6 +52,17 @@ pub(crate) fn register(
         events: alloc::vec![Event::AgentRegistered { agent: Box::new(row), key, by }],
         effects: alloc::vec![Effect::PrincipalsChanged],
     })
+}
+
+/// Whether the id of a principal or of its key belongs to somebody already.
+pub(crate) fn first_is_taken(
+    ledger: &impl Read,
+    namespace: NamespaceId,
+    first: &FirstKey,
+) -> Result<bool, Fault> {
+    Ok(agent(ledger, namespace, first.agent)?.is_some()
+        || ledger.get(&table::key(first.key))?.is_some()
+        || ledger.get(&table::key_hash(&first.key_hash))?.is_some())
 }
 
 /// An admin as it comes with a namespace.
@@ -131,6 +145,11 @@ pub(crate) fn rotate_key(
     let row = subject(ledger, envelope, command.agent)?;
     if row.status == AgentStatus::Revoked {
         return Err(Refusal::Revoked { id: row.id }.into());
+    }
+    let taken = ledger.get(&table::key(command.key))?.is_some()
+        || ledger.get(&table::key_hash(&command.key_hash))?.is_some();
+    if taken {
+        return Ok(Transition::reply(Reply::IdTaken));
     }
     let key = KeyRow {
         id: command.key,

@@ -9,7 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use policy::{ApprovalRule, Facts};
-use types::{NamespaceId, Outcome, Phase, Role, Stamp};
+use types::{AgentId, NamespaceId, Outcome, Phase, Role, Stamp};
 
 use crate::command::{Approve, Envelope};
 use crate::credential::{agent, principal_who};
@@ -39,6 +39,9 @@ pub(crate) fn approve(
     let id = command.intent;
     let head = query::head(ledger, namespace, id)?.ok_or(Refusal::UnknownIntent { id })?;
     if head.phase == Phase::Allowed && stamp.time < head.expires_at {
+        if let Some(digest) = command.digest {
+            check_digest(&head, Some(digest))?;
+        }
         let at = head.decided.as_ref().map_or(head.submitted_at, |decided| decided.at);
         return Ok(Transition::reply(Reply::Approved { intent: id, at, already: true }));
     }
@@ -83,9 +86,37 @@ pub(crate) fn asked_for_it(
         return Ok(true);
     }
     let Some(submitter) = agent(ledger, namespace, head.agent)? else { return Ok(false) };
-    let Some(owner) = submitter.owner else { return Ok(false) };
-    let is_person = owner == alloc::format!("{}", person.id) || owner == person.name;
-    Ok(is_person || person.owner.as_ref() == Some(&owner))
+    Ok(same_person(Known::of(&submitter), Known::of(person)))
+}
+
+/// What is known of who somebody is.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    id: AgentId,
+    name: &'a str,
+    owner: Option<&'a str>,
+}
+
+impl<'a> Known<'a> {
+    fn of(agent: &'a AgentRow) -> Self {
+        Self { id: agent.id, name: &agent.name, owner: agent.owner.as_deref() }
+    }
+
+    fn answers_for(self, other: Self) -> bool {
+        other
+            .owner
+            .is_some_and(|owner| owner == self.name || owner == alloc::format!("{}", self.id))
+    }
+}
+
+/// One person, as far as the rows can tell: the same principal, one that answers for the other by
+/// id or name, or two for whom the same owner answers. Names are not unique; where they meet by
+/// chance an approval is missing, never too much.
+fn same_person(one: Known<'_>, other: Known<'_>) -> bool {
+    one.id == other.id
+        || one.answers_for(other)
+        || other.answers_for(one)
+        || (one.owner.is_some() && one.owner == other.owner)
 }
 
 /// When the rules that matched have changed, the intent is judged again before a vote counts.
@@ -199,7 +230,8 @@ fn vote(
 }
 
 fn is_same_person(vote: &Vote, person: &AgentRow) -> bool {
-    vote.agent == person.id || (vote.owner.is_some() && vote.owner == person.owner)
+    let voter = Known { id: vote.agent, name: &vote.name, owner: vote.owner.as_deref() };
+    same_person(voter, Known::of(person))
 }
 
 fn recorded(head: &Head, votes: &[Vote], required: u32) -> Reply {

@@ -6,7 +6,7 @@ use types::codec::decode;
 use types::limits::NAMESPACES_MAX;
 use types::{NamespaceId, Stamp};
 
-use crate::agents::{admin, first_agent, first_key};
+use crate::agents::{admin, first_agent, first_is_taken, first_key};
 use crate::codec::FEATURE_LEVEL;
 use crate::command::{Bootstrap, CreateNamespace, Envelope};
 use crate::event::Event;
@@ -62,6 +62,9 @@ pub(crate) fn create_namespace(
         return Err(Refusal::NamespacesFull.into());
     }
     let id = NamespaceId(count.saturating_add(1));
+    if first_is_taken(ledger, id, &command.admin)? {
+        return Ok(Transition::reply(Reply::IdTaken));
+    }
     let row = NamespaceRow { id, name: command.name.clone(), created_at: stamp.time };
     Ok(Transition {
         reply: Reply::Namespace(id),

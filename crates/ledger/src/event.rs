@@ -221,6 +221,11 @@ pub enum Event {
         /// What.
         event: Box<Event>,
     },
+    /// The schedule was worked off up to a time. No leaf.
+    SweptTo {
+        /// Nothing before it is due any more.
+        time: LogTime,
+    },
     /// A row that only served a time has served it. No leaf.
     Swept {
         /// The row of the schedule.

@@ -52,7 +52,10 @@ pub(crate) fn issue_order(
     if let Some(changed) = judged_by_changed_policy(ledger, stamp, namespace, &head, facts)? {
         return Ok(changed);
     }
-    if query::order(ledger, namespace, command.execution)?.is_some() {
+    if let Some(first) = query::window_holder(ledger, namespace, &head, stamp.time)? {
+        return Err(Refusal::WindowHeld { id, first }.into());
+    }
+    if query::find_order(ledger, command.execution)?.is_some() {
         return Ok(Transition::reply(Reply::IdTaken));
     }
     let order = OrderRow {

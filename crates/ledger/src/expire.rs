@@ -22,7 +22,7 @@ use crate::{execute, query, windows};
 /// # Errors
 /// Faults only.
 pub(crate) fn tick(ledger: &impl Read, stamp: Stamp) -> Result<Transition, Stop> {
-    let (from, to) = table::due_range(stamp.time);
+    let (from, to) = table::due_range(query::swept_to(ledger)?, stamp.time);
     let mut due: Vec<Vec<u8>> = Vec::new();
     ledger.scan(&from, &to, Direction::Ascending, &mut |key, _| {
         due.push(key.to_vec());
@@ -35,9 +35,12 @@ pub(crate) fn tick(ledger: &impl Read, stamp: Stamp) -> Result<Transition, Stop>
     let more = due.len() > TICK_ROWS_MAX;
     due.truncate(TICK_ROWS_MAX);
     let mut done = Transition::reply(Reply::Ticked { more });
+    let last = due.last().and_then(|key| table::parse_due(key)).map(|(at, ..)| at);
     for key in due {
         work_off(ledger, stamp.time, key, &mut done)?;
     }
+    let up_to = if more { last.unwrap_or_default() } else { stamp.time };
+    done.events.push(Event::SweptTo { time: up_to });
     Ok(done)
 }
 

@@ -13,10 +13,11 @@ use crate::read::{Direction, Fault, Read};
 use crate::reply::Reply;
 use crate::rows::{
     AgentRow, ClusterRow, Content, Head, KeyRow, NamespaceRow, OrderRow, PayloadRow, PolicyHead,
-    PolicySourceRow,
+    PolicySourceRow, WindowRow,
 };
 use crate::submit::missing;
 use crate::table::{self, Meta, Table};
+use crate::windows;
 
 fn row<T>(
     ledger: &(impl Read + ?Sized),
@@ -199,6 +200,26 @@ pub fn submitted(
         types::Outcome::Hold | types::Outcome::Duplicate => Phase::Held,
     };
     Ok(Reply::Submitted(Box::new(head), Box::new(content)))
+}
+
+/// Another intent that holds open one of the windows which this one had.
+pub(crate) fn window_holder(
+    ledger: &impl Read,
+    namespace: NamespaceId,
+    head: &Head,
+    now: LogTime,
+) -> Result<Option<IntentId>, Fault> {
+    let held: Option<Vec<(Digest, u64)>> =
+        row(ledger, &table::intent_windows(namespace, head.id), |b| decode(b, "intent windows"))?;
+    for (fingerprint, _) in held.unwrap_or_default() {
+        let key = table::window(namespace, &fingerprint);
+        let window: Option<WindowRow> = row(ledger, &key, |b| decode(b, "window"))?;
+        let other = window.filter(|row| row.first != head.id && windows::is_open(row, now));
+        if let Some(row) = other {
+            return Ok(Some(row.first));
+        }
+    }
+    Ok(None)
 }
 
 /// An execution order.
@@ -388,14 +409,20 @@ pub fn leaf(
     Ok(Some((leaf, detail.unwrap_or_default())))
 }
 
+/// Everything due before this was worked off, and nothing is put before it any more.
+pub(crate) fn swept_to(ledger: &(impl Read + ?Sized)) -> Result<LogTime, Fault> {
+    let time = row(ledger, &table::meta(Meta::SweptTo), |bytes| decode(bytes, "swept to"))?;
+    Ok(time.unwrap_or_default())
+}
+
 /// When the next thing is due.
 ///
 /// # Errors
 /// See [`cluster`].
 pub fn next_due(ledger: &(impl Read + ?Sized)) -> Result<Option<LogTime>, Fault> {
-    let prefix = table::prefix(NamespaceId::CLUSTER, Table::Due);
+    let (from, to) = table::due_range(swept_to(ledger)?, LogTime(u64::MAX));
     let mut next = None;
-    ledger.scan(&prefix, &table::end_of(&prefix), Direction::Ascending, &mut |key, _| {
+    ledger.scan(&from, &to, Direction::Ascending, &mut |key, _| {
         next = table::parse_due(key).map(|(at, ..)| at);
         ControlFlow::Break(())
     })?;

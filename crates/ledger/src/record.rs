@@ -52,6 +52,10 @@ impl<R: Read> Recorder<R> {
         match event {
             Event::Elsewhere { event, .. } => self.record(stamp, namespace, event),
             Event::Swept { due, row } => self.sweep(due, row.as_deref()),
+            Event::SweptTo { time } => {
+                self.ledger.put(table::meta(Meta::SweptTo), encode(time));
+                Ok(())
+            }
             Event::Submitted { .. }
             | Event::DuplicateRefused { .. }
             | Event::Approved { .. }
@@ -200,6 +204,10 @@ impl<R: Read> Recorder<R> {
     fn sweep(&mut self, due: &[u8], row: Option<&[u8]>) -> Result<(), Fault> {
         self.ledger.delete(due.to_vec());
         let Some(row) = row else { return Ok(()) };
+        if self.ledger.get(row)?.is_none() {
+            // Two due rows named it, and the other one came first.
+            return Ok(());
+        }
         if matches!(table::parse_due(due), Some((_, _, DueKind::RequestKey, _)))
             && let Some(bytes) = self.ledger.get(&table::meta(Meta::RequestKeyCount))?
         {

@@ -140,8 +140,8 @@ impl<R: Read> Recorder<R> {
                 (head.phase == Phase::Allowed).then(|| stamp.time.plus_ms(window.window_ms));
             let row =
                 WindowRow { first: id, window_ms: window.window_ms, since: stamp.time, ends_at };
-            self.put_window(namespace, &window.fingerprint, &row);
-            opened.push(window.fingerprint);
+            self.put_window(stamp.time, namespace, &window.fingerprint, &row);
+            opened.push((window.fingerprint, window.window_ms));
         }
         if head.has_windows {
             self.ledger.put(table::intent_windows(namespace, id), encode(&opened));
@@ -222,27 +222,46 @@ impl<R: Read> Recorder<R> {
         let Some(bytes) = self.ledger.get(&table::intent_windows(namespace, head.id))? else {
             return Ok(());
         };
-        let fingerprints: Vec<Digest> = decode(&bytes, "intent windows")?;
-        for fingerprint in fingerprints {
+        let held: Vec<(Digest, u64)> = decode(&bytes, "intent windows")?;
+        for (fingerprint, window_ms) in held {
             let key = table::window(namespace, &fingerprint);
-            let Some(bytes) = self.ledger.get(&key)? else { continue };
-            let row: WindowRow = decode(&bytes, "window")?;
-            if row.first != head.id {
+            let row: Option<WindowRow> = match self.ledger.get(&key)? {
+                Some(bytes) => Some(decode(&bytes, "window")?),
+                None => None,
+            };
+            let standing = row.filter(|row| row.first == head.id || windows::is_open(row, now));
+            match standing {
                 // The window ended and belongs to a later intent by now.
-                continue;
-            }
-            match windows::changed(&row, change, now) {
-                Some(row) => self.put_window(namespace, &fingerprint, &row),
-                None => self.ledger.delete(key),
+                Some(row) if row.first != head.id => {}
+                Some(row) => match windows::changed(&row, change, now) {
+                    // Its end is on the schedule already.
+                    Some(same) if same.ends_at == row.ends_at => {
+                        self.ledger.put(key, encode(&same));
+                    }
+                    Some(row) => self.put_window(now, namespace, &fingerprint, &row),
+                    None => self.ledger.delete(key),
+                },
+                None => {
+                    if let Some(row) = windows::reopened(head.id, window_ms, change, now) {
+                        self.put_window(now, namespace, &fingerprint, &row);
+                    }
+                }
             }
         }
         Ok(())
     }
 
-    fn put_window(&mut self, namespace: NamespaceId, fingerprint: &Digest, row: &WindowRow) {
+    fn put_window(
+        &mut self,
+        now: LogTime,
+        namespace: NamespaceId,
+        fingerprint: &Digest,
+        row: &WindowRow,
+    ) {
         self.ledger.put(table::window(namespace, fingerprint), encode(row));
         if let Some(ends_at) = row.ends_at {
-            let due = table::due(ends_at, namespace, DueKind::WindowEnd, &fingerprint.0);
+            // Never behind what was swept already.
+            let due = table::due(ends_at.max(now), namespace, DueKind::WindowEnd, &fingerprint.0);
             self.ledger.put(due, Vec::new());
         }
     }
@@ -288,7 +307,7 @@ impl<R: Read> Recorder<R> {
     }
 }
 
-fn submitted_leaf(head: &Head, content: &Content, windows: &[Digest]) -> LeafBody {
+fn submitted_leaf(head: &Head, content: &Content, windows: &[(Digest, u64)]) -> LeafBody {
     let salt = &content.salt;
     let decision = &content.decision;
     LeafBody::Submitted {
@@ -313,7 +332,7 @@ fn submitted_leaf(head: &Head, content: &Content, windows: &[Digest]) -> LeafBod
             .collect(),
         approval_digest: salt.commit(&head.approval.digest.0),
         approvals_needed: head.approval.rule.count,
-        windows: windows.iter().map(|fingerprint| salt.commit(&fingerprint.0)).collect(),
+        windows: windows.iter().map(|(fingerprint, _)| salt.commit(&fingerprint.0)).collect(),
         expires_at: head.expires_at,
         credential: head.credential,
     }

@@ -345,6 +345,17 @@ pub enum Refusal {
         #[n(0)]
         id: ExecutionId,
     },
+    /// Its dedup window was over, and belongs to a later intent by now.
+    #[n(26)]
+    #[error("{first} asked for the same since and holds the window; run {id} after it has ended")]
+    WindowHeld {
+        /// Which.
+        #[n(0)]
+        id: IntentId,
+        /// The intent that holds the window.
+        #[n(1)]
+        first: IntentId,
+    },
     /// A request in the spelling of existing clients that no policy covers.
     #[n(25)]
     #[error("name a `policy`, or ask an admin for a gate that covers this destination")]

@@ -107,7 +107,7 @@ impl<R: Read> Session<R> {
     /// The first answer, if this request was answered before.
     fn remembered(&self, stamp: Stamp, envelope: &Envelope) -> Result<Option<Reply>, Fault> {
         let ledger = &self.recorder.ledger;
-        if keeps_reply(envelope)
+        if !matches!(envelope.command, Command::Tick | Command::Bootstrap(_))
             && let Some(bytes) = ledger.get(&table::reply(&envelope.request))?
         {
             let row: ReplyRow = decode(&bytes, "kept reply")?;
@@ -169,7 +169,7 @@ impl<R: Read> Session<R> {
             return Ok(());
         }
         let ledger = &mut self.recorder.ledger;
-        if keeps_reply(envelope) {
+        if keeps_reply(envelope, reply) {
             let kept_until = stamp.time.plus_ms(limits::REPLY_KEPT_MS);
             let row = ReplyRow { kept_until, reply: encode(reply) };
             ledger.put(table::reply(&envelope.request), encode(&row));
@@ -178,9 +178,7 @@ impl<R: Read> Session<R> {
                 Vec::new(),
             );
         }
-        let (Some(key), false) = (&envelope.request_key, matches!(reply, Reply::Refused(_))) else {
-            return Ok(());
-        };
+        let Some(key) = envelope.request_key.filter(|_| is_final(reply)) else { return Ok(()) };
         let answer = match reply {
             Reply::Submitted(head, _) => StoredAnswer::Submitted(head.id),
             other => StoredAnswer::Reply(encode(other)),
@@ -202,9 +200,20 @@ impl<R: Read> Session<R> {
     }
 }
 
-/// A submit is recognised by its intent's id; a tick and a bootstrap need no memory.
-fn keeps_reply(envelope: &Envelope) -> bool {
-    !matches!(envelope.command, Command::Submit(_) | Command::Tick | Command::Bootstrap(_))
+/// An accepted submit is recognised by its intent's id, a refused repeat by its request id; a tick
+/// and a bootstrap need no memory.
+fn keeps_reply(envelope: &Envelope, reply: &Reply) -> bool {
+    match envelope.command {
+        Command::Tick | Command::Bootstrap(_) => false,
+        Command::Submit(_) => matches!(reply, Reply::Duplicate(_)),
+        _ => true,
+    }
+}
+
+/// Answers that an `Idempotency-Key` replays. What may be otherwise when it is asked again, such as
+/// a refusal or a policy that changed in between, is asked anew.
+fn is_final(reply: &Reply) -> bool {
+    !matches!(reply, Reply::Refused(_) | Reply::PolicyChanged { .. } | Reply::Replayed(_))
 }
 
 /// Replies that only the node sees: nothing was decided.

@@ -90,6 +90,8 @@ pub enum Meta {
     NamespaceCount = 5,
     /// Number of live rows of [`Table::RequestKeys`].
     RequestKeyCount = 6,
+    /// Log time up to which the schedule was worked off.
+    SweptTo = 7,
 }
 
 /// Starts a key; the caller appends the parts.
@@ -374,12 +376,21 @@ pub fn due(at: LogTime, namespace: NamespaceId, kind: DueKind, subject: &[u8]) -
     key
 }
 
-/// Everything due up to and including `now`: `from <= key < to`.
+/// Everything due from `since` up to and including `now`: `from <= key < to`. Beginning behind what
+/// was swept spares the scan the tombstones of everything that ever was due.
 #[must_use]
-pub fn due_range(now: LogTime) -> (Vec<u8>, Vec<u8>) {
-    let from = prefix(NamespaceId::CLUSTER, Table::Due);
-    let mut to = from.clone();
-    to.extend_from_slice(&now.0.saturating_add(1).to_be_bytes());
+pub fn due_range(since: LogTime, now: LogTime) -> (Vec<u8>, Vec<u8>) {
+    let prefix = prefix(NamespaceId::CLUSTER, Table::Due);
+    let mut from = prefix.clone();
+    from.extend_from_slice(&since.0.to_be_bytes());
+    let to = match now.0.checked_add(1) {
+        Some(after) => {
+            let mut to = prefix;
+            to.extend_from_slice(&after.to_be_bytes());
+            to
+        }
+        None => end_of(&prefix),
+    };
     (from, to)
 }
 

@@ -5,7 +5,7 @@
 //! first intent is blocked, rejected or failed without effect; by expiry or cancellation only if
 //! the intent never was allowed, since an agent that was told "approved" may have acted.
 
-use types::{LogTime, Phase};
+use types::{IntentId, LogTime, Phase};
 
 use crate::rows::{Head, WindowRow};
 
@@ -14,6 +14,8 @@ use crate::rows::{Head, WindowRow};
 pub(crate) enum Change {
     /// They stay open until the phase changes again.
     Pinned,
+    /// They stay open until the phase changes again; the span then runs from now.
+    Claimed,
     /// The span runs anew from now.
     Restarted,
     /// The span runs from when it last began.
@@ -25,7 +27,8 @@ pub(crate) enum Change {
 /// What entering `phase` does to the windows of an intent.
 pub(crate) fn change(head: &Head, phase: Phase) -> Change {
     match phase {
-        Phase::Held | Phase::Claimed | Phase::InDoubt => Change::Pinned,
+        Phase::Held | Phase::InDoubt => Change::Pinned,
+        Phase::Claimed => Change::Claimed,
         Phase::Allowed => Change::Restarted,
         Phase::Succeeded | Phase::Delivered | Phase::Superseded => Change::Resumed,
         Phase::Blocked | Phase::Rejected => Change::Released,
@@ -39,12 +42,28 @@ pub(crate) fn change(head: &Head, phase: Phase) -> Change {
 /// The row after the change; `None` if the window is released.
 pub(crate) fn changed(row: &WindowRow, change: Change, now: LogTime) -> Option<WindowRow> {
     let since = match change {
-        Change::Restarted => now,
+        Change::Restarted | Change::Claimed => now,
         Change::Pinned | Change::Resumed => row.since,
         Change::Released => return None,
     };
-    let ends_at = (change != Change::Pinned).then(|| since.plus_ms(row.window_ms));
+    let pinned = matches!(change, Change::Pinned | Change::Claimed);
+    let ends_at = (!pinned).then(|| since.plus_ms(row.window_ms));
     Some(WindowRow { since, ends_at, ..row.clone() })
+}
+
+/// The row of an intent that holds its window again after it was over and swept; `None` where the
+/// change opens nothing.
+pub(crate) fn reopened(
+    first: IntentId,
+    window_ms: u64,
+    change: Change,
+    now: LogTime,
+) -> Option<WindowRow> {
+    let over = WindowRow { first, window_ms, since: now, ends_at: None };
+    match change {
+        Change::Pinned | Change::Claimed | Change::Restarted => changed(&over, change, now),
+        Change::Resumed | Change::Released => None,
+    }
 }
 
 /// Whether a window refuses repeats now.
@@ -54,8 +73,6 @@ pub(crate) fn is_open(row: &WindowRow, now: LogTime) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use types::IntentId;
-
     use super::*;
 
     #[test]
@@ -70,6 +87,10 @@ mod tests {
         let ends = |change| changed(&row, change, now).map(|row| row.ends_at);
         assert_eq!(ends(Change::Pinned), Some(None));
         assert_eq!(ends(Change::Restarted), Some(Some(LogTime(1_500))));
+        assert_eq!(ends(Change::Claimed), Some(None));
+        let claimed = changed(&row, Change::Claimed, now).unwrap();
+        let resumed = changed(&claimed, Change::Resumed, LogTime(1_250)).unwrap();
+        assert_eq!(resumed.ends_at, Some(LogTime(1_500)), "from the claim on");
         assert_eq!(ends(Change::Resumed), Some(Some(LogTime(1_300))));
         assert_eq!(ends(Change::Released), None);
     }

@@ -62,6 +62,35 @@ fn the_same_person_counts_once_and_a_repeat_leaves_no_leaf() {
 }
 
 #[test]
+fn whoever_answers_for_somebody_is_that_person_in_both_directions() {
+    let mut node = Node::with_policies(&[("gates.yaml", &gates(2))]);
+    let boss = node.register("boss", Role::Admin, None);
+    let hand = node.register("hand", Role::Reviewer, Some("boss"));
+    let by_id = node.register("by-id", Role::Reviewer, Some(&AgentId(boss.0).to_string()));
+    let own = accepted(&node.submit(boss, &records(5)));
+    for key in [hand, by_id] {
+        assert_eq!(word(&node.approve(key, own, None)), "refused: SelfApproval");
+    }
+    let agent = node.register("bot", Role::Agent, None);
+    for (first, second) in [(boss, hand), (hand, boss), (by_id, boss)] {
+        let id = accepted(&node.submit(agent, &records(5)));
+        assert_eq!(word(&node.approve(first, id, None)), "vote 1 of 2");
+        assert_eq!(word(&node.approve(second, id, None)), "vote 1 of 2", "one person");
+    }
+}
+
+#[test]
+fn a_digest_that_nobody_saw_is_refused_also_once_it_is_allowed() {
+    let mut node = Node::with_policies(&[("gates.yaml", &gates(1))]);
+    let agent = node.register("bot", Role::Agent, None);
+    let person = node.register("rita", Role::Reviewer, None);
+    let id = accepted(&node.submit(agent, &records(5)));
+    assert_eq!(word(&node.approve(person, id, None)), "approved");
+    let wrong = node.approve(person, id, Some(Digest([9; 32])));
+    assert_eq!(word(&wrong), "refused: DigestMismatch");
+}
+
+#[test]
 fn a_decision_is_bound_to_the_digest_that_was_seen() {
     let mut node = Node::with_policies(&[("gates.yaml", &gates(1))]);
     let agent = node.register("bot", Role::Agent, None);

@@ -223,3 +223,91 @@ fn a_stricter_policy_takes_an_allowed_intent_back_before_it_is_handed_out() {
     );
     assert!(matches!(setting.issue(setting.agent), Reply::Order(_)));
 }
+
+#[test]
+fn a_claim_holds_the_window_and_its_span_runs_from_the_claim() {
+    let mut setting = setting();
+    setting.node.wait_ms(50_000);
+    let order = setting.order();
+    setting.node.wait_ms(30_000);
+    setting.node.tick();
+    assert_eq!(setting.repeat(), "duplicate", "claimed");
+    setting.report(None, order, Some(TOKEN), true, None);
+    setting.node.wait_ms(29_999);
+    setting.node.tick();
+    assert_eq!(setting.repeat(), "duplicate", "60 s from the claim");
+    setting.node.wait_ms(1);
+    assert_eq!(setting.repeat(), "allowed");
+}
+
+#[test]
+fn a_claim_after_the_window_was_swept_opens_it_again() {
+    for sweep in [false, true] {
+        let mut setting = setting();
+        setting.node.wait_ms(60_000);
+        if sweep {
+            setting.node.tick();
+        }
+        setting.order();
+        setting.node.wait_ms(100_000);
+        setting.node.tick();
+        assert_eq!(setting.repeat(), "duplicate", "swept: {sweep}");
+    }
+}
+
+#[test]
+fn a_claim_waits_for_a_later_intent_that_holds_the_window() {
+    let mut setting = setting();
+    setting.node.wait_ms(60_000);
+    assert_eq!(setting.repeat(), "allowed");
+    assert_eq!(word(&setting.issue(setting.agent)), "refused: WindowHeld");
+    assert_eq!(setting.phase(), "allowed");
+    setting.node.wait_ms(60_000);
+    assert!(matches!(setting.issue(setting.agent), Reply::Order(_)));
+}
+
+#[test]
+fn a_header_key_does_not_replay_a_policy_that_changed() {
+    let mut setting = setting();
+    let strict = GATES.replace("require_approval_over: 2", "require_approval: always");
+    setting.node.apply_policies(&[("gates.yaml", &strict)]);
+    let issue = |setting: &mut Setting| {
+        let command = IssueOrder {
+            intent: setting.intent,
+            execution: ExecutionId(setting.node.draw()),
+            mode: "runner_exec".into(),
+            token_hash: TOKEN,
+            token_sealed: vec![],
+            facts: Some(setting.node.facts_of(setting.intent)),
+        };
+        let command = Command::IssueOrder(Box::new(command));
+        let mut envelope = setting.node.envelope(Some(setting.agent), command);
+        envelope.request_key =
+            Some(RequestKey { digest: Digest::of(b"x1"), body: Digest::of(b"{}") });
+        setting.node.commit(&[envelope]).remove(0)
+    };
+    assert_eq!(word(&issue(&mut setting)), "policy changed");
+    let digest = setting.node.head(setting.intent).approval.digest;
+    setting.node.approve(setting.person, setting.intent, Some(digest));
+    let Reply::Order(first) = issue(&mut setting) else { panic!("an order") };
+    assert_eq!(issue(&mut setting), Reply::Replayed(Box::new(Reply::Order(first))));
+}
+
+#[test]
+fn an_order_id_that_is_taken_is_drawn_again() {
+    let mut setting = setting();
+    let taken = setting.order();
+    let agent = setting.agent;
+    let request = json!({"resource": "crm.contacts", "payload": {"batch": 2}});
+    setting.intent = accepted(&setting.node.submit(agent, &request));
+    let command = IssueOrder {
+        intent: setting.intent,
+        execution: taken,
+        mode: "runner_exec".into(),
+        token_hash: TOKEN,
+        token_sealed: vec![],
+        facts: None,
+    };
+    let reply = setting.node.send(Some(agent), Command::IssueOrder(Box::new(command)));
+    assert_eq!(reply, Reply::IdTaken);
+}

@@ -221,6 +221,19 @@ fn a_resent_vote_gets_its_first_answer() {
 }
 
 #[test]
+fn a_resent_repeat_is_refused_once_more_and_leaves_one_leaf() {
+    let mut node = Node::with_policies(&[("gates.yaml", GATES)]);
+    let agent = node.register("bot", Role::Agent, None);
+    let first = accepted(&node.submit(agent, &request(1, 1)));
+    let submit = node.submission(&request(1, 1));
+    let envelope = node.envelope(Some(agent), Command::Submit(Box::new(submit)));
+    let replies = node.commit(&[envelope.clone(), envelope]);
+    assert_eq!(word(&replies[0]), "duplicate");
+    assert_eq!(replies[0], replies[1]);
+    assert_eq!(node.kinds(first), ["intent_submitted", "duplicate_refused"]);
+}
+
+#[test]
 fn a_header_key_replays_the_first_answer_and_counts_nothing() {
     let mut node = Node::with_policies(&[("gates.yaml", GATES)]);
     let agent = node.register("bot", Role::Agent, None);

@@ -45,15 +45,24 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], readable: Readable) -> io::Resu
 /// # Errors
 /// A larger file, and whatever the file system says, with the path.
 pub(crate) fn read(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
-    let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(limit).read_to_end(&mut bytes))
-        .map_err(|error| named(path, &error))?;
+    let bytes = read_start(path, bytes_max.saturating_add(1))?;
     if bytes.len() > bytes_max {
         let text = format!("{}: larger than {bytes_max} bytes", path.display());
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
     }
+    Ok(bytes)
+}
+
+/// Reads at most the first `bytes_max` bytes of a file.
+///
+/// # Errors
+/// Whatever the file system says, with the path.
+pub(crate) fn read_start(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX);
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(limit).read_to_end(&mut bytes))
+        .map_err(|error| named(path, &error))?;
     Ok(bytes)
 }
 

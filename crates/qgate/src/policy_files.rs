@@ -127,9 +127,9 @@ pub(crate) fn as_json(problem: &Problem) -> Value {
 }
 
 fn source_file(path: &Path) -> Result<SourceFile, Failure> {
-    // One byte more than is allowed, so that the compiler says it with a line.
-    let bytes =
-        files::read(path, POLICY_BYTES_MAX + 1).map_err(|error| cannot_read(&error.to_string()))?;
+    // One byte more than is allowed and no more, so that the compiler says it with a line.
+    let bytes = files::read_start(path, POLICY_BYTES_MAX + 1)
+        .map_err(|error| cannot_read(&error.to_string()))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(SourceFile { name, bytes })
 }

@@ -47,29 +47,30 @@ pub(crate) async fn read_point(
     consistency: Consistency,
     min_index: LogIndex,
 ) -> Result<ReadPoint, ProposeError> {
+    let ends = tokio::time::Instant::now() + core.config.read_wait;
     let fresh = async {
-        let fresh = match consistency {
-            Consistency::Stale => 0,
-            Consistency::Lease => read_index(core, ReadPolicy::LeaseRead).await?,
+        match consistency {
+            Consistency::Stale => Ok(0),
+            Consistency::Lease => read_index(core, ReadPolicy::LeaseRead).await,
             Consistency::Linearizable => {
                 let (ask, index) = oneshot::channel();
                 core.reads.try_send(ask).map_err(|error| match error {
                     mpsc::error::TrySendError::Full(_) => ProposeError::QueueFull,
                     mpsc::error::TrySendError::Closed(_) => ProposeError::Stopping,
                 })?;
-                index.await.map_err(|_| ProposeError::Stopping)??
+                index.await.map_err(|_| ProposeError::Stopping)?
             }
-        };
-        let wanted = fresh.max(min_index.0);
-        let mut progress = core.listeners.progress.subscribe();
-        let applied = progress
-            .wait_for(|progress| progress.index.0 >= wanted)
-            .await
-            .map_err(|_| ProposeError::Stopping)?;
-        Ok(applied.index)
+        }
     };
-    let index = tokio::time::timeout(core.config.read_wait, fresh)
-        .await
-        .unwrap_or(Err(ProposeError::NoLeader))?;
+    let fresh =
+        tokio::time::timeout_at(ends, fresh).await.unwrap_or(Err(ProposeError::NoLeader))?;
+    let wanted = fresh.max(min_index.0);
+    let mut progress = core.listeners.progress.subscribe();
+    let applied = progress.wait_for(|progress| progress.index.0 >= wanted);
+    let index = match tokio::time::timeout_at(ends, applied).await {
+        Ok(Ok(progress)) => progress.index,
+        Ok(Err(_)) => return Err(ProposeError::Stopping),
+        Err(_) => return Err(ProposeError::Behind),
+    };
     Ok(ReadPoint { index, term: core.term() })
 }

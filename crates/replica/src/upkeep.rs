@@ -47,7 +47,8 @@ async fn flush(core: &Arc<Core>) -> Result<(), StoreError> {
     let state = core.state.clone();
     match tokio::task::spawn_blocking(move || state.flush()).await {
         Ok(result) => result,
-        // Only a panic or the end of the runtime gets here; both stop the node anyway.
-        Err(_) => Ok(()),
+        Err(error) if error.is_cancelled() => Ok(()),
+        // A flush that panicked made nothing durable, so nothing behind it may be purged.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

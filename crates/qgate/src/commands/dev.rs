@@ -67,8 +67,8 @@ pub(crate) async fn run(args: DevArgs) -> Outcome {
     let ports = Ports::of(args.base_port, 0)?;
     let mut stop = StopSignals::new()?;
     let dir = DevDir::take(&args.data)?;
-    dir.withdraw()?;
     ports.check_free()?;
+    dir.withdraw()?;
 
     let (mut child, node) = start_node(&dir, ports, args.open_registration)?;
     let started = tokio::select! {

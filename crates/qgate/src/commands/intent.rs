@@ -72,7 +72,9 @@ pub(crate) enum IntentCommand {
     Submit(Box<SubmitArgs>),
     List(ListArgs),
     Show(ShowArgs),
+    /// Approve a held intent; covers exactly the revision that is shown
     Approve(DecideArgs),
+    /// Reject a held intent; one rejection ends it
     Reject(DecideArgs),
     Cancel(CancelArgs),
 }
