@@ -98,7 +98,7 @@ pub(crate) fn lead_id(number: u64) -> String {
     format!("lead-{number:012}")
 }
 
-/// A payload of 300 bytes, the same for every system.
+/// A payload of about 300 bytes, the same for every system.
 pub(crate) fn payload(lead_id: &str) -> String {
     const REST: &str = "\",\"phone\":\"+1-555-010-2233\",\"rep\":\"rep-7\",\
         \"script\":\"inbound-demo\",\"notes\":\"Asked for a demo on Thursday after four; speaks \

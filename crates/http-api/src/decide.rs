@@ -23,6 +23,10 @@ use crate::view::approval_state;
 
 const FORBIDDEN: &str = "Reviewer API key required for approvals";
 
+/// What existing clients may send with a decision and nothing here reads.
+const UNUSED: &[&str] =
+    &["decided_at", "intentId", "on_behalf_of_principal", "principal_id", "proposalId"];
+
 /// What a person does with a held intent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verb {
@@ -123,6 +127,8 @@ fn read(fields: &mut Fields, verb: Verb) -> Result<DecideRequest, Problem> {
         let message = "no delegation lets this key decide for that principal";
         return Err(Problem::forbidden(message).says("delegation_not_found"));
     }
+    // A decision with a misspelled `digest` would not be bound to what the person saw.
+    fields.nothing_else(UNUSED)?;
     Ok(DecideRequest { digest, reason, request_key: None })
 }
 

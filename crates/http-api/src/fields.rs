@@ -73,6 +73,15 @@ impl Fields {
         }
     }
 
+    /// Refuses members that nobody has taken: where a misspelled one would be missing in silence.
+    /// `known` are those that existing clients may send and this route has no use for.
+    pub(crate) fn nothing_else(&self, known: &[&str]) -> Result<(), Problem> {
+        match self.0.keys().find(|name| !known.contains(&name.as_str())) {
+            None => Ok(()),
+            Some(name) => Err(Problem::field(path(name), "this request knows no such field")),
+        }
+    }
+
     /// A whole number from 0 on, as a number or a string of digits.
     pub(crate) fn whole(&mut self, name: &str, max: u64) -> Result<Option<u64>, Problem> {
         let text = match self.value(name) {

@@ -229,3 +229,17 @@ async fn what_names_no_intent_is_refused_in_the_usual_order() {
         assert_eq!(got.text("error"), error);
     }
 }
+
+#[tokio::test]
+async fn a_misspelled_field_is_refused_so_that_no_digest_is_lost() {
+    let door = door().await;
+    let id = door.submit(basic(500)).await;
+    for verb in ["approve", "reject", "cancel-approval"] {
+        let path = format!("/v1/intents/{id}/{verb}");
+        let got = door.post(&path, &door.reviewer, json!({ "digst": "x" })).await.is(400);
+        assert_eq!((got.text("error"), got.text("field")), ("invalid_request", "$.digst"));
+    }
+    let known = json!({ "principal_id": "p", "decided_at": null, "reason": null });
+    let path = format!("/v1/intents/{id}/approve");
+    door.post(&path, &door.reviewer, known).await.is(200);
+}
