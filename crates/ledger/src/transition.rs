@@ -10,7 +10,7 @@ use crate::command::{Command, Envelope};
 use crate::event::Event;
 use crate::read::{Fault, Read};
 use crate::reply::{Effect, Refusal, Reply};
-use crate::{agents, approve, bootstrap, cancel, execute, expire, policies, reject, submit};
+use crate::{agents, approve, bootstrap, end, execute, expire, policies, submit};
 
 /// Everything that one command causes.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,8 +70,8 @@ pub fn transition(
         Command::Tick => expire::tick(ledger, stamp),
         Command::Submit(command) => submit::submit(ledger, stamp, envelope, command),
         Command::Approve(command) => approve::approve(ledger, stamp, envelope, command),
-        Command::Reject(command) => reject::reject(ledger, stamp, envelope, command),
-        Command::Cancel(command) => cancel::cancel(ledger, stamp, envelope, command),
+        Command::Reject(command) => end::reject(ledger, stamp, envelope, command),
+        Command::Cancel(command) => end::cancel(ledger, stamp, envelope, command),
         Command::RegisterAgent(command) => agents::register(ledger, stamp, envelope, command),
         Command::SetAgentStatus(command) => agents::set_status(ledger, stamp, envelope, command),
         Command::RotateKey(command) => agents::rotate_key(ledger, stamp, envelope, command),

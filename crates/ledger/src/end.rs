@@ -1,0 +1,99 @@
+//! Ending a held intent: one person's no, whatever the number of approvals it needs, or the
+//! question itself withdrawn.
+
+use alloc::string::String;
+
+use types::{IntentId, Phase, Role, Stamp};
+
+use crate::approve::check_digest;
+use crate::command::{Cancel, Envelope, Reject};
+use crate::credential::principal_who;
+use crate::event::Event;
+use crate::read::Read;
+use crate::reply::{Effect, Refusal, Reply};
+use crate::rows::{Decided, Head};
+use crate::transition::{Stop, Transition};
+use crate::{expire, query};
+
+/// Kept when the person who rejects gave no reason.
+const REJECTED: &str = "Rejected by reviewer";
+/// Kept when the person who withdraws the question gave no reason.
+const CANCELLED: &str = "Approval request cancelled";
+
+/// Rejects a held intent.
+///
+/// # Errors
+/// The [`Refusal`] names the broken rule; the ledger stays as it was.
+pub(crate) fn reject(
+    ledger: &impl Read,
+    stamp: Stamp,
+    envelope: &Envelope,
+    command: &Reject,
+) -> Result<Transition, Stop> {
+    let end = End {
+        intent: command.intent,
+        phase: Phase::Rejected,
+        said: command.reason.as_ref(),
+        otherwise: REJECTED,
+    };
+    end.of(ledger, stamp, envelope, |head| check_digest(head, command.digest))
+}
+
+/// Withdraws a held intent.
+///
+/// # Errors
+/// The [`Refusal`] names the broken rule; the ledger stays as it was.
+pub(crate) fn cancel(
+    ledger: &impl Read,
+    stamp: Stamp,
+    envelope: &Envelope,
+    command: &Cancel,
+) -> Result<Transition, Stop> {
+    let end = End {
+        intent: command.intent,
+        phase: Phase::Cancelled,
+        said: command.reason.as_ref(),
+        otherwise: CANCELLED,
+    };
+    end.of(ledger, stamp, envelope, |_| Ok(()))
+}
+
+/// An end by a person's word.
+struct End<'c> {
+    intent: IntentId,
+    phase: Phase,
+    said: Option<&'c String>,
+    /// Kept when nothing was said.
+    otherwise: &'static str,
+}
+
+impl End<'_> {
+    fn of(
+        self,
+        ledger: &impl Read,
+        stamp: Stamp,
+        envelope: &Envelope,
+        may: impl FnOnce(&Head) -> Result<(), Refusal>,
+    ) -> Result<Transition, Stop> {
+        let Self { intent: id, phase, said, otherwise } = self;
+        let (person, _) =
+            principal_who(ledger, envelope, stamp.time, Role::may_decide, "reviewer or admin")?;
+        let head =
+            query::head(ledger, envelope.namespace, id)?.ok_or(Refusal::UnknownIntent { id })?;
+        if head.phase != Phase::Held {
+            return Err(Refusal::NotHeld { id, phase: head.phase }.into());
+        }
+        if stamp.time >= head.expires_at {
+            return Ok(expire::too_late(&head, stamp.time));
+        }
+        may(&head)?;
+        let kept = said.cloned().unwrap_or_else(|| otherwise.into());
+        let decided =
+            Decided { at: stamp.time, by: Some(person.id), name: person.name, reason: Some(kept) };
+        Ok(Transition {
+            reply: Reply::Ended { intent: id, phase, reason: said.cloned() },
+            events: alloc::vec![Event::Ended { intent: id, phase, decided }],
+            effects: alloc::vec![Effect::PhaseChanged(id)],
+        })
+    }
+}
