@@ -53,8 +53,7 @@ impl Gate {
         let mut facts = None;
         for _ in 0..TRIES_MAX {
             let execution = ExecutionId(self.ids.next());
-            let hex: String = random::<20>().iter().map(|byte| format!("{byte:02x}")).collect();
-            let token = format!("{TOKEN_PREFIX}{hex}");
+            let token = keys::draw::<20>(TOKEN_PREFIX);
             let command = Command::IssueOrder(Box::new(IssueOrder {
                 intent,
                 execution,
@@ -64,21 +63,16 @@ impl Gate {
                 facts: facts.take(),
             }));
             let answer = self.command(caller, request_key, command).await?;
-            match &answer.reply {
+            match answer.unwrapped().0 {
                 Reply::IdTaken => {}
                 Reply::FactsNeeded { .. } => facts = self.facts_again(caller, intent).await?,
-                Reply::Order(order) => {
-                    let token = self.token_of(order);
-                    return Ok(IssuedOrder { answer, token });
-                }
-                Reply::Replayed(first) => {
-                    let token = match first.as_ref() {
+                reply => {
+                    let token = match reply {
                         Reply::Order(order) => self.token_of(order),
                         _ => None,
                     };
                     return Ok(IssuedOrder { answer, token });
                 }
-                _ => return Ok(IssuedOrder { answer, token: None }),
             }
         }
         Err(GateError::PolicyMoving)

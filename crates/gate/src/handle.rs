@@ -62,6 +62,18 @@ pub struct Answer {
     pub term: u64,
 }
 
+impl Answer {
+    /// What the ledger said, out of its wrapping if an `Idempotency-Key` replays it, and whether
+    /// one does.
+    #[must_use]
+    pub fn unwrapped(&self) -> (&Reply, bool) {
+        match &self.reply {
+            Reply::Replayed(first) => (first, true),
+            reply => (reply, false),
+        }
+    }
+}
+
 /// The handle.
 pub struct Gate {
     pub(crate) log: Arc<dyn Log>,

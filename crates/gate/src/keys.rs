@@ -17,8 +17,7 @@ impl ApiKey {
     /// A new key: 24 random bytes in hex behind the prefix.
     #[must_use]
     pub fn draw() -> Self {
-        let hex: String = random::<24>().iter().map(|byte| format!("{byte:02x}")).collect();
-        Self(format!("{PREFIX}{hex}"))
+        Self(draw::<24>(PREFIX))
     }
 
     /// The text, for the one answer that shows it.
@@ -44,6 +43,12 @@ impl fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ApiKey(…)")
     }
+}
+
+/// A fresh secret: so many random bytes in hex behind a prefix.
+pub(crate) fn draw<const BYTES: usize>(prefix: &str) -> String {
+    let hex: String = random::<BYTES>().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{prefix}{hex}")
 }
 
 /// The stored form of a key's text.

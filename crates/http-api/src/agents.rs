@@ -46,10 +46,7 @@ pub(crate) async fn register(
     principal.request_key = request_key;
     let caller = authed.as_ref().map(|authed| &authed.caller);
     let made = app.gate.register(caller, &principal).await?;
-    let (reply, replayed) = match &made.answer.reply {
-        Reply::Replayed(first) => (&**first, true),
-        reply => (reply, false),
-    };
+    let (reply, replayed) = made.answer.unwrapped();
     match reply {
         Reply::Agent(row) => {
             // The first answer showed the key; it is kept nowhere and cannot be shown again.

@@ -88,10 +88,7 @@ async fn decide(app: App, mut call: Authed, body: JsonBody, verb: Verb) -> Resul
         Verb::Reject => gate.reject(&call.caller, id, request).await?,
         Verb::Cancel => gate.cancel(&call.caller, id, request).await?,
     };
-    let (reply, replayed) = match &answer.reply {
-        Reply::Replayed(first) => (&**first, true),
-        reply => (reply, false),
-    };
+    let (reply, replayed) = answer.unwrapped();
     let body = match reply {
         Reply::Refused(refusal) => return Err(refusal_of(refusal, verb).committed(&answer)),
         Reply::PolicyChanged { intent, digest } => {

@@ -38,10 +38,7 @@ pub(crate) async fn execute(
     let request_key = request_key(&call, &body.value)?;
     let mode = Fields::of(body.value).words("mode")?.unwrap_or_else(|| USUAL_MODE.into());
     let issued = app.gate.issue_order(&call.caller, intent, mode, request_key).await?;
-    let (reply, replayed) = match &issued.answer.reply {
-        Reply::Replayed(first) => (&**first, true),
-        reply => (reply, false),
-    };
+    let (reply, replayed) = issued.answer.unwrapped();
     let order = match reply {
         Reply::Order(order) => order,
         Reply::Refused(refusal) => return Err(not_issued(refusal).committed(&issued.answer)),
@@ -165,10 +162,7 @@ pub(crate) async fn resolve(
     let reason = fields.words("reason")?.ok_or_else(missing)?;
     let command = Resolve { intent, succeeded, effect, reason };
     let answer = app.gate.resolve(&call.caller, command, request_key).await?;
-    let (reply, replayed) = match &answer.reply {
-        Reply::Replayed(first) => (&**first, true),
-        reply => (reply, false),
-    };
+    let (reply, replayed) = answer.unwrapped();
     match reply {
         Reply::Ended { intent, phase, reason } => {
             let view = json!({
@@ -230,10 +224,7 @@ fn read_report(execution: ExecutionId, body: Value) -> Result<ReportRequest, Pro
 }
 
 async fn reported(app: &App, answer: &gate::Answer) -> Result<Answer, Problem> {
-    let (reply, replayed) = match &answer.reply {
-        Reply::Replayed(first) => (&**first, true),
-        reply => (reply, false),
-    };
+    let (reply, replayed) = answer.unwrapped();
     let order = match reply {
         Reply::Order(order) => order,
         Reply::Refused(Refusal::InvalidKey) => return Err(unauthorized().committed(answer)),

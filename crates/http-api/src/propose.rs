@@ -60,10 +60,7 @@ async fn submit(
     let mut request = read(body, spelling)?;
     request.request_key = request_key;
     let answer = app.gate.submit(&call.caller, request).await?;
-    let (reply, replayed) = match &answer.reply {
-        Reply::Replayed(first) => (&**first, true),
-        reply => (reply, false),
-    };
+    let (reply, replayed) = answer.unwrapped();
     match reply {
         Reply::Submitted(head, content) => {
             Ok(accepted(head, content).committed(&answer).replayed(replayed))
