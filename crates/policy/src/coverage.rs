@@ -6,6 +6,8 @@
 
 use alloc::vec::Vec;
 
+use types::glob;
+
 use crate::facts::ScopeRef;
 use crate::set::PolicySet;
 
@@ -49,7 +51,7 @@ pub fn coverage(
     let before_gates = found.scopes.len();
     let mut resource_named = false;
     for (index, gate) in set.gates.iter().enumerate() {
-        if glob_matches(&gate.resource, resource) {
+        if glob::matches(&gate.resource, resource) {
             resource_named = true;
             if trigger_matches(gate.trigger.as_deref(), trigger) {
                 found.scopes.push(ScopeRef::Gate(narrow(index)));
@@ -58,7 +60,7 @@ pub fn coverage(
     }
     found.trigger_unmatched = resource_named && found.scopes.len() == before_gates;
     for (index, entry) in set.resources.iter().enumerate() {
-        if glob_matches(&entry.resource, resource) {
+        if glob::matches(&entry.resource, resource) {
             found.scopes.push(ScopeRef::Resource(narrow(index)));
         }
     }
@@ -67,25 +69,6 @@ pub fn coverage(
         found.scopes.push(ScopeRef::Default);
     }
     found
-}
-
-/// True if `name` matches `pattern`, in which `*` stands for any characters.
-#[must_use]
-pub fn glob_matches(pattern: &str, name: &str) -> bool {
-    let Some((head, mut rest)) = pattern.split_once('*') else {
-        return pattern == name;
-    };
-    let Some(mut name) = name.strip_prefix(head) else {
-        return false;
-    };
-    while let Some((middle, after)) = rest.split_once('*') {
-        let Some(at) = name.find(middle) else {
-            return false;
-        };
-        name = &name[at + middle.len()..];
-        rest = after;
-    }
-    name.ends_with(rest)
 }
 
 fn trigger_matches(watched: Option<&str>, sent: Option<&str>) -> bool {

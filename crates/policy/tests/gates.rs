@@ -3,7 +3,6 @@
 mod common;
 
 use common::{AGENT, Ask, MapWorld, NOW, engine, judged, verdict};
-use policy::coverage::glob_matches;
 use types::{LogTime, Outcome, RuleSource};
 
 use Outcome::{Allow, Block, Hold};
@@ -24,7 +23,7 @@ fn globs_cross_dots_and_know_case() {
         ("aa*a", "aa", false),
     ];
     for (pattern, name, expected) in cases {
-        assert_eq!(glob_matches(pattern, name), expected, "{pattern} {name}");
+        assert_eq!(types::glob::matches(pattern, name), expected, "{pattern} {name}");
     }
 }
 

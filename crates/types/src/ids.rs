@@ -113,6 +113,16 @@ id!(
     ExecutionId,
     "exe_"
 );
+id!(
+    /// One registration of a webhook for one intent.
+    WebhookId,
+    "whk_"
+);
+id!(
+    /// One notification on its way to one receiver; the same on every attempt.
+    DeliveryId,
+    "del_"
+);
 
 /// A namespace, numbered by the log. 0 is the cluster's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]

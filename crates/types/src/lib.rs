@@ -8,17 +8,24 @@
 extern crate alloc;
 
 pub mod agent;
+pub mod channel;
 pub mod codec;
 pub mod decision;
+pub mod destination;
 pub mod digest;
+pub mod glob;
 pub mod ids;
 pub mod intent;
 pub mod limits;
 pub mod time;
 
 pub use agent::{AgentStatus, Role};
+pub use channel::{Channel, ChannelKind, Notice};
 pub use decision::{Hit, Outcome, Place, Reason, RuleSource};
+pub use destination::{Connector, Destination, ExecuteWhen, HttpTarget, StatusRange};
 pub use digest::{Digest, Salt};
-pub use ids::{AgentId, ExecutionId, IntentId, KeyId, NamespaceId, NodeId, ParseIdError};
+pub use ids::{
+    AgentId, DeliveryId, ExecutionId, IntentId, KeyId, NamespaceId, NodeId, ParseIdError, WebhookId,
+};
 pub use intent::{Effect, PayloadKind, Phase, Proposal, Risk, RiskLevel};
 pub use time::{LogIndex, LogTime, Stamp};

@@ -115,3 +115,37 @@ pub const POLICY_VERSIONS_PAGE_MAX: usize = 100;
 pub const NAMESPACE_NAME_CHARS_MAX: usize = 64;
 /// How long an execution order may stay unreported before it is in doubt, in milliseconds.
 pub const ORDER_MS: u64 = 15 * 60 * 1_000;
+/// Bytes of one destination or channel document.
+pub const SETTING_BYTES_MAX: usize = 64 * 1024;
+/// Destinations, or channels, of one namespace.
+pub const SETTINGS_MAX: usize = 256;
+/// Calls at a time to one destination.
+pub const DESTINATION_CONCURRENCY_MAX: u16 = 256;
+/// Calls at a time to one destination that names no number.
+pub const DESTINATION_CONCURRENCY_DEFAULT: u16 = 16;
+/// The longest time-out of a connector's request, in milliseconds.
+pub const CONNECTOR_TIMEOUT_MS_MAX: u32 = 120_000;
+/// The time-out of a connector's request that names none, in milliseconds.
+pub const CONNECTOR_TIMEOUT_MS_DEFAULT: u32 = 10_000;
+/// Bytes of a target's answer that are kept; more are read and dropped.
+pub const CAPTURE_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a target's answer after which the connection is closed.
+pub const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// How often a refused connection is tried again under one claim.
+pub const CONNECT_TRIES_MAX: u32 = 5;
+/// How long refused connections are tried again under one claim, in milliseconds.
+pub const CONNECT_WITHIN_MS: u64 = 60_000;
+/// Claims of one intent by the executor; after the last one without an outcome it stays in doubt.
+pub const EXECUTOR_ATTEMPTS_MAX: u32 = 5;
+/// Claims that one command turns into doubts when another executor takes over.
+pub const TAKE_OVER_ROWS_MAX: usize = 1_000;
+/// Attempts to deliver one notification; after the last it failed.
+pub const DELIVERY_ATTEMPTS_MAX: u32 = 5;
+/// How long one attempt to deliver a notification may take, in milliseconds.
+pub const DELIVERY_TIMEOUT_MS: u64 = 8_000;
+/// How long a notification's row is kept after its end, in milliseconds: 7 days.
+pub const DELIVERY_KEPT_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
+/// Notifications on their way from one node at a time.
+pub const DELIVERIES_AT_A_TIME_MAX: usize = 64;
+/// Characters of the error that is kept of a failed attempt.
+pub const ERROR_CHARS_MAX: usize = 300;
