@@ -20,6 +20,7 @@ mod run;
 pub mod seal;
 mod submit;
 mod tick;
+pub mod times;
 mod watch;
 
 pub use administer::{NewKey, NewNamespace, NewPolicies, NewPrincipal, PolicyChange};

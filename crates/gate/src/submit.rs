@@ -204,7 +204,7 @@ fn restored(namespace: NamespaceId, content: Content, payload: Option<&[u8]>) ->
 }
 
 /// A payload as it was taken in; erased or unreadable bytes are no payload, and count rules hold.
-pub(crate) fn stored_payload(kind: PayloadKind, bytes: Option<&[u8]>) -> Payload {
+fn stored_payload(kind: PayloadKind, bytes: Option<&[u8]>) -> Payload {
     let text = || Some(String::from_utf8_lossy(bytes?).into_owned());
     let payload = match kind {
         PayloadKind::Absent => None,
