@@ -7,8 +7,8 @@
 
 mod table;
 
-use metrics::{Key, Label, Level, Metadata, Recorder, Unit as Described, with_recorder};
 pub use metrics::{Counter, Gauge, Histogram};
+use metrics::{Key, Label, Level, Metadata, Recorder, Unit as Described, with_recorder};
 pub use table::*;
 
 /// Prometheus wants to know nothing about a source; this stands where the facade asks for one.
@@ -84,21 +84,18 @@ impl Metric {
     }
 
     /// A handle on the counter with these values of its labels, in order.
-    #[must_use]
     pub fn counter(&self, values: &[&'static str]) -> Counter {
         debug_assert_eq!(self.kind, Kind::Counter, "{}", self.name);
         with_recorder(|recorder| recorder.register_counter(&self.key(values), &SOURCE))
     }
 
     /// A handle on the gauge with these values of its labels, in order.
-    #[must_use]
     pub fn gauge(&self, values: &[&'static str]) -> Gauge {
         debug_assert_eq!(self.kind, Kind::Gauge, "{}", self.name);
         with_recorder(|recorder| recorder.register_gauge(&self.key(values), &SOURCE))
     }
 
     /// A handle on the histogram with these values of its labels, in order.
-    #[must_use]
     pub fn histogram(&self, values: &[&'static str]) -> Histogram {
         debug_assert_eq!(self.kind, Kind::Histogram, "{}", self.name);
         with_recorder(|recorder| recorder.register_histogram(&self.key(values), &SOURCE))
