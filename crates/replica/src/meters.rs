@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meters::{Counter, Gauge, Histogram, number};
+use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver as _;
 
 use crate::node::Core;
