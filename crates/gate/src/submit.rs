@@ -91,6 +91,7 @@ impl Gate {
             facts: make_facts(in_force, material.clone(), large).await?,
         };
         for _ in 0..TRIES_MAX {
+            note_intent(submit.intent);
             if submit.facts.record_count.is_some_and(|count| count > RECORDS_MAX) {
                 return Err(GateError::TooManyRecords);
             }
@@ -194,6 +195,12 @@ impl Gate {
         let material = Arc::new(restored(namespace, content, payload.as_deref()));
         Ok(Some(make_facts(in_force, material, large).await?))
     }
+}
+
+/// Says in the log which intent the running request is about. Spans of doors have a field
+/// `intent` for it.
+pub fn note_intent(intent: IntentId) {
+    tracing::Span::current().record("intent", tracing::field::display(intent));
 }
 
 fn restored(namespace: NamespaceId, content: Content, payload: Option<&[u8]>) -> Material {
