@@ -124,6 +124,10 @@ fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(fuzz_folder().join("../fixtures/incident").join(name)).expect("a fixture")
 }
 
+fn fixture_destination() -> Vec<u8> {
+    std::fs::read(fuzz_folder().join("../fixtures/settings/phone.yaml")).expect("a fixture")
+}
+
 fn fixture_policies() -> Vec<Vec<u8>> {
     ["gates.yaml", "gate.yaml"].map(fixture).into()
 }
@@ -234,7 +238,7 @@ fn settings_are_read_or_say_where_not() {
         name: "settings",
         iterations: 40_000,
         words: &SETTING_WORDS,
-        seeds: Vec::new(),
+        seeds: vec![fixture_destination()],
         structure: None,
     };
     target.run(|bytes| {

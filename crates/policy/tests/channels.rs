@@ -84,7 +84,8 @@ fn a_problem_names_line_column_and_the_nearest_word() {
          "4:12: expected 1 to 256 entries, found 0"),
         ("kind: webhook\nurl: https://a/\nevents: [held]\nresources: ['a ']\n",
          "4:13: a resource's name neither begins nor ends with a blank"),
-        ("kind: webhook\n url: https://a/\n", "2:5: mapping values are not allowed in this context"),
+        ("kind: slack\n url: https://a/\n",
+         "2:5: mapping values are not allowed in this context"),
         ("", "1:1: the document is empty"),
         ("- kind\n", "1:1: expected a mapping at the top, found a list"),
     ];

@@ -4,13 +4,7 @@ use policy::documents::destination;
 use types::{Connector, Destination, Digest, ExecuteWhen, HttpTarget, StatusRange};
 
 /// The example of the documentation, word for word.
-const EXAMPLE: &str = r#"kind: http                       # http | rest | postgres | smtp | worker
-execute: on_approval             # default where there is a connector: runs as soon as it is allowed; on_request: when /execute is called
-request: { method: POST, url: "https://phone.example/calls", headers: { Authorization: "Bearer ${secret:phone_token}" }, body: "{{ payload }}", timeout: 10s }
-idempotency: header              # the target honours Idempotency-Key; none (default): it does not
-success: [200-299]               # any other answer is a failure with no effect only if listed so: failed_without_effect: [400, 404, 409, 422]
-concurrency: 16
-"#;
+const EXAMPLE: &str = include_str!("../../../tests/fixtures/settings/phone.yaml");
 const LEAST: &str = "kind: http\nrequest: {url: 'https://a.example/x'}\n";
 
 fn range(first: u16, last: u16) -> StatusRange {

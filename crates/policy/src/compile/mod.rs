@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use types::Digest;
 use types::limits::{POLICY_BYTES_MAX, POLICY_DOCUMENTS_MAX, POLICY_ID_CHARS_MAX};
 
-pub(crate) use node::{Node, read as read_tree};
+pub(crate) use node::{Node, position, read as read_tree};
 pub use problem::Problem;
 pub(crate) use report::{Fields, Report, Site};
 

@@ -220,7 +220,7 @@ fn line_and_column(place: Location) -> (u32, u32) {
 }
 
 /// Line and column of a byte, both from 1.
-fn position(bytes: &[u8], at: usize) -> (u32, u32) {
+pub(crate) fn position(bytes: &[u8], at: usize) -> (u32, u32) {
     let before = &bytes[..at];
     let line = before.iter().filter(|byte| **byte == b'\n').count();
     let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |found| found + 1);

@@ -13,7 +13,7 @@ mod url;
 use types::limits::{CHANNEL_NAME_CHARS_MAX, DESTINATION_NAME_CHARS_MAX, SETTING_BYTES_MAX};
 use types::{Channel, Destination, Digest};
 
-use crate::compile::{Node, Problem, Report, read_tree};
+use crate::compile::{Node, Problem, Report, position, read_tree};
 
 /// Reads the document of a destination. The name is the resource that it serves, or a glob.
 ///
@@ -60,6 +60,21 @@ pub fn channel(name: &str, source: &[u8]) -> Result<Channel, Vec<Problem>> {
     })
 }
 
+/// A problem that only the gate can find, in the place where a text first stands in the document.
+#[must_use]
+pub fn problem_at(name: &str, source: &[u8], text: &str, message: String) -> Problem {
+    let (line, column) = match String::from_utf8_lossy(source).find(text) {
+        Some(at) => position(source, at),
+        None => (1, 1),
+    };
+    Problem { file: file_of(name), line, column, message, nearest: None }
+}
+
+/// The name by which problems call the document.
+fn file_of(name: &str) -> String {
+    format!("{name}.yaml")
+}
+
 /// A name that cannot be one is not made the name of a file either.
 fn name_problem(what: &str, message: String) -> Problem {
     Problem { file: format!("{what}.yaml"), line: 1, column: 1, message, nearest: None }
@@ -70,7 +85,7 @@ fn read<T>(
     source: &[u8],
     parts: impl FnOnce(&Node, &mut Report<'_>) -> Option<T>,
 ) -> Result<(T, Digest), Vec<Problem>> {
-    let file = format!("{name}.yaml");
+    let file = file_of(name);
     let root = read_tree(&file, source, SETTING_BYTES_MAX).map_err(|problem| vec![problem])?;
     let mut report = Report::new(&file);
     let mut found = None;
