@@ -6,10 +6,13 @@ use types::codec::encode;
 use types::{Digest, NamespaceId, Phase, Stamp};
 
 use crate::audit::{LeafBody, LeafDetail};
+use crate::claim::EXECUTOR;
+use crate::deliveries::Told;
 use crate::event::Event;
 use crate::query;
 use crate::read::{Fault, Read};
 use crate::record::{Recorder, commit_reason, detail_of};
+use crate::reply::Effect;
 use crate::rows::{OrderRow, OrderStatus};
 use crate::table::{self, DueKind};
 
@@ -28,6 +31,10 @@ impl<R: Read> Recorder<R> {
                 self.change_phase(stamp, namespace, head, Phase::Claimed)?;
                 self.put_order(namespace, order);
                 self.ledger.put(table::order_namespace(order.id), encode(&namespace));
+                if order.executor.is_some() {
+                    self.ledger.put(table::executor_claim(order.id), encode(&namespace));
+                    self.effects.push(Effect::Runnable);
+                }
                 let subject = order.id.0.to_be_bytes();
                 let due = table::due(order.expires_at, namespace, DueKind::OrderEnd, &subject);
                 self.ledger.put(due, Vec::new());
@@ -39,15 +46,18 @@ impl<R: Read> Recorder<R> {
                     expires_at: order.expires_at,
                 };
                 let detail = LeafDetail { actor_name: Some(name.clone()), ..LeafDetail::default() };
-                let actor = Some(order.issued_to);
+                let actor = (name != EXECUTOR).then_some(order.issued_to);
                 self.leaf(stamp, namespace, actor, Some(order.intent), body, &detail);
             }
             Event::Reported { order, phase, effect, by } => {
                 let mut head = query::expect_head(&self.ledger, namespace, order.intent)?;
                 let content = self.content(namespace, &head)?;
                 head.effect = *effect;
+                let actor = if order.executor.is_some() { EXECUTOR } else { "runner" };
+                self.tell(stamp, namespace, &head, *phase, &Told { actor, reason: None })?;
                 self.change_phase(stamp, namespace, head, *phase)?;
                 self.put_order(namespace, order);
+                self.ledger.delete(table::executor_claim(order.id));
                 let result = order.report.as_ref().and_then(|report| report.result.as_ref());
                 let body = LeafBody::Reported {
                     execution: order.id,
@@ -58,22 +68,13 @@ impl<R: Read> Recorder<R> {
                 let detail = LeafDetail { reason: result.cloned(), ..LeafDetail::default() };
                 self.leaf(stamp, namespace, *by, Some(order.intent), body, &detail);
             }
-            Event::DoubtBegan { intent, execution } => {
-                let head = query::expect_head(&self.ledger, namespace, *intent)?;
-                self.change_phase(stamp, namespace, head, Phase::InDoubt)?;
-                if let Some(mut order) = query::order(&self.ledger, namespace, *execution)? {
-                    order.status = OrderStatus::Expired;
-                    self.put_order(namespace, &order);
-                }
-                let body = LeafBody::DoubtBegan { execution: *execution };
-                let detail = LeafDetail::default();
-                self.leaf(stamp, namespace, None, Some(*intent), body, &detail);
-            }
+            Event::DoubtBegan { .. } => self.doubt_began(stamp, namespace, event)?,
             Event::Resolved { intent, phase, effect, decided } => {
                 let mut head = query::expect_head(&self.ledger, namespace, *intent)?;
                 let content = self.content(namespace, &head)?;
                 head.effect = *effect;
                 head.decided = Some(decided.clone());
+                self.tell(stamp, namespace, &head, *phase, &Told::by(decided))?;
                 self.change_phase(stamp, namespace, head, *phase)?;
                 let reason = commit_reason(&content.salt, decided.reason.as_ref());
                 let body = LeafBody::Resolved { phase: *phase, effect: *effect, reason };
@@ -82,6 +83,37 @@ impl<R: Read> Recorder<R> {
             }
             _ => {}
         }
+        Ok(())
+    }
+
+    fn doubt_began(
+        &mut self,
+        stamp: Stamp,
+        namespace: NamespaceId,
+        event: &Event,
+    ) -> Result<(), Fault> {
+        let Event::DoubtBegan { intent, execution, why, repeats } = event else { return Ok(()) };
+        let head = query::expect_head(&self.ledger, namespace, *intent)?;
+        let content = self.content(namespace, &head)?;
+        let told = Told { actor: "system", reason: why.as_ref() };
+        self.tell(stamp, namespace, &head, Phase::InDoubt, &told)?;
+        self.change_phase(stamp, namespace, head, Phase::InDoubt)?;
+        if *repeats {
+            self.ledger.put(table::runnable(namespace, *intent), Vec::new());
+            self.effects.push(Effect::Runnable);
+        }
+        if let Some(mut order) = query::order(&self.ledger, namespace, *execution)? {
+            let silent = order.executor.is_none();
+            order.status = if silent { OrderStatus::Expired } else { OrderStatus::InDoubt };
+            self.put_order(namespace, &order);
+            self.ledger.delete(table::executor_claim(order.id));
+        }
+        let body = LeafBody::DoubtBegan {
+            execution: *execution,
+            why: commitment(&content.salt, why.as_ref()),
+        };
+        let detail = LeafDetail { reason: why.clone(), ..LeafDetail::default() };
+        self.leaf(stamp, namespace, None, Some(*intent), body, &detail);
         Ok(())
     }
 
