@@ -15,4 +15,5 @@ mod proposals;
 mod reads;
 mod replays;
 mod serving;
+mod settings;
 mod trails;
