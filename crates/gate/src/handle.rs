@@ -83,6 +83,7 @@ pub struct Gate {
     pub(crate) ids: IdSource,
     pub(crate) engines: Engines,
     pub(crate) waiters: Waiters,
+    node: NodeId,
     settings: Settings,
 }
 
@@ -95,8 +96,14 @@ impl Gate {
             ids: IdSource::new(node),
             engines: Engines::default(),
             waiters: Waiters::default(),
+            node,
             settings,
         })
+    }
+
+    /// This node.
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
     }
 
     /// The configuration.

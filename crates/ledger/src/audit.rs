@@ -354,6 +354,16 @@ pub enum LeafBody {
     /// See [`crate::Event::LeftToPeople`].
     #[n(21)]
     LeftToPeople,
+    /// See [`crate::Event::GivenBack`].
+    #[n(24)]
+    GivenBack {
+        /// Which.
+        #[n(0)]
+        execution: ExecutionId,
+        /// Commitment to why.
+        #[n(1)]
+        why: Option<Digest>,
+    },
     /// See [`crate::Event::WebhookRegistered`].
     #[n(22)]
     WebhookRegistered {
@@ -434,6 +444,7 @@ impl LeafBody {
             Self::DestinationsApplied { .. } => "destinations_applied",
             Self::ChannelsApplied { .. } => "channels_applied",
             Self::ExecutorTookOver { .. } => "executor_took_over",
+            Self::GivenBack { .. } => "execution_given_back",
             Self::LeftToPeople => "left_to_people",
             Self::WebhookRegistered { .. } => "webhook_registered",
             Self::DeliveryReported { status: DeliveryStatus::Delivered, .. } => "webhook_delivered",

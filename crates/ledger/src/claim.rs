@@ -176,10 +176,18 @@ pub(crate) fn report_attempt(
     let (status, phase, effect) = match command.ended {
         AttemptEnd::Succeeded => (OrderStatus::Succeeded, Phase::Succeeded, None),
         AttemptEnd::Failed(effect) => (OrderStatus::Failed, Phase::Failed, Some(effect)),
-        AttemptEnd::InDoubt if head.phase == Phase::InDoubt => {
+        AttemptEnd::NotStarted if head.phase == Phase::Claimed && order.attempt == 1 => {
+            let reply = Reply::Order(Box::new(order.clone()));
+            let (intent, execution) = (order.intent, order.id);
+            let event = Event::GivenBack { intent, execution, why: command.why.clone() };
+            let events = alloc::vec![elsewhere(namespace, event)];
+            return Ok(Transition { reply, events, effects });
+        }
+        // An earlier attempt may have done something, whatever became of this one.
+        AttemptEnd::InDoubt | AttemptEnd::NotStarted if head.phase == Phase::InDoubt => {
             return Ok(Transition::reply(Reply::Order(Box::new(order))));
         }
-        AttemptEnd::InDoubt => {
+        AttemptEnd::InDoubt | AttemptEnd::NotStarted => {
             let reply = Reply::Order(Box::new(order.clone()));
             let events = alloc::vec![doubt(ledger, namespace, &order, command.why.clone())?];
             return Ok(Transition { reply, events, effects });

@@ -4,7 +4,6 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 use policy::Facts;
 use types::{
@@ -90,6 +89,9 @@ pub enum AttemptEnd {
     /// Nobody knows.
     #[n(2)]
     InDoubt,
+    /// Nothing was sent, and it can be tried later.
+    #[n(3)]
+    NotStarted,
 }
 
 /// See [`crate::Command::RegisterWebhook`].
@@ -104,9 +106,9 @@ pub struct RegisterWebhook {
     /// Where to send.
     #[n(2)]
     pub url: String,
-    /// Signs what is sent, sealed with the data key of the nodes.
-    #[n(3)]
-    pub secret_sealed: Option<ByteVec>,
+    /// Signs what is sent, sealed with the data key of the nodes; empty if there is none.
+    #[cbor(n(3), with = "minicbor::bytes")]
+    pub secret_sealed: Vec<u8>,
 }
 
 /// See [`crate::Command::ReportDelivery`].

@@ -145,6 +145,15 @@ pub enum Event {
         /// The executor may make the same call again.
         repeats: bool,
     },
+    /// The executor called nobody, and the intent is allowed as before.
+    GivenBack {
+        /// Which intent.
+        intent: IntentId,
+        /// Which order.
+        execution: ExecutionId,
+        /// Why.
+        why: Option<String>,
+    },
     /// An executor began.
     ExecutorTookOver {
         /// Its epoch and node.

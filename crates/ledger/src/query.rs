@@ -84,6 +84,17 @@ pub fn namespaces(ledger: &(impl Read + ?Sized)) -> Result<Vec<NamespaceRow>, Fa
     collect(ledger, &prefix, |bytes| decode(bytes, "namespace"))
 }
 
+/// A namespace by its number.
+///
+/// # Errors
+/// See [`cluster`].
+pub fn namespace(
+    ledger: &(impl Read + ?Sized),
+    id: NamespaceId,
+) -> Result<Option<NamespaceRow>, Fault> {
+    row(ledger, &table::namespace(id), |bytes| decode(bytes, "namespace"))
+}
+
 /// A key by the SHA-256 of its text.
 ///
 /// # Errors

@@ -70,6 +70,7 @@ impl<R: Read> Recorder<R> {
             Event::OrderIssued { .. }
             | Event::Reported { .. }
             | Event::DoubtBegan { .. }
+            | Event::GivenBack { .. }
             | Event::Resolved { .. } => self.record_order(stamp, namespace, event),
             Event::DestinationsApplied { .. }
             | Event::ChannelsApplied { .. }

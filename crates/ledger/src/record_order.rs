@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use types::codec::encode;
-use types::{Digest, NamespaceId, Phase, Stamp};
+use types::{Digest, ExecutionId, NamespaceId, Phase, Stamp};
 
 use crate::audit::{LeafBody, LeafDetail};
 use crate::claim::EXECUTOR;
@@ -69,6 +69,17 @@ impl<R: Read> Recorder<R> {
                 self.leaf(stamp, namespace, *by, Some(order.intent), body, &detail);
             }
             Event::DoubtBegan { .. } => self.doubt_began(stamp, namespace, event)?,
+            Event::GivenBack { intent, execution, why } => {
+                let mut head = query::expect_head(&self.ledger, namespace, *intent)?;
+                let content = self.content(namespace, &head)?;
+                head.attempts = head.attempts.saturating_sub(1);
+                self.change_phase(stamp, namespace, head, Phase::Allowed)?;
+                self.end_claim(namespace, *execution, OrderStatus::GivenBack)?;
+                let why_digest = commitment(&content.salt, why.as_ref());
+                let body = LeafBody::GivenBack { execution: *execution, why: why_digest };
+                let detail = LeafDetail { reason: why.clone(), ..LeafDetail::default() };
+                self.leaf(stamp, namespace, None, Some(*intent), body, &detail);
+            }
             Event::Resolved { intent, phase, effect, decided } => {
                 let mut head = query::expect_head(&self.ledger, namespace, *intent)?;
                 let content = self.content(namespace, &head)?;
@@ -102,18 +113,27 @@ impl<R: Read> Recorder<R> {
             self.ledger.put(table::runnable(namespace, *intent), Vec::new());
             self.effects.push(Effect::Runnable);
         }
-        if let Some(mut order) = query::order(&self.ledger, namespace, *execution)? {
-            let silent = order.executor.is_none();
-            order.status = if silent { OrderStatus::Expired } else { OrderStatus::InDoubt };
-            self.put_order(namespace, &order);
-            self.ledger.delete(table::executor_claim(order.id));
-        }
+        self.end_claim(namespace, *execution, OrderStatus::InDoubt)?;
         let body = LeafBody::DoubtBegan {
             execution: *execution,
             why: commitment(&content.salt, why.as_ref()),
         };
         let detail = LeafDetail { reason: why.clone(), ..LeafDetail::default() };
         self.leaf(stamp, namespace, None, Some(*intent), body, &detail);
+        Ok(())
+    }
+
+    /// An order without an outcome; a worker's silence is called by another name.
+    fn end_claim(
+        &mut self,
+        namespace: NamespaceId,
+        id: ExecutionId,
+        status: OrderStatus,
+    ) -> Result<(), Fault> {
+        let Some(mut order) = query::order(&self.ledger, namespace, id)? else { return Ok(()) };
+        order.status = if order.executor.is_some() { status } else { OrderStatus::Expired };
+        self.put_order(namespace, &order);
+        self.ledger.delete(table::executor_claim(id));
         Ok(())
     }
 

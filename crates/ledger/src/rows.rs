@@ -236,6 +236,9 @@ pub enum OrderStatus {
     /// The executor called, and nobody knows the outcome.
     #[n(4)]
     InDoubt,
+    /// The executor gave it back before it called anybody.
+    #[n(5)]
+    GivenBack,
 }
 
 impl OrderStatus {
@@ -248,6 +251,7 @@ impl OrderStatus {
             Self::Failed => "failed",
             Self::Expired => "expired",
             Self::InDoubt => "in_doubt",
+            Self::GivenBack => "given_back",
         }
     }
 }

@@ -2,8 +2,8 @@
 //! notifications. The rules for fields are those of [`crate::rows`].
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
-use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 use types::{AgentId, DeliveryId, Digest, IntentId, LogIndex, LogTime, NodeId, Notice, WebhookId};
 
@@ -55,9 +55,9 @@ pub struct WebhookRow {
     /// Where to send.
     #[n(1)]
     pub url: String,
-    /// Signs what is sent, sealed with the data key of the nodes.
-    #[n(2)]
-    pub secret_sealed: Option<ByteVec>,
+    /// Signs what is sent, sealed with the data key of the nodes; empty if there is none.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub secret_sealed: Vec<u8>,
     /// Who registered it last.
     #[n(3)]
     pub by: AgentId,

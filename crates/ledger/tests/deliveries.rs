@@ -79,12 +79,8 @@ impl Scene {
 
     fn hook(&mut self, key: KeyId, intent: IntentId, url: &str) -> Reply {
         let webhook = WebhookId(self.node.draw());
-        let register = RegisterWebhook {
-            intent,
-            webhook,
-            url: url.into(),
-            secret_sealed: Some(vec![1, 2, 3].into()),
-        };
+        let register =
+            RegisterWebhook { intent, webhook, url: url.into(), secret_sealed: vec![1, 2, 3] };
         self.node.send(Some(key), Command::RegisterWebhook(register))
     }
 }

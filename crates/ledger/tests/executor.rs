@@ -101,6 +101,25 @@ fn what_is_allowed_is_claimed_once_and_ends_as_reported() {
 }
 
 #[test]
+fn a_claim_that_called_nobody_is_given_back_unless_an_earlier_one_did() {
+    let mut scene = Scene::of(true);
+    let intent = scene.allowed(1);
+    let order = scene.claim(intent).unwrap();
+    scene.node.report_attempt(order.id, AttemptEnd::NotStarted);
+    assert_eq!((scene.phase(intent), scene.runnable()), ("allowed", vec![intent]));
+    assert_eq!(scene.open_claims(), 0);
+    let stored = query::order(&scene.node.state, NS, order.id).unwrap().unwrap();
+    assert_eq!(stored.status, OrderStatus::GivenBack);
+    assert_eq!(word(&scene.submit(1, 1)), "duplicate", "it will still run");
+    let order = scene.claim(intent).unwrap();
+    assert_eq!(order.attempt, 1, "what called nobody is no attempt");
+    scene.node.report_attempt(order.id, AttemptEnd::InDoubt);
+    let order = scene.claim(intent).unwrap();
+    scene.node.report_attempt(order.id, AttemptEnd::NotStarted);
+    assert_eq!((scene.phase(intent), scene.runnable()), ("in_doubt", vec![intent]));
+}
+
+#[test]
 fn the_window_stays_open_while_a_connector_will_run_it() {
     let mut scene = Scene::of(false);
     let intent = scene.allowed(7);

@@ -251,7 +251,7 @@ fn outward() -> Node {
         intent: held,
         webhook: WebhookId(5_000),
         url: "http://127.0.0.1:1/hook".into(),
-        secret_sealed: Some(vec![1, 2].into()),
+        secret_sealed: vec![1, 2],
     };
     node.send(Some(agent), Command::RegisterWebhook(webhook));
     for person in people {

@@ -70,7 +70,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(|connector| Step::Destinations { connector }),
         1 => any::<bool>().prop_map(|some| Step::Channels { some }),
         1 => Just(Step::TakeOver),
-        4 => (0..5u8).prop_map(|ended| Step::Run { ended }),
+        4 => (0..6u8).prop_map(|ended| Step::Run { ended }),
         2 => any::<bool>().prop_map(|failed| Step::Deliver { failed }),
     ]
 }
@@ -149,6 +149,7 @@ fn run_one(node: &mut Node, ended: u8) {
         1 => AttemptEnd::Failed(Effect::None),
         2 => AttemptEnd::Failed(Effect::Unknown),
         3 => AttemptEnd::InDoubt,
+        4 => AttemptEnd::NotStarted,
         _ => return,
     };
     node.report_attempt(order.id, ended);
