@@ -10,6 +10,7 @@ pub mod keys;
 pub mod log;
 
 mod administer;
+mod administer_settings;
 mod engines;
 mod errors;
 mod execute;
@@ -25,6 +26,9 @@ pub mod times;
 mod watch;
 
 pub use administer::{NewKey, NewNamespace, NewPolicies, NewPrincipal, PolicyChange};
+pub use administer_settings::{
+    CheckDestination, DocumentChecks, NewSetting, NewSettings, SecretDeclared, SettingChange,
+};
 pub use errors::{CODES, GateError};
 pub use execute::{IssuedOrder, ReportRequest, TOKEN_PREFIX};
 pub use handle::{Answer, Caller, Gate, Settings};

@@ -119,6 +119,14 @@ pub const ORDER_MS: u64 = 15 * 60 * 1_000;
 pub const SETTING_BYTES_MAX: usize = 64 * 1024;
 /// Destinations, or channels, of one namespace.
 pub const SETTINGS_MAX: usize = 256;
+/// Characters of a destination's name, and of a channel's pattern over resources.
+pub const DESTINATION_NAME_CHARS_MAX: usize = 256;
+/// Characters of a channel's name.
+pub const CHANNEL_NAME_CHARS_MAX: usize = 64;
+/// Characters of the name in a reference to a secret.
+pub const SECRET_NAME_CHARS_MAX: usize = 64;
+/// Characters of the environment that a destination declares.
+pub const ENVIRONMENT_CHARS_MAX: usize = 64;
 /// Calls at a time to one destination.
 pub const DESTINATION_CONCURRENCY_MAX: u16 = 256;
 /// Calls at a time to one destination that names no number.

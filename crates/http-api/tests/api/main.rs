@@ -18,4 +18,5 @@ mod proposals;
 mod reads;
 mod replays;
 mod serving;
+mod settings;
 mod trails;
