@@ -13,6 +13,7 @@ mod call;
 mod cluster;
 mod decide;
 mod decision;
+mod deliveries;
 mod discovery;
 mod executions;
 mod exporter;
@@ -45,6 +46,7 @@ mod state;
 mod times;
 mod trail;
 mod view;
+mod webhooks;
 
 use std::sync::Arc;
 

@@ -11,8 +11,9 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use crate::finish::{finish, unknown_method, unknown_route};
 use crate::state::App;
 use crate::{
-    agents, audit, cluster, decide, decision, discovery, executions, health, intents, listing,
-    namespaces, policies, policy_changes, propose, setting_changes, settings, simulate,
+    agents, audit, cluster, decide, decision, deliveries, discovery, executions, health, intents,
+    listing, namespaces, policies, policy_changes, propose, setting_changes, settings, simulate,
+    webhooks,
 };
 
 /// Who may call a route.
@@ -125,6 +126,7 @@ pub(crate) fn routes() -> Vec<Route> {
     let mut all = intent_routes();
     all.extend(decision_routes());
     all.extend(execution_routes());
+    all.extend(notice_routes());
     all.extend(agent_routes());
     all.extend(policy_routes());
     all.extend(setting_routes());
@@ -205,6 +207,17 @@ fn execution_routes() -> Vec<Route> {
         post("/v1/intents/{id}/resolve", executions::resolve, "Say how a doubt ended")
             .who(DECIDER)
             .body("Resolve"),
+    ]
+}
+
+fn notice_routes() -> Vec<Route> {
+    vec![
+        post("/v1/webhooks/register", webhooks::register, "Be told how an intent is decided")
+            .who(Who::Key("the intent's own agent, or reviewer or admin"))
+            .body("Webhook"),
+        get("/v1/channels/{name}/deliveries", deliveries::list, "What became of notifications")
+            .who(Who::Key("reviewer, auditor, operator or admin"))
+            .query(&["limit", "before", "consistency", "min_index"]),
     ]
 }
 

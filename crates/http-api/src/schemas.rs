@@ -55,6 +55,8 @@ const OBJECTS: &[(&str, Members)] = &[
     ("Report", &[("status", "string"), ("effect", "string?"), ("result", "object?"),
         ("executed_at", "string?")]),
     ("Resolve", &[("outcome", "string"), ("effect", "string?"), ("reason", "string")]),
+    ("Webhook", &[("intentId", "string?"), ("proposalId", "string?"), ("url", "string"),
+        ("secret", "string?")]),
     ("Order", &[("executionId", "string"), ("execution_id", "string"), ("intent_id", "string"),
         ("mode", "string"), ("destination", "string"), ("action", "string"),
         ("payload_ref", "string"), ("payload_hash", "string?"), ("execution_token", "string?"),

@@ -130,7 +130,7 @@ fn list(what: &str, found: ((Vec<Value>, Option<SetHead>), ReadPoint)) -> Answer
     Answer::ok(&body).at(point).header(ETAG, etag(version))
 }
 
-fn may_read(reader: &AgentRow) -> Result<(), Problem> {
+pub(crate) fn may_read(reader: &AgentRow) -> Result<(), Problem> {
     let allowed = reader.role.may_read_all() || reader.role == Role::Operator;
     let message =
         "reading these documents needs a key of role reviewer, auditor, operator or admin";

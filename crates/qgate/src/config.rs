@@ -5,6 +5,7 @@
 //! Invariant: a configuration that was read is safe to serve: no plain text beyond this machine
 //! unless it says so, no open registration beyond this machine at all.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use types::ids::NODE_ID_MAX;
 
 use crate::files;
+use crate::outward::{Outbound, Secret};
 
 /// Bytes of a configuration file.
 const CONFIG_BYTES_MAX: usize = 64 * 1024;
@@ -40,6 +42,15 @@ pub(crate) struct Config {
     /// the configuration file, made on the first start.
     #[serde(default = "data_key_file")]
     pub(crate) data_key_file: PathBuf,
+    /// Where calls and notifications may go.
+    #[serde(default)]
+    pub(crate) outbound: Outbound,
+    /// What destinations and channels refer to as `${secret:NAME}`.
+    #[serde(default)]
+    pub(crate) secrets: BTreeMap<String, Secret>,
+    /// Where the file lies: other files that it names are relative to that.
+    #[serde(skip)]
+    pub(crate) base: PathBuf,
     /// Where the first admin key is written, besides stdout. Relative to the configuration file.
     pub(crate) admin_key_file: Option<PathBuf>,
 }
@@ -142,6 +153,7 @@ impl Config {
         config.data_dir = base.join(&config.data_dir);
         config.data_key_file = base.join(&config.data_key_file);
         config.admin_key_file = config.admin_key_file.map(|file| base.join(file));
+        config.base = base.to_path_buf();
         Ok(config)
     }
 
@@ -172,6 +184,11 @@ impl Config {
         };
         let filter = quoted(Path::new(&self.log.filter));
         text.push_str(&format!("log: {{format: {format}, filter: {filter}}}\n"));
+        let allowed: Vec<_> =
+            self.outbound.allow.iter().map(|net| quoted(Path::new(net))).collect();
+        if !allowed.is_empty() {
+            text.push_str(&format!("outbound: {{allow: [{}]}}\n", allowed.join(", ")));
+        }
         text.push_str(&format!("data_key_file: {}\n", quoted(&self.data_key_file)));
         if let Some(file) = &self.admin_key_file {
             text.push_str(&format!("admin_key_file: {}\n", quoted(file)));

@@ -3,6 +3,7 @@
 //! Promise: each file is replaced in one step; a reader of `dev.json` sees a cluster that answers.
 //! Invariant: files that hold keys are readable for their owner only.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -16,6 +17,7 @@ use crate::config::{
 };
 use crate::failure::Failure;
 use crate::files::{self, Readable};
+use crate::outward::Outbound;
 
 /// Bytes of a state file.
 const STATE_BYTES_MAX: usize = 1024 * 1024;
@@ -216,6 +218,13 @@ impl Ports {
             registration: Registration { open: open_registration },
             log: Log::default(),
             data_key_file: data_key_file(),
+            // A local gate speaks to targets on the same machine.
+            outbound: Outbound {
+                allow: vec!["127.0.0.0/8".into(), "::1/128".into()],
+                ca_file: None,
+            },
+            secrets: BTreeMap::new(),
+            base: PathBuf::new(),
             admin_key_file: (id == 1).then(|| PathBuf::from("admin.key")),
         }
     }

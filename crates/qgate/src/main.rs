@@ -16,6 +16,7 @@ mod files;
 mod logging;
 mod metrics_door;
 mod output;
+mod outward;
 mod policy_files;
 mod signals;
 

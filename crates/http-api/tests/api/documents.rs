@@ -38,7 +38,8 @@ async fn every_route_is_in_the_document_and_every_reference_resolves() {
         "post /v1/intents/{id}/approve", "post /v1/intents/{id}/cancel-approval",
         "post /v1/intents/{id}/execute", "post /v1/intents/{id}/reject",
         "post /v1/intents/{id}/resolve", "post /v1/namespaces", "post /v1/policies/simulate",
-        "post /v1/propose", "post /v1/reject", "put /v1/channels", "put /v1/channels/{name}",
+        "post /v1/propose", "post /v1/reject", "post /v1/webhooks/register",
+        "get /v1/channels/{name}/deliveries", "put /v1/channels", "put /v1/channels/{name}",
         "put /v1/destinations", "put /v1/destinations/{name}", "put /v1/policies",
         "put /v1/policies/{id}",
     ];

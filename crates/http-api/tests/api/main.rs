@@ -20,3 +20,4 @@ mod replays;
 mod serving;
 mod settings;
 mod trails;
+mod webhooks;

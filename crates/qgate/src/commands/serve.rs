@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clap::Args;
 use gate::keys::ApiKey;
-use gate::{DocumentChecks, Freshness, Gate, Settings};
+use gate::{Freshness, Gate, Settings};
 use http_api::HttpConfig;
 use ledger::query;
 use replica::Replica;
@@ -29,6 +29,7 @@ use crate::files::{self, Readable};
 use crate::logging;
 use crate::metrics_door::MetricsDoor;
 use crate::output::line;
+use crate::outward::{Outward, unusable};
 use crate::signals::StopSignals;
 
 /// How long a node of one waits to become its own leader.
@@ -87,6 +88,9 @@ struct Node {
     id: u64,
     replica: Arc<Replica>,
     gate: Arc<Gate>,
+    outward: Outward,
+    /// Told to stop after the door, so that what a request began still goes out.
+    outgoing: watch::Sender<bool>,
     stopping: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -99,10 +103,12 @@ impl Node {
         let replica = Replica::start(replica_config(config)).await.map_err(|error| {
             Failure::refused(format!("node {} cannot start: {error}", config.node.id))
         })?;
+        let outward = Outward::of(&config.outbound, &config.secrets, &config.base);
+        let outward = outward.map_err(unusable)?;
         let settings = Settings {
             open_registration: config.registration.open,
             data_key,
-            documents: DocumentChecks::default(),
+            documents: outward.checks(),
         };
         let gate = Gate::new(replica.clone(), id, settings);
         let stopping = watch::Sender::new(false);
@@ -110,7 +116,15 @@ impl Node {
             tokio::spawn(gate::run_tick(gate.clone(), told_to(stopping.subscribe()))),
             tokio::spawn(gate.clone().run_watch()),
         ];
-        Ok(Self { id: config.node.id, replica, gate, stopping, tasks })
+        Ok(Self {
+            id: config.node.id,
+            replica,
+            gate,
+            outward,
+            outgoing: watch::Sender::new(false),
+            stopping,
+            tasks,
+        })
     }
 
     /// Waits for a leader; gives a new cluster its first admin and shows the key once.
@@ -157,6 +171,7 @@ impl Node {
             "serving"
         );
         let config = HttpConfig { version: env!("CARGO_PKG_VERSION") };
+        let outgoing = self.outward.start(&self.gate, &self.outgoing);
         let told = told_to(self.stopping.subscribe());
         let mut door = tokio::spawn(http_api::serve(listener, self.gate.clone(), config, told));
         let ended = tokio::select! {
@@ -168,10 +183,20 @@ impl Node {
                 Err(Failure::refused(format!("node {} cannot go on: {reason}", self.id))
                     .next("see what its log says before this line, then start it again"))
             }
-            ended = &mut door => return Err(door_ended(ended)),
+            ended = &mut door => {
+                outgoing.iter().for_each(JoinHandle::abort);
+                return Err(door_ended(ended));
+            }
         };
         self.stopping.send_replace(true);
-        match door.await {
+        let door = door.await;
+        self.outgoing.send_replace(true);
+        for task in outgoing {
+            if let Err(error) = task.await {
+                tracing::error!(node = self.id, %error, "a task ended by a fault of its own");
+            }
+        }
+        match door {
             Ok(Ok(())) => ended,
             other => ended.and(Err(door_ended(other))),
         }
