@@ -15,12 +15,14 @@ mod decide;
 mod decision;
 mod discovery;
 mod executions;
+mod exporter;
 mod fields;
 mod finish;
 mod health;
 mod intent_view;
 mod intents;
 mod listing;
+mod meters;
 mod money;
 mod namespaces;
 mod openapi;
@@ -48,6 +50,7 @@ use std::sync::Arc;
 
 use gate::Gate;
 
+pub use exporter::{Exporter, Sampler};
 pub use serve::serve;
 
 /// What the node's configuration says about this door.

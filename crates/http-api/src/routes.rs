@@ -5,7 +5,7 @@
 use axum::Router;
 use axum::handler::Handler;
 use axum::http::Method;
-use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use crate::finish::{finish, unknown_method, unknown_route};
@@ -367,6 +367,6 @@ pub(crate) fn router(app: App) -> Router {
     router
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
-        .layer(from_fn(finish))
+        .layer(from_fn_with_state(app.meters.clone(), finish))
         .with_state(app)
 }

@@ -131,7 +131,7 @@ fn carried(address: IpAddr) -> Vec<IpAddr> {
     let [.., c6, c7] = address.segments();
     let last = v4_of(c6, c7);
     match address.segments() {
-        // Written ::ffff:a.b.c.d, and the outdated ::a.b.c.d; :: and ::1 are addresses of their own.
+        // ::ffff:a.b.c.d, and the outdated ::a.b.c.d; :: and ::1 are addresses of their own.
         [0, 0, 0, 0, 0, 0xffff, ..] => vec![last],
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => Vec::new(),
         [0, 0, 0, 0, 0, 0, ..] => vec![last],

@@ -39,6 +39,7 @@ const OWN_HEADERS: [&str; 8] = [
 ];
 
 /// One request. Its debug form shows no header, no body and no URL, since each may hold secrets.
+#[derive(Clone)]
 pub struct OutboundRequest {
     /// Such as `POST`.
     pub method: String,
@@ -47,7 +48,7 @@ pub struct OutboundRequest {
     /// Names and values, sent in this order.
     pub headers: Vec<(String, String)>,
     /// Empty for none.
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// For the whole exchange, connecting included.
     pub timeout: Duration,
 }
@@ -159,7 +160,7 @@ fn message(request: OutboundRequest, target: &Target) -> Result<Request<Full<Byt
     if body.len() > limits::OUTBOUND_BYTES_MAX {
         return Err(format!("the body is longer than {} bytes", limits::OUTBOUND_BYTES_MAX));
     }
-    let mut message = Request::new(Full::new(Bytes::from(body)));
+    let mut message = Request::new(Full::new(body));
     *message.method_mut() = method;
     *message.uri_mut() = target
         .path_and_query

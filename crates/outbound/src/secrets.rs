@@ -9,11 +9,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use types::destination::secret_names;
 use types::glob;
 use zeroize::Zeroizing;
 
 use crate::redact::MASK;
 use crate::source::{self, SecretSource};
+use crate::target::Target;
 
 /// How a reference begins.
 const OPENING: &str = "${secret:";
@@ -128,17 +130,25 @@ impl Secrets {
         namespace: &str,
         host: &str,
     ) -> Result<Revealed, SecretError> {
-        let mut revealed = Revealed::default();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once(OPENING) {
-            let Some((name, after)) = after.split_once('}') else { break };
-            let one = self.reveal(name, namespace, host).await?;
-            revealed.push(before);
-            revealed.push(one.expose());
-            revealed.secrets.extend(one.secrets);
-            rest = after;
+        for name in secret_names(text) {
+            self.permitted(name, namespace, host)?;
         }
-        revealed.push(rest);
+        self.fill(text, namespace).await
+    }
+
+    /// A URL with every `${secret:NAME}` filled in, where the host itself may come from a secret:
+    /// each that is used must be allowed to go to the host that the URL then has.
+    ///
+    /// # Errors
+    /// The first reference that cannot be filled in, or that makes the text no URL.
+    pub async fn resolve_url(&self, text: &str, namespace: &str) -> Result<Revealed, SecretError> {
+        let revealed = self.fill(text, namespace).await?;
+        for name in secret_names(text) {
+            match Target::parse(revealed.expose()) {
+                Ok(target) => self.permitted(name, namespace, &target.host)?,
+                Err(reason) => return Err(SecretError::Unavailable { name: name.into(), reason }),
+            };
+        }
         Ok(revealed)
     }
 
@@ -152,6 +162,41 @@ impl Secrets {
         namespace: &str,
         host: &str,
     ) -> Result<Revealed, SecretError> {
+        let found = self.permitted(name, namespace, host)?;
+        value_of(found).await
+    }
+
+    /// The text filled in; where it may go is the caller's to check.
+    async fn fill(&self, text: &str, namespace: &str) -> Result<Revealed, SecretError> {
+        let mut revealed = Revealed::default();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once(OPENING) {
+            let Some((name, after)) = after.split_once('}') else { break };
+            let one = value_of(self.served(name, namespace)?).await?;
+            revealed.push(before);
+            revealed.push(one.expose());
+            revealed.secrets.extend(one.secrets);
+            rest = after;
+        }
+        revealed.push(rest);
+        Ok(revealed)
+    }
+
+    fn permitted(
+        &self,
+        name: &str,
+        namespace: &str,
+        host: &str,
+    ) -> Result<&SecretDeclaration, SecretError> {
+        let found = self.served(name, namespace)?;
+        let lower = host.to_ascii_lowercase();
+        if !found.hosts.iter().any(|pattern| glob::matches(pattern, &lower)) {
+            return Err(SecretError::NotForHost { name: name.into(), host: host.into() });
+        }
+        Ok(found)
+    }
+
+    fn served(&self, name: &str, namespace: &str) -> Result<&SecretDeclaration, SecretError> {
         let Some(found) = self.declared.get(name) else {
             return Err(SecretError::Undeclared { name: name.into() });
         };
@@ -161,14 +206,14 @@ impl Secrets {
                 namespace: namespace.into(),
             });
         }
-        let lower = host.to_ascii_lowercase();
-        if !found.hosts.iter().any(|pattern| glob::matches(pattern, &lower)) {
-            return Err(SecretError::NotForHost { name: name.into(), host: host.into() });
-        }
-        match source::read(&found.source).await {
-            Ok(value) => Ok(Revealed::whole(value)),
-            Err(reason) => Err(SecretError::Unavailable { name: name.into(), reason }),
-        }
+        Ok(found)
+    }
+}
+
+async fn value_of(declaration: &SecretDeclaration) -> Result<Revealed, SecretError> {
+    match source::read(&declaration.source).await {
+        Ok(value) => Ok(Revealed::whole(value)),
+        Err(reason) => Err(SecretError::Unavailable { name: declaration.name.clone(), reason }),
     }
 }
 
@@ -299,7 +344,7 @@ mod tests {
             ("token",   "crm",     "api.phone.example",      None),
             ("token",   "crm",     "API.phone.EXAMPLE",      None),
             ("token",   "crm",     "10.0.0.1",               None),
-            ("token",   "crm",     "phone.example",          Some("may not be sent to `phone.example`")),
+            ("token",   "crm",     "phone.example",          Some("sent to `phone.example`")),
             ("token",   "crm",     "a.phone.example.evil",   Some("may not be sent to")),
             ("token",   "default", "api.phone.example",      Some("not for namespace `default`")),
             ("nowhere", "crm",     "api.phone.example",      Some("may not be sent to")),
@@ -317,6 +362,29 @@ mod tests {
             }
         }
         assert!(!format!("{secrets:?}").contains("canary"));
+    }
+
+    #[tokio::test]
+    async fn a_url_may_be_secret_as_a_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut hook = in_file(folder.path(), "hook", "https://hooks.example/canary");
+        hook.hosts = vec!["hooks.example".into()];
+        let mut stray = in_file(folder.path(), "stray", "https://other.example/canary");
+        stray.hosts = vec!["hooks.example".into()];
+        let secrets = Secrets::new(vec![hook, stray]).unwrap();
+        let whole = secrets.resolve_url("${secret:hook}", "default").await.unwrap();
+        assert_eq!(whole.expose(), "https://hooks.example/canary");
+        for (text, expected) in [
+            ("${secret:stray}", "may not be sent to `other.example`"),
+            ("https://other.example/${secret:hook}", "may not be sent to `other.example`"),
+            ("x${secret:hook}", "scheme is xhttps"),
+            ("${secret:absent}", "not declared"),
+        ] {
+            let error = secrets.resolve_url(text, "default").await.unwrap_err().to_string();
+            assert!(error.contains(expected) && !error.contains("canary"), "{text}: {error}");
+        }
+        let plain = secrets.resolve_url("not even a URL", "default").await.unwrap();
+        assert_eq!(plain.expose(), "not even a URL", "nothing secret, nothing to check");
     }
 
     #[test]

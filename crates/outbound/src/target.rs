@@ -70,6 +70,14 @@ impl Target {
     }
 }
 
+/// The host that a URL names, as the hosts of secrets are compared.
+///
+/// # Errors
+/// Why it is no URL that could be sent to; the URL itself is never repeated.
+pub fn host_of(url: &str) -> Result<String, String> {
+    Target::parse(url).map(|target| target.host)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,13 +87,14 @@ mod tests {
     fn urls_are_taken_apart() {
         let cases = [
             // url, tls, host, port, authority, path and query
-            ("https://a.example",              true,  "a.example", 443,  "a.example",      "/"),
-            ("http://A.example:8080/x?y=1#z",  false, "a.example", 8080, "a.example:8080", "/x?y=1"),
-            ("http://127.0.0.1/x",             false, "127.0.0.1", 80,   "127.0.0.1",      "/x"),
-            ("http://0x7f.1/",                 false, "127.0.0.1", 80,   "127.0.0.1",      "/"),
-            ("http://2130706433/",             false, "127.0.0.1", 80,   "127.0.0.1",      "/"),
-            ("https://[::1]:9/x",              true,  "::1",       9,    "[::1]:9",        "/x"),
-            ("http://a.example/%2F?q=%26",     false, "a.example", 80,   "a.example",      "/%2F?q=%26"),
+            ("https://a.example",           true,  "a.example", 443, "a.example",    "/"),
+            ("http://A.example:80/x?y=1#z", false, "a.example", 80,  "a.example",    "/x?y=1"),
+            ("http://a.example:81/",        false, "a.example", 81,  "a.example:81", "/"),
+            ("http://127.0.0.1/x",          false, "127.0.0.1", 80,  "127.0.0.1",    "/x"),
+            ("http://0x7f.1/",              false, "127.0.0.1", 80,  "127.0.0.1",    "/"),
+            ("http://2130706433/",          false, "127.0.0.1", 80,  "127.0.0.1",    "/"),
+            ("https://[::1]:9/x",           true,  "::1",       9,   "[::1]:9",      "/x"),
+            ("http://a.example/%2F?%26",    false, "a.example", 80,  "a.example",    "/%2F?%26"),
         ];
         for (text, tls, host, port, authority, path) in cases {
             let target = Target::parse(text).unwrap();

@@ -1,4 +1,5 @@
 //! The client against real sockets on loopback: what is sent, what is refused, what is known.
+#![cfg(test)]
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,7 +24,7 @@ fn post(url: String) -> OutboundRequest {
         method: "POST".into(),
         url,
         headers: vec![("X-One".into(), "1".into())],
-        body: b"payload".to_vec(),
+        body: "payload".into(),
         timeout: Duration::from_secs(20),
     }
 }
@@ -125,7 +126,8 @@ async fn long_answers_are_cut() {
 #[tokio::test]
 #[rustfmt::skip]
 async fn what_happens_after_the_request_was_written_is_lost() {
-    let long_head = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(4 * limits::ANSWER_HEAD_BYTES_MAX));
+    let long = "x".repeat(4 * limits::ANSWER_HEAD_BYTES_MAX);
+    let long_head = format!("HTTP/1.1 200 OK\r\nX: {long}\r\n\r\n");
     let cases = [
         ("closed without an answer", ""),
         ("not HTTP",                 "hello\r\n\r\n"),
@@ -278,7 +280,7 @@ async fn requests_that_cannot_be_written_whole_are_refused() {
         ("longer",      |request| request.headers[0].1 = "x".repeat(limits::HEADER_BYTES_MAX + 1)),
         ("own",         |request| request.headers[0].0 = "Transfer-Encoding".into()),
         ("own",         |request| request.headers[0].0 = "HOST".into()),
-        ("longer",      |request| request.body = vec![0; limits::OUTBOUND_BYTES_MAX + 1]),
+        ("longer",      |request| request.body = vec![0; limits::OUTBOUND_BYTES_MAX + 1].into()),
     ];
     for (expected, change) in cases {
         let mut request = post(format!("http://{address}/"));
@@ -297,7 +299,7 @@ async fn requests_that_cannot_be_written_whole_are_refused() {
 fn nothing_prints_what_may_be_secret() {
     let mut request = post("http://a.example/canary".into());
     request.headers.push(("Authorization".into(), "canary".into()));
-    request.body = b"canary".to_vec();
+    request.body = "canary".into();
     assert_eq!(format!("{request:?}"), "OutboundRequest { method: \"POST\", .. }");
 }
 

@@ -211,7 +211,7 @@ impl Ports {
             http: Http { listen: self.address(0), plaintext: false },
             grpc: listen(1),
             peer: listen(2),
-            metrics: listen(3),
+            metrics: Some(Http { listen: self.address(3), plaintext: false }),
             cluster: Cluster { profile: Profile::Lan, initialise: id == 1 },
             registration: Registration { open: open_registration },
             log: Log::default(),

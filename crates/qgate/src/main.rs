@@ -14,6 +14,7 @@ mod dev_state;
 mod failure;
 mod files;
 mod logging;
+mod metrics_door;
 mod output;
 mod policy_files;
 mod signals;

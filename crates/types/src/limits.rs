@@ -162,6 +162,8 @@ pub const SECRET_BYTES_MAX: usize = 16 * 1024;
 pub const SECRET_WAIT_MS_MAX: u64 = 5_000;
 /// Claims of one intent by the executor; after the last one without an outcome it stays in doubt.
 pub const EXECUTOR_ATTEMPTS_MAX: u32 = 5;
+/// Intents that one executor runs at a time.
+pub const EXECUTIONS_AT_A_TIME_MAX: usize = 256;
 /// Claims that one command turns into doubts when another executor takes over.
 pub const TAKE_OVER_ROWS_MAX: usize = 1_000;
 /// Attempts to deliver one notification; after the last it failed.

@@ -1,9 +1,11 @@
 //! `qgate serve`: one node, from its data to its front door.
 //!
 //! Starts the replica, the gate and the door in this order and stops them in the other one, so
-//! that a request that was taken is answered. Promise: the process ends with 0 when it was asked
+//! that a request that was taken is answered. Metrics are served from before the first of them
+//! is asked for anything until after the last has stopped. Promise: the process ends with 0 when it was asked
 //! to stop, and with 1 and the reason when the node cannot go on.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +27,7 @@ use crate::data_key;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::files::{self, Readable};
 use crate::logging;
+use crate::metrics_door::MetricsDoor;
 use crate::output::line;
 use crate::signals::StopSignals;
 
@@ -38,6 +41,7 @@ const LEAD_WITHIN: Duration = Duration::from_secs(30);
     node: {id: 1}\n  \
     data_dir: data\n  \
     http: {listen: \"127.0.0.1:4000\"}\n  \
+    metrics: {listen: \"127.0.0.1:4003\"}\n  \
     cluster: {profile: lan, initialise: true}")]
 pub(crate) struct ServeArgs {
     /// Its configuration in YAML, e.g. node.yaml
@@ -50,24 +54,31 @@ pub(crate) async fn run(args: ServeArgs) -> Outcome {
     let config = Config::load(&args.config).map_err(Failure::usage)?;
     logging::start(&config.log)?;
     let mut stop = StopSignals::new()?;
-    let listener = listen(&config).await?;
+    let listener = listen("http", config.http.listen).await?;
+    let metrics = match &config.metrics {
+        Some(door) => Some(MetricsDoor::new(listen("metrics", door.listen).await?)?),
+        None => None,
+    };
     let node = Node::start(&config).await?;
+    let metrics = metrics.map(|door| door.open(config.node.id, &node.gate, &node.replica));
     let served = match node.open(&config).await {
         Ok(()) => node.serve(listener, &mut stop).await,
         Err(failure) => Err(failure),
     };
     node.stop().await;
+    if let Some(metrics) = metrics {
+        metrics.close().await;
+    }
     served?;
     tracing::info!(node = config.node.id, "stopped");
     Ok(Exit::Done)
 }
 
 /// Taken first, so that a port in use is said before the disk is touched.
-async fn listen(config: &Config) -> Result<TcpListener, Failure> {
-    let address = config.http.listen;
+async fn listen(name: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
-        Failure::refused(format!("http cannot listen on {address}: {error}"))
-            .next("stop what listens there, or set another http.listen")
+        Failure::refused(format!("{name} cannot listen on {address}: {error}"))
+            .next(format!("stop what listens there, or set another {name}.listen"))
     })
 }
 
