@@ -2,7 +2,8 @@
 //! number at a time.
 //!
 //! Hints only wake; what is to be run is always read from the ledger, so a lost hint costs a moment
-//! and no intent. Invariant: an order is called at most once by this process, whatever is read twice.
+//! and no intent. Invariant: an order is called at most once by this process, whatever is read
+//! twice.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use types::limits::PAGE_ROWS_DEFAULT;
 use crate::answer::Answer;
 use crate::call::Authed;
 use crate::problem::Problem;
-use crate::settings::readers;
+use crate::settings::may_read;
 use crate::times::iso;
 
 /// `GET /v1/channels/{name}/deliveries`: newest first. A channel that is gone keeps its list until
@@ -19,7 +19,10 @@ pub(crate) async fn list(call: Authed) -> Result<Answer, Problem> {
     let namespace = call.namespace();
     let name = call.path("name").to_owned();
     let (rows, point) = call
-        .read(|state, _, _| Ok(query::channel_deliveries(state, namespace, &name, before, limit)?))
+        .read(|state, reader, _| {
+            may_read(reader)?;
+            Ok(query::channel_deliveries(state, namespace, &name, before, limit)?)
+        })
         .await?;
     let next = (rows.len() == limit).then(|| rows.last().map(|row| row.id.to_string())).flatten();
     let shown: Vec<Value> = rows.iter().map(view).collect();

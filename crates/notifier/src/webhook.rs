@@ -93,16 +93,18 @@ mod tests {
     #[rustfmt::skip]
     fn a_body_has_its_members_in_the_order_that_receivers_know() {
         let head = r#"{"intentId":"int_0000000000000007","event":"#;
+        let by_rita = r#","actor":"rita","firedAt":"2026-09-21T14:13:20.000Z","#;
         let cases = [
-            (Notice::Approved,  r#""approved","actor":"rita","#, r#""attempt":2,"approver":"rita","status":"approved""#),
-            (Notice::Rejected,  r#""rejected","actor":"rita","#, r#""attempt":2,"reason":"no","rejector":"rita","status":"blocked""#),
-            (Notice::Cancelled, r#""approval_cancelled","actor":"rita","#, r#""attempt":2,"reason":"no","status":"blocked""#),
-            (Notice::InDoubt,   r#""in_doubt","actor":"rita","#, r#""attempt":2,"reason":"no","status":"in_doubt""#),
+            (Notice::Approved,  "approved",          r#""approver":"rita","status":"approved""#),
+            (Notice::Rejected,  "rejected",          r#""reason":"no","rejector":"rita","#),
+            (Notice::Cancelled, "approval_cancelled", r#""reason":"no","status":"blocked""#),
+            (Notice::InDoubt,   "in_doubt",          r#""reason":"no","status":"in_doubt""#),
         ];
         for (notice, event, rest) in cases {
             let text = String::from_utf8(body(&dispatch(notice), 2)).unwrap();
-            assert!(text.starts_with(&format!("{head}{event}")), "{text}");
-            assert!(text.contains(rest), "{text}");
+            assert!(text.starts_with(&format!("{head}\"{event}\"{by_rita}")), "{text}");
+            let rest = format!("\"deliveryId\":\"del_0000000000000009\",\"attempt\":2,{rest}");
+            assert!(text.contains(&rest), "{text}");
         }
     }
 }

@@ -74,7 +74,8 @@ async fn values_cannot_bend_a_request() {
         ("",           "is empty",            |bench| bench.target.url += "/{{ payload.v }}"),
         ("x.example",  "must be literal",     |bench| bench.target.url = url("{{ payload.v }}")),
         ("v",          "undefined",           |bench| bench.target.url += "/{{ payload.w }}"),
-        ("v",          "request.body: line 2", |bench| bench.target.body = Some("\n{{ x }}".into())),
+        ("v",          "request.body: line 2",
+         |bench| bench.target.body = Some("\n{{ x }}".into())),
     ];
     for (value, expected, change) in cases {
         let mut bench = Bench::new().await;
