@@ -7,6 +7,7 @@ use ledger::{AgentRow, Command, Envelope, Reply, RequestKey, query};
 use types::codec::encode;
 use types::{AgentStatus, KeyId, LogIndex, NamespaceId, NodeId, Role};
 
+use crate::administer_settings::DocumentChecks;
 use crate::engines::Engines;
 use crate::errors::GateError;
 use crate::ids::{IdSource, random, unix_ms};
@@ -25,6 +26,8 @@ pub struct Settings {
     pub open_registration: bool,
     /// Seals tokens that the ledger stores; the same on every node of a cluster.
     pub data_key: DataKey,
+    /// What documents of destinations and channels must pass on this node.
+    pub documents: DocumentChecks,
 }
 
 /// Somebody with a valid key.
@@ -81,6 +84,7 @@ pub struct Gate {
     pub(crate) ids: IdSource,
     pub(crate) engines: Engines,
     pub(crate) waiters: Waiters,
+    node: NodeId,
     settings: Settings,
     meters: GateMeters,
 }
@@ -94,9 +98,15 @@ impl Gate {
             ids: IdSource::new(node),
             engines: Engines::default(),
             waiters: Waiters::default(),
+            node,
             settings,
             meters: GateMeters::default(),
         })
+    }
+
+    /// This node.
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
     }
 
     /// The configuration.

@@ -12,7 +12,7 @@ use crate::handle::Answer;
 use crate::log::{ProposeError, Status};
 
 /// Kinds of commands, in the order of [`place`].
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 23] = [
     "bootstrap",
     "tick",
     "submit",
@@ -29,6 +29,13 @@ const COMMANDS: [&str; 16] = [
     "issue_order",
     "report_order",
     "resolve",
+    "apply_destinations",
+    "apply_channels",
+    "take_over",
+    "claim",
+    "report_attempt",
+    "register_webhook",
+    "report_delivery",
 ];
 
 fn place(command: &Command) -> usize {
@@ -49,6 +56,13 @@ fn place(command: &Command) -> usize {
         Command::IssueOrder(_) => 13,
         Command::ReportOrder(_) => 14,
         Command::Resolve(_) => 15,
+        Command::ApplyDestinations(_) => 16,
+        Command::ApplyChannels(_) => 17,
+        Command::TakeOver(_) => 18,
+        Command::Claim(_) => 19,
+        Command::ReportAttempt(_) => 20,
+        Command::RegisterWebhook(_) => 21,
+        Command::ReportDelivery(_) => 22,
     }
 }
 

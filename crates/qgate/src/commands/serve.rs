@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clap::Args;
 use gate::keys::ApiKey;
-use gate::{Freshness, Gate, Settings};
+use gate::{DocumentChecks, Freshness, Gate, Settings};
 use http_api::HttpConfig;
 use ledger::query;
 use replica::Replica;
@@ -99,7 +99,11 @@ impl Node {
         let replica = Replica::start(replica_config(config)).await.map_err(|error| {
             Failure::refused(format!("node {} cannot start: {error}", config.node.id))
         })?;
-        let settings = Settings { open_registration: config.registration.open, data_key };
+        let settings = Settings {
+            open_registration: config.registration.open,
+            data_key,
+            documents: DocumentChecks::default(),
+        };
         let gate = Gate::new(replica.clone(), id, settings);
         let stopping = watch::Sender::new(false);
         let tasks = vec![
