@@ -140,6 +140,26 @@ mod tests {
 
     use super::*;
 
+    const PAGE: &str = include_str!("../../../docs/metrics.md");
+
+    #[test]
+    fn the_page_says_what_the_table_says() {
+        let rows = PAGE.lines().filter(|line| line.starts_with("| `gate_"));
+        let listed: Vec<String> = ALL
+            .iter()
+            .map(|metric| {
+                let labels: Vec<_> = metric.labels.iter().map(|name| format!("`{name}`")).collect();
+                let labels = match labels.is_empty() {
+                    true => String::from(" "),
+                    false => format!(" {} ", labels.join(", ")),
+                };
+                let (kind, unit) = (metric.kind.name(), metric.unit.name());
+                format!("| `{}` | {kind} | {unit} |{labels}| {} |", metric.name, metric.meaning())
+            })
+            .collect();
+        assert_eq!(rows.collect::<Vec<_>>(), listed);
+    }
+
     #[test]
     fn names_are_unique_and_end_in_their_unit() {
         let names: BTreeSet<&str> = ALL.iter().map(|metric| metric.name).collect();

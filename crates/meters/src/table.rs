@@ -110,7 +110,8 @@ table! {
     SNAPSHOT_INDEX: Gauge in Count, "gate_snapshot_index" [];
     /// Index up to which the log was purged.
     PURGED_INDEX: Gauge in Count, "gate_purged_index" [];
-    /// How long ago a majority last answered this leader; not a number on other nodes.
+    /// How long ago a majority last answered this leader; not a number on other nodes, nor where
+    /// the leader votes alone.
     QUORUM_ACK_AGE_SECONDS: Gauge in Seconds, "gate_quorum_ack_age_seconds" [];
     /// How far the leader's clock is ahead of the wall clock; not a number on other nodes.
     CLOCK_OFFSET_SECONDS: Gauge in Seconds, "gate_clock_offset_seconds" [];

@@ -90,7 +90,9 @@ impl ReplicaMeters {
         let quorum_acked = {
             let metrics = core.metrics.borrow_watched();
             self.last_log_index.set(number(metrics.last_log_index.unwrap_or(0)));
-            metrics.last_quorum_acked
+            // A leader that votes alone asks nobody, so its last answer only looks old.
+            let votes_alone = metrics.membership_config.membership().voter_ids().count() == 1;
+            metrics.last_quorum_acked.filter(|_| !votes_alone)
         };
         self.snapshot_index.set(number(core.applied_and_snapshot().1));
         self.purged_index.set(number(core.log.purged().unwrap_or(0)));

@@ -11,7 +11,6 @@ mod envelope;
 mod executions;
 mod exposition;
 mod incidents;
-mod logs;
 mod metrics;
 mod policies;
 mod proposals;

@@ -1,9 +1,9 @@
 //! `qgate serve`: one node, from its data to its front door.
 //!
 //! Starts the replica, the gate and the door in this order and stops them in the other one, so
-//! that a request that was taken is answered. Metrics are served from before the first of them
-//! is asked for anything until after the last has stopped. Promise: the process ends with 0 when it
-//! was asked to stop, and with 1 and the reason when the node cannot go on.
+//! that a request that was taken is answered; metrics are served from before a leader is known
+//! until all else has stopped. Promise: the process ends with 0 when it was asked to stop, and
+//! with 1 and the reason when the node cannot go on.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,4 +1,12 @@
 //! The log: every request can be found by its id, and no secret ever gets there.
+//!
+//! A process of its own: what is logged is caught for the whole process, and other tests would
+//! decide for it what is worth catching.
+#![cfg(test)]
+
+#[path = "support/mod.rs"]
+#[allow(dead_code, reason = "shared with the tests of the door")]
+mod support;
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::support::{BASIC, Door, basic};
+use support::{BASIC, Door, basic};
 
 /// Everything that was logged.
 #[derive(Clone, Default)]
@@ -133,8 +141,7 @@ async fn requests_are_found_by_their_id_and_secrets_never() {
         .with_writer(captured.clone())
         .with_ansi(false)
         .finish();
-    // The test's runtime has one thread, so everything that it runs logs here.
-    let _guard = tracing::subscriber::set_default(subscriber);
+    tracing::subscriber::set_global_default(subscriber).expect("this is the only test");
     let door = Door::policed(&[("basic", BASIC)]).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
