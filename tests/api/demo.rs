@@ -1,0 +1,2 @@
+//! `qgate demo` as a person starts it.
+#![cfg(test)]
