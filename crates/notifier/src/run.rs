@@ -13,7 +13,8 @@ use ledger::{Effect, Receiver};
 use outbound::{Client, OutboundRequest, Secrets};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
-use types::limits::{DELIVERIES_AT_A_TIME_MAX, DELIVERY_TIMEOUT_MS, ERROR_CHARS_MAX};
+use tokio::time::{Instant, timeout_at};
+use types::limits::{DELIVERIES_AT_A_TIME_MAX, DELIVERY_TIMEOUT_MS, DRAIN_MS_MAX, ERROR_CHARS_MAX};
 use types::{ChannelKind, DeliveryId, LogTime, NamespaceId};
 
 use crate::message::cut;
@@ -38,7 +39,7 @@ pub struct Means {
     pub secrets: Secrets,
 }
 
-/// Sends what is due until it is told to stop; what is on its way then is finished first.
+/// Sends what is due until it is told to stop; what is on its way then gets a moment to end.
 pub async fn run(gate: Arc<Gate>, means: Arc<Means>, mut stopping: watch::Receiver<bool>) {
     let mut effects = gate.effects();
     let mut round =
@@ -52,9 +53,18 @@ pub async fn run(gate: Arc<Gate>, means: Arc<Means>, mut stopping: watch::Receiv
             Some(ended) = round.tasks.join_next() => round.ended(ended),
         }
     }
-    while let Some(ended) = round.tasks.join_next().await {
-        round.ended(ended);
+    drain(round.tasks).await;
+}
+
+/// Gives what is on its way a moment to end; the rest is still due at the next start.
+async fn drain(mut tasks: JoinSet<DeliveryId>) {
+    let ends = Instant::now() + Duration::from_millis(DRAIN_MS_MAX);
+    while let Ok(Some(ended)) = timeout_at(ends, tasks.join_next()).await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a delivery ended before it said how it went");
+        }
     }
+    tasks.shutdown().await;
 }
 
 /// Waits for a hint that something is to be sent, or that hints were missed.
@@ -225,5 +235,19 @@ fn json_request(url: String, mut headers: Vec<(String, String)>, body: Vec<u8>) 
         headers,
         body: body.into(),
         timeout: Duration::from_millis(DELIVERY_TIMEOUT_MS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_delivery_that_never_ends_does_not_hold_up_a_stop() {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async { DeliveryId(1) });
+        tasks.spawn(std::future::pending());
+        let an_hour = Duration::from_secs(3_600);
+        tokio::time::timeout(an_hour, drain(tasks)).await.unwrap();
     }
 }

@@ -57,10 +57,16 @@ fn details(dispatch: &Dispatch) -> Vec<String> {
         lines.push(format!("Trigger: {}", name(trigger)));
     }
     if dispatch.row.notice == Notice::Held {
+        // Rules of two documents may say the same; people read it once.
+        let mut said: Vec<&str> = Vec::new();
         let held = dispatch.reasons.iter().filter(|reason| reason.outcome != Outcome::Allow);
-        for reason in held.take(REASONS_MAX) {
-            lines.push(format!("• {}", escape(&cut(&reason.message, REASON_CHARS_MAX))));
+        for reason in held {
+            if said.len() < REASONS_MAX && !said.contains(&reason.message.as_str()) {
+                said.push(&reason.message);
+            }
         }
+        let shown = said.iter().map(|said| format!("• {}", escape(&cut(said, REASON_CHARS_MAX))));
+        lines.extend(shown);
     } else {
         lines.push(format!("By {}", name(&dispatch.row.actor)));
         if let Some(reason) = &dispatch.row.reason {
@@ -101,6 +107,21 @@ mod tests {
              Asked by enrichment-bot, 847 records, intent `int_0000000000000007`\n\
              Trigger: write\n\
              • Record count 847 exceeds auto-approve threshold (100)"
+        );
+    }
+
+    #[test]
+    fn what_two_rules_say_alike_is_read_once() {
+        let mut held = dispatch(Notice::Held);
+        let mut other = held.reasons[0].clone();
+        other.message = "Another reason".into();
+        held.reasons.push(held.reasons[0].clone());
+        held.reasons.push(other);
+        let (_, section) = shown(&held);
+        let reasons: Vec<&str> = section.lines().filter(|line| line.starts_with('•')).collect();
+        assert_eq!(
+            reasons,
+            ["• Record count 847 exceeds auto-approve threshold (100)", "• Another reason",]
         );
     }
 

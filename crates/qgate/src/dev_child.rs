@@ -12,12 +12,15 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
+use types::limits::DRAIN_MS_MAX;
 
 use crate::failure::Failure;
 use crate::output::{harmless, note};
 
 /// How long a node may take to stop before it is killed.
-const STOP_WITHIN: Duration = Duration::from_secs(20);
+const STOP_WITHIN: Duration = Duration::from_secs(30);
+// First its door gets its moment, then its calls and notifications theirs.
+const _: () = assert!(STOP_WITHIN.as_millis() > 2 * DRAIN_MS_MAX as u128);
 /// Bytes of the log that are shown when a node ends too early.
 const TAIL_BYTES: u64 = 2_000;
 

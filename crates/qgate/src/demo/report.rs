@@ -74,6 +74,11 @@ impl Report {
         self.show(&format!("  {}", harmless(text)));
     }
 
+    /// An empty line.
+    pub(crate) fn gap(&self) {
+        self.show("");
+    }
+
     /// Something that takes a moment.
     pub(crate) fn waiting(&self, what: &str) {
         self.show(&format!("  ...     {}", harmless(what)));

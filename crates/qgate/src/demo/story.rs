@@ -2,7 +2,7 @@
 //!
 //! Invariant: what is waited for is an event, a long poll at the gate or a request at a target.
 
-use client::{Submitted, Verdict};
+use client::Submitted;
 use serde_json::{Value, json};
 
 use crate::demo::cast::{Agent, Cast};
@@ -99,7 +99,7 @@ impl Story<'_> {
             .say(&format!("        the next call to {LEAD} may be at {}", ends.unwrap_or("?")));
         self.called_once();
         self.remember(&first, agent, "succeeded");
-        self.remember(&second, retry, "succeeded");
+        self.remember(&second, retry, "refused");
         Ok(())
     }
 
@@ -115,7 +115,7 @@ impl Story<'_> {
         let submitted = agent.client.submit(&batch, None).await?;
         let (id, body) = (&submitted.id, &submitted.answer.body);
         let rule = "require_approval_if_template_error";
-        let reason = self.held(&submitted, "email-template-guard", rule, "gates.yaml:18");
+        let reason = self.held(&submitted, "email-template-guard", rule, "gates.yaml:19");
         let found = format!("{} of {}", reason["hits_total"], body["record_count"]);
         self.report.check("messages with a token", format!("{BROKEN} of {MESSAGES}"), found);
         let hits = reason["hits"].as_array().map_or(&[][..], Vec::as_slice);
@@ -215,14 +215,14 @@ impl Story<'_> {
     /// Keeps a row for the table at the end.
     fn remember(&mut self, submitted: &Submitted, agent: &Agent, then: &str) {
         let body = &submitted.answer.body;
-        let reason = text(body, "blockReason");
-        let why = if submitted.verdict == Verdict::Allowed { "no rule objects" } else { reason };
+        let rule = body.pointer("/reasons/0/rule").or_else(|| body.get("rule"));
         let row = json!({
             "intent": submitted.id,
+            "resource": body["resource"],
             "agent": agent.name,
             "decision": submitted.verdict.name(),
-            "why": why,
-            "then": if submitted.verdict == Verdict::Duplicate { "refused" } else { then },
+            "rule": rule,
+            "then": then,
         });
         self.told.push(Told { intent: submitted.id.clone(), row });
     }

@@ -11,9 +11,10 @@ use crate::output::{Column, table_of};
 
 const DECISIONS: &[Column] = &[
     ("intent", &["intent"]),
+    ("resource", &["resource"]),
     ("asked by", &["agent"]),
     ("decision", &["decision"]),
-    ("why", &["why"]),
+    ("by rule", &["rule"]),
     ("then", &["then"]),
 ];
 
@@ -33,12 +34,12 @@ pub(crate) async fn tell(cast: &Cast, told: &[Told], report: &mut Report) -> Res
         let events = trail["events"].as_array().cloned().unwrap_or_default();
         let leaves = events.iter().filter_map(|event| event["sequence"].as_u64());
         newest = leaves.max().unwrap_or(0).max(newest);
-        report.say("");
+        report.gap();
         report.say(id);
-        events.iter().for_each(|event| report.say(&shown(event)));
+        by_leaf(&events).iter().for_each(|line| report.say(line));
         trails.push(events);
     }
-    report.say("");
+    report.gap();
     let [bulk, call, broken, mended] = trails.as_slice() else {
         return Err(Failure::refused("four intents were not four"));
     };
@@ -64,8 +65,43 @@ pub(crate) async fn tell(cast: &Cast, told: &[Told], report: &mut Report) -> Res
     Ok(())
 }
 
-/// One event on one line.
-fn shown(event: &Value) -> String {
-    let (kind, actor) = (text(event, "event_type"), text(event, "actor"));
-    format!("  leaf {:>3}  {kind:<24} {actor}", event["sequence"].as_u64().unwrap_or_default())
+/// One line for each leaf: what it says, and who did it.
+fn by_leaf(events: &[Value]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for of_leaf in events.chunk_by(|one, next| one["sequence"] == next["sequence"]) {
+        let kinds: Vec<&str> = of_leaf
+            .iter()
+            .map(|event| text(event, "event_type"))
+            // Each stands beside an event that says the same in more precise words.
+            .filter(|kind| *kind != "approval_state_changed")
+            .collect();
+        let actors = of_leaf.iter().map(|event| text(event, "actor"));
+        let actor = actors.clone().find(|actor| *actor != "system").unwrap_or("system");
+        let number = of_leaf[0]["sequence"].as_u64().unwrap_or_default();
+        lines.push(format!("  leaf {number:>3}  {:<36} {actor}", kinds.join(", ")));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leaf_is_one_line_with_whoever_did_it() {
+        let event = |sequence: u64, kind: &str, actor: &str| json!({ "sequence": sequence, "event_type": kind, "actor": actor });
+        let events = [
+            event(7, "approval_state_changed", "system"),
+            event(7, "proposed", "bot"),
+            event(7, "policy_checked", "system"),
+            event(12, "execution_claimed", "executor"),
+        ];
+        assert_eq!(
+            by_leaf(&events),
+            [
+                format!("  leaf   7  {:<36} bot", "proposed, policy_checked"),
+                format!("  leaf  12  {:<36} executor", "execution_claimed"),
+            ]
+        );
+    }
 }
