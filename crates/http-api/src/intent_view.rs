@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use types::{Outcome, PayloadKind};
 
+use crate::propose_answer::profile_summary;
 use crate::times::iso;
 use crate::trail::{AuditRow, audit_rows};
 use crate::view::{ReasonView, Row, approval_interaction_id, approval_state, message_id};
@@ -29,6 +30,9 @@ struct Whole<'a> {
     intent_id: String,
     payload: Box<RawValue>,
     metadata: Box<RawValue>,
+    profile: Option<&'a str>,
+    #[serde(rename = "profileSummary")]
+    profile_summary: Option<String>,
     reasons: Vec<ReasonView<'a>>,
     votes: Vec<Value>,
     decided: Option<Value>,
@@ -62,6 +66,8 @@ impl Rows {
             intent_id: head.id.to_string(),
             payload: payload_value(proposal.payload_kind, payload.as_deref()),
             metadata: raw(proposal.metadata.clone()),
+            profile: proposal.profile.as_deref(),
+            profile_summary: profile_summary(proposal),
             reasons: content.decision.reasons.iter().map(ReasonView::of).collect(),
             votes: head.approval.votes.iter().map(vote).collect(),
             decided: head.decided.as_ref().map(decided),

@@ -4,6 +4,7 @@
 
 use axum::http::StatusCode;
 use ledger::{Refusal, Reply};
+use policy::ProfileFault;
 
 use crate::problem::{Problem, uncovered};
 
@@ -57,9 +58,26 @@ pub(crate) fn refused(refusal: &Refusal) -> Problem {
         Refusal::UnknownExecution { .. } => Problem::not_found("Execution not found", message),
         Refusal::AlreadyReported { .. } => conflict("already_reported"),
         Refusal::NothingCovers => uncovered(message),
+        Refusal::Profile(fault) => unfit_profile(fault, message),
         Refusal::FeatureLevel { .. } => {
             Problem::new(StatusCode::BAD_REQUEST, "invalid_feature_level", message)
         }
+    }
+}
+
+/// 400: the typed profile, in the words of existing clients.
+pub(crate) fn unfit_profile(fault: &ProfileFault, message: String) -> Problem {
+    let problem = |code| Problem::new(StatusCode::BAD_REQUEST, code, message);
+    match fault {
+        ProfileFault::Required { required } => {
+            problem("profile_required").with("required_profile", required.as_str())
+        }
+        ProfileFault::Mismatch { required, sent } => problem("profile_mismatch")
+            .with("required_profile", required.as_str())
+            .with("profile", sent.as_str()),
+        ProfileFault::Invalid { profile, messages } => problem("invalid_profile_payload")
+            .with("messages", messages.clone())
+            .with("profile", profile.as_str()),
     }
 }
 

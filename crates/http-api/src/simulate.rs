@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::State;
+use ledger::Refusal;
 use policy::{Context, Engine, OpenWindow, PolicySet, Subject, World};
 use serde_json::{Value, json};
 use types::{AgentId, Digest, LogTime, NamespaceId, Outcome, Phase, Proposal, Role};
@@ -19,6 +20,7 @@ use crate::policy_changes::documents;
 use crate::problem::{Problem, places};
 use crate::propose::{Spelling, read};
 use crate::propose_answer::reason_views;
+use crate::refusals::refused;
 use crate::state::App;
 
 const NOTE: &str = "simulated: nothing was stored; dedup windows, rate limits and the agent's own \
@@ -112,6 +114,9 @@ fn run(
         payload: &trial.payload,
         metadata: trial.metadata.as_ref(),
     });
+    if let Some(fault) = &facts.profile_fault {
+        return Err(refused(&Refusal::Profile(fault.clone())));
+    }
     let context = Context { now: trial.now, agent: trial.agent };
     let Ok(judgement) = policy::judge(&facts, &set, &context, &Nothing);
     let phase = match judgement.outcome {

@@ -100,6 +100,19 @@ pub(crate) fn approval_interaction_id(id: IntentId) -> String {
     format!("gai_{:016x}", id.0)
 }
 
+/// The agent's metadata, parsed again where a typed profile reads it.
+pub(crate) fn profile_metadata(proposal: &Proposal) -> Option<serde_json::Value> {
+    proposal.profile.as_ref()?;
+    proposal.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok())
+}
+
+/// Hash of the fields that the intent's typed profile asks for.
+pub(crate) fn profile_fields_hash(proposal: &Proposal) -> Option<String> {
+    let profile = proposal.profile.as_deref()?;
+    let hash = policy::profiles::fields_hash(profile, profile_metadata(proposal).as_ref())?;
+    Some(hash.to_string())
+}
+
 /// One policy decision per intent.
 pub(crate) fn decision_id(id: IntentId) -> String {
     format!("dec_{:016x}", id.0)
@@ -150,7 +163,7 @@ pub(crate) struct Row<'a> {
     approval_link_expires_at: Option<&'a str>,
     approval_link_used_at: Option<&'a str>,
     profile_id: Option<&'a str>,
-    profile_fields_hash: Option<&'a str>,
+    profile_fields_hash: Option<String>,
     required_approvals: u32,
     standing_approval_id: Option<&'a str>,
     has_approval_link: bool,
@@ -210,7 +223,7 @@ impl<'a> Row<'a> {
             approval_link_expires_at: None,
             approval_link_used_at: None,
             profile_id: proposal.profile.as_deref(),
-            profile_fields_hash: None,
+            profile_fields_hash: profile_fields_hash(proposal),
             required_approvals: head.approval.rule.count.max(1),
             standing_approval_id: None,
             has_approval_link: false,

@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
+use policy::ProfileFault;
 use types::ids::ExecutionId;
 use types::{AgentId, AgentStatus, Digest, IntentId, KeyId, LogTime, NamespaceId, Phase, Role};
 
@@ -368,6 +369,24 @@ pub enum Refusal {
         #[n(0)]
         id: ExecutionId,
     },
+    /// The typed profile is missing, another one, or not what its metadata says.
+    #[n(34)]
+    #[error("{}", profile_says(.0))]
+    Profile(#[n(0)] ProfileFault),
+}
+
+fn profile_says(fault: &ProfileFault) -> String {
+    match fault {
+        ProfileFault::Required { required } => {
+            alloc::format!("policy asks for a typed profile; send `profile`: \"{required}\"")
+        }
+        ProfileFault::Mismatch { required, sent } => {
+            alloc::format!("policy asks for profile {required}, not {sent}; send that one")
+        }
+        ProfileFault::Invalid { profile, messages } => {
+            alloc::format!("metadata does not fit profile {profile}: {}", messages.join("; "))
+        }
+    }
 }
 
 /// Hints for the node that applied the entry. The ledger is the truth; a lost hint loses nothing.

@@ -11,6 +11,7 @@ mod envelope;
 mod executions;
 mod incidents;
 mod policies;
+mod profiles;
 mod proposals;
 mod reads;
 mod replays;
