@@ -14,6 +14,7 @@ mod engines;
 mod errors;
 mod execute;
 mod handle;
+mod nonces;
 mod read;
 pub mod seal;
 mod submit;
@@ -24,6 +25,7 @@ pub use administer::{NewKey, NewNamespace, NewPolicies, NewPrincipal, PolicyChan
 pub use errors::{CODES, GateError};
 pub use execute::{IssuedOrder, ReportRequest, TOKEN_PREFIX};
 pub use handle::{Answer, Caller, Gate, Settings};
+pub use nonces::Nonce;
 pub use read::Freshness;
 pub use submit::{DecideRequest, SubmitRequest};
 pub use tick::run_tick;

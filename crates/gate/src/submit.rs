@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use ledger::{
-    Approve, Cancel, Command, Content, Envelope, Reject, Reply, RequestKey, Submit, query,
+    Approve, Cancel, Command, Content, Envelope, Reject, ReplayGuard, Reply, RequestKey, Submit,
+    query,
 };
 use policy::{Engine, Facts, Payload, Subject};
 use serde_json::Value;
@@ -44,6 +45,10 @@ pub struct DecideRequest {
     pub digest: Option<Digest>,
     /// In the person's words.
     pub reason: Option<String>,
+    /// Against replay.
+    pub guard: Option<ReplayGuard>,
+    /// The principal for whom the person says to decide.
+    pub on_behalf_of: Option<String>,
     /// The `Idempotency-Key` header.
     pub request_key: Option<RequestKey>,
 }
@@ -134,6 +139,8 @@ impl Gate {
                 digest: request.digest,
                 facts: facts.take(),
                 reason: request.reason.clone(),
+                guard: request.guard.clone(),
+                on_behalf_of: request.on_behalf_of.clone(),
             }));
             let answer = self.command(caller, request.request_key, command).await?;
             match answer.reply {
@@ -154,8 +161,8 @@ impl Gate {
         intent: IntentId,
         request: DecideRequest,
     ) -> Result<Answer, GateError> {
-        let DecideRequest { digest, reason, request_key } = request;
-        let command = Command::Reject(Reject { intent, digest, reason });
+        let DecideRequest { digest, reason, guard, request_key, .. } = request;
+        let command = Command::Reject(Reject { intent, digest, reason, guard });
         self.command(caller, request_key, command).await
     }
 
@@ -169,8 +176,9 @@ impl Gate {
         intent: IntentId,
         request: DecideRequest,
     ) -> Result<Answer, GateError> {
-        let command = Command::Cancel(Cancel { intent, reason: request.reason });
-        self.command(caller, request.request_key, command).await
+        let DecideRequest { reason, guard, request_key, .. } = request;
+        let command = Command::Cancel(Cancel { intent, reason, guard });
+        self.command(caller, request_key, command).await
     }
 
     /// Facts of a stored intent for the version in force; `None` if the intent is not known here.

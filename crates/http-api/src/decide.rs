@@ -4,7 +4,7 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use gate::DecideRequest;
+use gate::{DecideRequest, Gate};
 use ledger::{Refusal, Reply};
 use serde_json::{Map, Value, json};
 use types::{Digest, IntentId, Phase, Role};
@@ -14,6 +14,7 @@ use crate::body::JsonBody;
 use crate::call::Authed;
 use crate::fields::Fields;
 use crate::intents::intent_id;
+use crate::nonces::replay_guard;
 use crate::problem::Problem;
 use crate::refusals::{refused, unexpected};
 use crate::request_key::request_key;
@@ -24,8 +25,7 @@ use crate::view::approval_state;
 const FORBIDDEN: &str = "Reviewer API key required for approvals";
 
 /// What existing clients may send with a decision and nothing here reads.
-const UNUSED: &[&str] =
-    &["decided_at", "intentId", "on_behalf_of_principal", "principal_id", "proposalId"];
+const UNUSED: &[&str] = &["intentId", "on_behalf_of_principal", "principal_id", "proposalId"];
 
 /// What a person does with a held intent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,9 +80,9 @@ async fn decide(app: App, mut call: Authed, body: JsonBody, verb: Verb) -> Resul
     } else {
         intent_id(&call, verb.unknown())?
     };
-    let mut request = read(&mut fields, verb)?;
-    request.request_key = request_key;
     let gate = &app.gate;
+    let mut request = read(gate, &mut fields, verb)?;
+    request.request_key = request_key;
     let answer = match verb {
         Verb::Approve => gate.approve(&call.caller, id, request).await?,
         Verb::Reject => gate.reject(&call.caller, id, request).await?,
@@ -110,23 +110,17 @@ fn named_in_body(fields: &mut Fields, verb: Verb) -> Result<IntentId, Problem> {
     named.ok_or_else(missing)?.parse().map_err(unknown)
 }
 
-fn read(fields: &mut Fields, verb: Verb) -> Result<DecideRequest, Problem> {
+fn read(gate: &Gate, fields: &mut Fields, verb: Verb) -> Result<DecideRequest, Problem> {
     let digest = fields.words("digest")?.map(|text| parse_digest(&text));
     let reason = fields.words("reason")?;
-    if let Some(nonce) = fields.string("nonce")? {
-        let reason = if nonce.is_empty() { "nonce_required" } else { "nonce_unknown" };
-        let message = "this gate issues no nonces; leave the field out";
-        return Err(Problem::new(StatusCode::CONFLICT, "invalid_request", message)
-            .says("replay_rejected")
-            .with("reason", reason));
-    }
-    if verb == Verb::Approve && fields.words("on_behalf_of_principal")?.is_some() {
-        let message = "no delegation lets this key decide for that principal";
-        return Err(Problem::forbidden(message).says("delegation_not_found"));
-    }
+    let guard = replay_guard(gate, fields)?;
+    let on_behalf_of = match verb {
+        Verb::Approve => fields.words("on_behalf_of_principal")?,
+        Verb::Reject | Verb::Cancel => None,
+    };
     // A decision with a misspelled `digest` would not be bound to what the person saw.
     fields.nothing_else(UNUSED)?;
-    Ok(DecideRequest { digest, reason, request_key: None })
+    Ok(DecideRequest { digest, reason, guard, on_behalf_of, request_key: None })
 }
 
 /// A text that is no digest is one that nobody was shown: it must match nothing.

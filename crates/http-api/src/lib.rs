@@ -23,6 +23,7 @@ mod intents;
 mod listing;
 mod money;
 mod namespaces;
+mod nonces;
 mod openapi;
 mod policies;
 mod policy_changes;

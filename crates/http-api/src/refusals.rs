@@ -58,6 +58,10 @@ pub(crate) fn refused(refusal: &Refusal) -> Problem {
         Refusal::UnknownExecution { .. } => Problem::not_found("Execution not found", message),
         Refusal::AlreadyReported { .. } => conflict("already_reported"),
         Refusal::NothingCovers => uncovered(message),
+        Refusal::Replay { reason } => conflict("replay_rejected").with("reason", reason.name()),
+        Refusal::NoDelegation { .. } => {
+            Problem::new(StatusCode::FORBIDDEN, "delegation_not_found", message)
+        }
         Refusal::Profile(fault) => unfit_profile(fault, message),
         Refusal::FeatureLevel { .. } => {
             Problem::new(StatusCode::BAD_REQUEST, "invalid_feature_level", message)

@@ -12,7 +12,7 @@ use crate::finish::{finish, unknown_method, unknown_route};
 use crate::state::App;
 use crate::{
     agents, audit, cluster, decide, decision, discovery, executions, health, intents, listing,
-    namespaces, policies, policy_changes, propose, simulate,
+    namespaces, nonces, policies, policy_changes, propose, simulate,
 };
 
 /// Who may call a route.
@@ -158,6 +158,8 @@ fn intent_routes() -> Vec<Route> {
 fn decision_routes() -> Vec<Route> {
     let decision = |route: Route| route.who(DECIDER).body("Decide").answers(DECIDED);
     vec![
+        get("/v1/nonce", nonces::nonce, "A nonce that one decision may carry, once")
+            .answers(&[(200, "Nonce")]),
         decision(post("/v1/intents/{id}/approve", decide::approve, "Approve a held intent")),
         decision(post("/v1/approve", decide::approve, "Approve; the older spelling")),
         decision(post("/v1/intents/{id}/reject", decide::reject, "Reject a held intent")),

@@ -15,6 +15,7 @@ use crate::command::{Approve, Envelope};
 use crate::credential::{agent, principal_who};
 use crate::event::Event;
 use crate::expire;
+use crate::guard;
 use crate::judge::{judge_again, policy_in_force};
 use crate::query;
 use crate::read::{Fault, Read};
@@ -48,6 +49,7 @@ pub(crate) fn approve(
     if !matches!(head.phase, Phase::Held | Phase::Allowed) {
         return Err(Refusal::NotHeld { id, phase: head.phase }.into());
     }
+    guard::check(ledger, stamp.time, command.guard.as_ref())?;
     if stamp.time >= head.expires_at {
         return Ok(expire::too_late(&head, stamp.time));
     }
@@ -55,12 +57,17 @@ pub(crate) fn approve(
     if asked_for_it(ledger, namespace, &head, &person, &key)? {
         return Err(Refusal::SelfApproval { id }.into());
     }
+    if let Some(principal) = &command.on_behalf_of {
+        return Err(Refusal::NoDelegation { principal: principal.clone() }.into());
+    }
     if let Some(changed) =
         judged_by_changed_policy(ledger, stamp, namespace, &head, command.facts.as_ref())?
     {
         return Ok(changed);
     }
-    Ok(vote(stamp, &head, &person, &key, command.reason.clone()))
+    let mut done = vote(stamp, &head, &person, &key, command.reason.clone());
+    guard::use_up(command.guard.as_ref(), &mut done.events);
+    Ok(done)
 }
 
 /// A decision names the digest that stands; without one it counts only while there has been one.

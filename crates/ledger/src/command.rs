@@ -11,6 +11,8 @@ use types::{
     AgentId, AgentStatus, Digest, Effect, IntentId, KeyId, NamespaceId, Proposal, Role, Salt,
 };
 
+use crate::guard::ReplayGuard;
+
 /// A command with who sends it and how a repeat is recognised.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct Envelope {
@@ -225,6 +227,12 @@ pub struct Approve {
     /// In the person's words.
     #[n(3)]
     pub reason: Option<String>,
+    /// Against replay.
+    #[n(4)]
+    pub guard: Option<ReplayGuard>,
+    /// The principal for whom the person says to decide; nobody may, unless it was delegated.
+    #[n(5)]
+    pub on_behalf_of: Option<String>,
 }
 
 /// See [`Command::Reject`].
@@ -239,6 +247,9 @@ pub struct Reject {
     /// In the person's words.
     #[n(2)]
     pub reason: Option<String>,
+    /// Against replay.
+    #[n(3)]
+    pub guard: Option<ReplayGuard>,
 }
 
 /// See [`Command::Cancel`].
@@ -250,6 +261,9 @@ pub struct Cancel {
     /// In the person's words.
     #[n(1)]
     pub reason: Option<String>,
+    /// Against replay.
+    #[n(2)]
+    pub guard: Option<ReplayGuard>,
 }
 
 /// See [`Command::RegisterAgent`].

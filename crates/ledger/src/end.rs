@@ -9,6 +9,7 @@ use crate::approve::check_digest;
 use crate::command::{Cancel, Envelope, Reject};
 use crate::credential::principal_who;
 use crate::event::Event;
+use crate::guard::{self, ReplayGuard};
 use crate::read::Read;
 use crate::reply::{Effect, Refusal, Reply};
 use crate::rows::{Decided, Head};
@@ -33,6 +34,7 @@ pub(crate) fn reject(
     let end = End {
         intent: command.intent,
         phase: Phase::Rejected,
+        guard: command.guard.as_ref(),
         said: command.reason.as_ref(),
         otherwise: REJECTED,
     };
@@ -52,6 +54,7 @@ pub(crate) fn cancel(
     let end = End {
         intent: command.intent,
         phase: Phase::Cancelled,
+        guard: command.guard.as_ref(),
         said: command.reason.as_ref(),
         otherwise: CANCELLED,
     };
@@ -62,6 +65,7 @@ pub(crate) fn cancel(
 struct End<'c> {
     intent: IntentId,
     phase: Phase,
+    guard: Option<&'c ReplayGuard>,
     said: Option<&'c String>,
     /// Kept when nothing was said.
     otherwise: &'static str,
@@ -75,7 +79,7 @@ impl End<'_> {
         envelope: &Envelope,
         may: impl FnOnce(&Head) -> Result<(), Refusal>,
     ) -> Result<Transition, Stop> {
-        let Self { intent: id, phase, said, otherwise } = self;
+        let Self { intent: id, phase, guard, said, otherwise } = self;
         let (person, _) =
             principal_who(ledger, envelope, stamp.time, Role::may_decide, "reviewer or admin")?;
         let head =
@@ -83,6 +87,7 @@ impl End<'_> {
         if head.phase != Phase::Held {
             return Err(Refusal::NotHeld { id, phase: head.phase }.into());
         }
+        guard::check(ledger, stamp.time, guard)?;
         if stamp.time >= head.expires_at {
             return Ok(expire::too_late(&head, stamp.time));
         }
@@ -90,9 +95,11 @@ impl End<'_> {
         let kept = said.cloned().unwrap_or_else(|| otherwise.into());
         let decided =
             Decided { at: stamp.time, by: Some(person.id), name: person.name, reason: Some(kept) };
+        let mut events = alloc::vec![Event::Ended { intent: id, phase, decided }];
+        guard::use_up(guard, &mut events);
         Ok(Transition {
             reply: Reply::Ended { intent: id, phase, reason: said.cloned() },
-            events: alloc::vec![Event::Ended { intent: id, phase, decided }],
+            events,
             effects: alloc::vec![Effect::PhaseChanged(id)],
         })
     }

@@ -221,6 +221,13 @@ pub enum Event {
         /// What.
         event: Box<Event>,
     },
+    /// A nonce has served; the decision that it came with has a leaf. No leaf of its own.
+    NonceUsed {
+        /// SHA-256 of its text.
+        digest: Digest,
+        /// Until when it is remembered.
+        until: LogTime,
+    },
     /// The schedule was worked off up to a time. No leaf.
     SweptTo {
         /// Nothing before it is due any more.

@@ -19,6 +19,7 @@ mod end;
 mod event;
 mod execute;
 mod expire;
+mod guard;
 mod judge;
 mod policies;
 pub mod query;
@@ -42,6 +43,7 @@ pub use command::{
     SetRole, SourceFile, Submit,
 };
 pub use event::{Event, RefusedBy};
+pub use guard::{ClaimedTime, NonceClaim, ReplayGuard, ReplayReason};
 pub use policy::PolicySet;
 pub use read::{Direction, Fault, MapState, Overlay, Read, Visit, Writes};
 pub use reply::{Duplicate, Effect, Refusal, Reply};

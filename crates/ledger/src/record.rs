@@ -56,6 +56,13 @@ impl<R: Read> Recorder<R> {
                 self.ledger.put(table::meta(Meta::SweptTo), encode(time));
                 Ok(())
             }
+            Event::NonceUsed { digest, until } => {
+                self.ledger.put(table::used_nonce(digest), encode(until));
+                let cluster = NamespaceId::CLUSTER;
+                let due = table::due(*until, cluster, DueKind::NonceEnd, &digest.0);
+                self.ledger.put(due, Vec::new());
+                Ok(())
+            }
             Event::Submitted { .. }
             | Event::DuplicateRefused { .. }
             | Event::Approved { .. }

@@ -9,6 +9,7 @@ use policy::ProfileFault;
 use types::ids::ExecutionId;
 use types::{AgentId, AgentStatus, Digest, IntentId, KeyId, LogTime, NamespaceId, Phase, Role};
 
+use crate::guard::ReplayReason;
 use crate::rows::{AgentRow, Content, Head, OrderRow};
 
 /// Every answer. Numbers are never reused: replies are kept ten minutes and travel between nodes.
@@ -373,6 +374,22 @@ pub enum Refusal {
     #[n(34)]
     #[error("{}", profile_says(.0))]
     Profile(#[n(0)] ProfileFault),
+    /// A decision that came before, or too late.
+    #[n(35)]
+    #[error("{}: get a new nonce from /v1/nonce, or set the clock, and decide again", reason.name())]
+    Replay {
+        /// How that shows.
+        #[n(0)]
+        reason: ReplayReason,
+    },
+    /// Nobody delegated this decision.
+    #[n(36)]
+    #[error("no delegation lets this key decide for {principal}; leave the principal out")]
+    NoDelegation {
+        /// For whom.
+        #[n(0)]
+        principal: String,
+    },
 }
 
 fn profile_says(fault: &ProfileFault) -> String {

@@ -58,6 +58,8 @@ pub enum Table {
     /// Head and content as they were when an intent was submitted, kept once a change of policy
     /// rewrites them.
     FirstAnswers = 37,
+    /// Cluster: nonces that have served, by digest, until they expire.
+    UsedNonces = 38,
     /// Intents by agent.
     IntentsByAgent = 40,
     /// Intents by phase.
@@ -279,6 +281,12 @@ pub fn idempotency_key(namespace: NamespaceId, digest: &Digest) -> Vec<u8> {
     with_digest(namespace, Table::IdempotencyKeys, digest)
 }
 
+/// Key of a nonce that has served.
+#[must_use]
+pub fn used_nonce(digest: &Digest) -> Vec<u8> {
+    with_digest(NamespaceId::CLUSTER, Table::UsedNonces, digest)
+}
+
 /// Key of an intent in its agent's list.
 #[must_use]
 pub fn intent_by_agent(namespace: NamespaceId, agent: AgentId, id: IntentId) -> Vec<u8> {
@@ -346,6 +354,8 @@ pub enum DueKind {
     IdempotencyKey = 5,
     /// An order's `expires_at`; subject: execution id.
     OrderEnd = 6,
+    /// The end of a nonce that has served; subject: digest.
+    NonceEnd = 10,
 }
 
 impl DueKind {
@@ -359,6 +369,7 @@ impl DueKind {
             Self::RequestKey,
             Self::IdempotencyKey,
             Self::OrderEnd,
+            Self::NonceEnd,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)

@@ -210,7 +210,7 @@ fn a_resent_vote_gets_its_first_answer() {
     let agent = node.register("bot", Role::Agent, None);
     let person = node.register("rita", Role::Reviewer, None);
     let id = accepted(&node.submit(agent, &request(4, 1)));
-    let reject = ledger::Reject { intent: id, digest: None, reason: None };
+    let reject = ledger::Reject { intent: id, digest: None, reason: None, guard: None };
     let envelope = node.envelope(Some(person), Command::Reject(reject));
     let replies = node.commit(&[envelope.clone(), envelope.clone()]);
     assert_eq!(word(&replies[0]), "rejected");

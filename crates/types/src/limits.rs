@@ -115,6 +115,10 @@ pub const POLICY_VERSIONS_PAGE_MAX: usize = 100;
 pub const NAMESPACE_NAME_CHARS_MAX: usize = 64;
 /// How long an execution order may stay unreported before it is in doubt, in milliseconds.
 pub const ORDER_MS: u64 = 15 * 60 * 1_000;
+/// How long a nonce may be sent with a decision, in milliseconds.
+pub const NONCE_MS: u64 = 300_000;
+/// How far the time that a decision names may be from log time, in milliseconds.
+pub const DECISION_CLOCK_MS_MAX: u64 = 300_000;
 /// Bytes of one destination or channel document.
 pub const SETTING_BYTES_MAX: usize = 64 * 1024;
 /// Destinations, or channels, of one namespace.

@@ -26,7 +26,7 @@ async fn every_route_is_in_the_document_and_every_reference_resolves() {
         "get /v1/audit/checkpoint", "get /v1/audit/{id}", "get /v1/cluster",
         "get /v1/executions/{id}", "get /v1/intents",
         "get /v1/intents/{id}", "get /v1/intents/{id}/audit", "get /v1/intents/{id}/decision",
-        "get /v1/metrics", "get /v1/namespaces", "get /v1/policies", "get /v1/policies/{id}",
+        "get /v1/metrics", "get /v1/namespaces", "get /v1/nonce", "get /v1/policies", "get /v1/policies/{id}",
         "get /v1/policies/{id}/versions", "get /v1/proposals", "get /v1/proposals/{id}",
         "post /v1/agents/register", "post /v1/agents/{id}/resume", "post /v1/agents/{id}/revoke",
         "post /v1/agents/{id}/role", "post /v1/agents/{id}/rotate-key",

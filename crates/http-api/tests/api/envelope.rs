@@ -11,7 +11,7 @@ use crate::support::{BASIC, Door, basic, bearer};
 #[tokio::test]
 async fn unknown_routes_and_methods_are_json() {
     let door = Door::open().await;
-    for path in ["/nope", "/v1/nope", "/v1/nonce", "/dashboard", "/"] {
+    for path in ["/nope", "/v1/nope", "/v1/nonces", "/dashboard", "/"] {
         let got = door.get(path, &door.agent).await.is(404);
         assert_eq!((got.text("error"), got.text("path")), ("Not found", path));
     }

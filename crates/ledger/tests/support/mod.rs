@@ -173,8 +173,16 @@ impl Node {
 
     /// Approves with fresh facts when they are asked for, as the gate does.
     pub fn approve(&mut self, key: KeyId, intent: IntentId, digest: Option<Digest>) -> Reply {
-        let command =
-            |facts| Command::Approve(Box::new(Approve { intent, digest, facts, reason: None }));
+        let command = |facts| {
+            Command::Approve(Box::new(Approve {
+                intent,
+                digest,
+                facts,
+                reason: None,
+                guard: None,
+                on_behalf_of: None,
+            }))
+        };
         let reply = self.send(Some(key), command(None));
         if !matches!(reply, Reply::FactsNeeded { .. }) {
             return reply;
@@ -199,7 +207,7 @@ impl Node {
 
     pub fn reject(&mut self, key: KeyId, intent: IntentId) -> Reply {
         let reason = Some("bad data".into());
-        self.send(Some(key), Command::Reject(Reject { intent, digest: None, reason }))
+        self.send(Some(key), Command::Reject(Reject { intent, digest: None, reason, guard: None }))
     }
 
     pub fn tick(&mut self) -> Reply {
