@@ -65,7 +65,9 @@ impl Gate {
             let answer = self.command(caller, request_key, command).await?;
             match answer.unwrapped().0 {
                 Reply::IdTaken => {}
-                Reply::FactsNeeded { .. } => facts = self.facts_again(caller, intent).await?,
+                Reply::FactsNeeded { .. } => {
+                    facts = self.facts_again(caller.namespace, intent).await?;
+                }
                 reply => {
                     let token = match reply {
                         Reply::Order(order) => self.token_of(order),

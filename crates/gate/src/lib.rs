@@ -14,6 +14,7 @@ mod engines;
 mod errors;
 mod execute;
 mod handle;
+mod links;
 mod nonces;
 mod read;
 pub mod seal;
@@ -25,6 +26,7 @@ pub use administer::{NewKey, NewNamespace, NewPolicies, NewPrincipal, PolicyChan
 pub use errors::{CODES, GateError};
 pub use execute::{IssuedOrder, ReportRequest, TOKEN_PREFIX};
 pub use handle::{Answer, Caller, Gate, Settings};
+pub use links::{IssuedLink, LINK_PREFIX, OpenedLink};
 pub use nonces::Nonce;
 pub use read::Freshness;
 pub use submit::{DecideRequest, SubmitRequest};

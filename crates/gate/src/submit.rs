@@ -12,14 +12,14 @@ use policy::{Engine, Facts, Payload, Subject};
 use serde_json::Value;
 use types::codec::encode;
 use types::limits::RECORDS_MAX;
-use types::{Digest, IntentId, PayloadKind, Proposal};
+use types::{Digest, IntentId, NamespaceId, PayloadKind, Proposal};
 
 use crate::errors::GateError;
 use crate::handle::{Answer, Caller, Gate};
 use crate::ids::{random, salt};
 
 /// How often facts are made again for one request before it is given up.
-const TRIES_MAX: usize = 8;
+pub(crate) const TRIES_MAX: usize = 8;
 
 /// A payload above this many bytes is scanned on a thread of its own, so that one large request
 /// holds up no small ones.
@@ -55,7 +55,7 @@ pub struct DecideRequest {
 
 /// What facts are made of, shared with the scanning thread.
 struct Material {
-    caller: Caller,
+    namespace: NamespaceId,
     proposal: Proposal,
     payload: Payload,
     metadata: Option<Value>,
@@ -79,7 +79,7 @@ impl Gate {
         proposal.payload_digest = payload.as_deref().map(Digest::of);
         let large = payload.as_ref().is_some_and(|b| b.len() > SCAN_INLINE_BYTES_MAX);
         let material = Arc::new(Material {
-            caller: caller.clone(),
+            namespace: caller.namespace,
             proposal: proposal.clone(),
             payload: request.payload,
             metadata: request.metadata,
@@ -144,7 +144,9 @@ impl Gate {
             }));
             let answer = self.command(caller, request.request_key, command).await?;
             match answer.reply {
-                Reply::FactsNeeded { .. } => facts = self.facts_again(caller, intent).await?,
+                Reply::FactsNeeded { .. } => {
+                    facts = self.facts_again(caller.namespace, intent).await?;
+                }
                 _ => return Ok(answer),
             }
         }
@@ -184,10 +186,9 @@ impl Gate {
     /// Facts of a stored intent for the version in force; `None` if the intent is not known here.
     pub(crate) async fn facts_again(
         &self,
-        caller: &Caller,
+        namespace: NamespaceId,
         intent: IntentId,
     ) -> Result<Option<Facts>, GateError> {
-        let namespace = caller.namespace;
         let (stored, _) = self.look(|state, _| {
             let Some(head) = query::head(state, namespace, intent)? else { return Ok(None) };
             let content = query::content(state, namespace, intent, head.revision)?;
@@ -197,16 +198,16 @@ impl Gate {
         let Some((content, payload)) = stored else { return Ok(None) };
         let engine = self.engines.in_force(self.log.as_ref(), namespace)?;
         let large = payload.as_ref().is_some_and(|b| b.len() > SCAN_INLINE_BYTES_MAX);
-        let material = Arc::new(restored(caller, content, payload.as_deref()));
+        let material = Arc::new(restored(namespace, content, payload.as_deref()));
         Ok(Some(make_facts(engine, material, large).await?))
     }
 }
 
-fn restored(caller: &Caller, content: Content, payload: Option<&[u8]>) -> Material {
+fn restored(namespace: NamespaceId, content: Content, payload: Option<&[u8]>) -> Material {
     let proposal = content.proposal;
     let payload = stored_payload(proposal.payload_kind, payload);
     let metadata = proposal.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok());
-    Material { caller: caller.clone(), proposal, payload, metadata }
+    Material { namespace, proposal, payload, metadata }
 }
 
 /// A payload as it was taken in; erased or unreadable bytes are no payload, and count rules hold.
@@ -228,7 +229,7 @@ async fn make_facts(
 ) -> Result<Facts, GateError> {
     let make = move || {
         engine.facts(&Subject {
-            namespace: material.caller.namespace,
+            namespace: material.namespace,
             proposal: &material.proposal,
             payload: &material.payload,
             metadata: material.metadata.as_ref(),

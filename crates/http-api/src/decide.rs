@@ -29,7 +29,7 @@ const UNUSED: &[&str] = &["intentId", "on_behalf_of_principal", "principal_id", 
 
 /// What a person does with a held intent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verb {
+pub(crate) enum Verb {
     Approve,
     Reject,
     Cancel,
@@ -88,15 +88,20 @@ async fn decide(app: App, mut call: Authed, body: JsonBody, verb: Verb) -> Resul
         Verb::Reject => gate.reject(&call.caller, id, request).await?,
         Verb::Cancel => gate.cancel(&call.caller, id, request).await?,
     };
+    answered(&answer, verb)
+}
+
+/// What the ledger made of a decision, in the words of existing clients.
+pub(crate) fn answered(answer: &gate::Answer, verb: Verb) -> Result<Answer, Problem> {
     let (reply, replayed) = answer.unwrapped();
     let body = match reply {
-        Reply::Refused(refusal) => return Err(refusal_of(refusal, verb).committed(&answer)),
+        Reply::Refused(refusal) => return Err(refusal_of(refusal, verb).committed(answer)),
         Reply::PolicyChanged { intent, digest } => {
-            return Err(policy_changed(*intent, *digest).committed(&answer));
+            return Err(policy_changed(*intent, *digest).committed(answer));
         }
         reply => decided(reply).ok_or_else(|| unexpected(reply))?,
     };
-    Ok(Answer::ok(&body).committed(&answer).replayed(replayed))
+    Ok(Answer::ok(&body).committed(answer).replayed(replayed))
 }
 
 /// The older routes name the intent in the body.
@@ -110,7 +115,7 @@ fn named_in_body(fields: &mut Fields, verb: Verb) -> Result<IntentId, Problem> {
     named.ok_or_else(missing)?.parse().map_err(unknown)
 }
 
-fn read(gate: &Gate, fields: &mut Fields, verb: Verb) -> Result<DecideRequest, Problem> {
+pub(crate) fn read(gate: &Gate, fields: &mut Fields, verb: Verb) -> Result<DecideRequest, Problem> {
     let digest = fields.words("digest")?.map(|text| parse_digest(&text));
     let reason = fields.words("reason")?;
     let guard = replay_guard(gate, fields)?;
@@ -195,7 +200,8 @@ fn policy_changed(intent: IntentId, digest: Digest) -> Problem {
         .with("approval_digest", digest.to_string())
 }
 
-fn refusal_of(refusal: &Refusal, verb: Verb) -> Problem {
+/// A refusal as the routes of this verb say it.
+pub(crate) fn refusal_of(refusal: &Refusal, verb: Verb) -> Problem {
     match refusal {
         Refusal::Role { .. } => Problem::forbidden(FORBIDDEN),
         Refusal::UnknownIntent { .. } => refused(refusal).says(verb.unknown()),

@@ -11,7 +11,7 @@ use types::{Outcome, PayloadKind};
 use crate::propose_answer::profile_summary;
 use crate::times::iso;
 use crate::trail::{AuditRow, audit_rows};
-use crate::view::{ReasonView, Row, approval_interaction_id, approval_state, message_id};
+use crate::view::{ReasonView, Row, approval_interaction_id, approval_state, factor, message_id};
 
 /// What the ledger holds of an intent.
 pub(crate) struct Rows {
@@ -51,7 +51,12 @@ impl Rows {
         let reference = reference(content, payload.as_deref());
         let vote = |vote: &ledger::Vote| {
             let agent = vote.agent.to_string();
-            json!({ "agent_id": agent, "name": vote.name, "at": iso(vote.at) })
+            json!({
+                "agent_id": agent,
+                "name": vote.shown_name(),
+                "at": iso(vote.at),
+                "factor": factor(vote.factor),
+            })
         };
         let decided = |decided: &ledger::Decided| {
             json!({

@@ -20,6 +20,7 @@ mod finish;
 mod health;
 mod intent_view;
 mod intents;
+mod links;
 mod listing;
 mod money;
 mod namespaces;

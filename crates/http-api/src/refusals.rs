@@ -62,6 +62,9 @@ pub(crate) fn refused(refusal: &Refusal) -> Problem {
         Refusal::NoDelegation { .. } => {
             Problem::new(StatusCode::FORBIDDEN, "delegation_not_found", message)
         }
+        Refusal::UnknownLink => Problem::new(StatusCode::NOT_FOUND, "invalid_link", message),
+        Refusal::LinkUsed => Problem::new(StatusCode::GONE, "link_already_used", message),
+        Refusal::LinkExpired => Problem::new(StatusCode::GONE, "link_expired", message),
         Refusal::Profile(fault) => unfit_profile(fault, message),
         Refusal::FeatureLevel { .. } => {
             Problem::new(StatusCode::BAD_REQUEST, "invalid_feature_level", message)

@@ -101,6 +101,14 @@ fn lines(leaf: &Leaf, detail: &LeafDetail, content: &Content) -> Vec<Line> {
         LeafBody::Allowed => {
             vec![line("approved", actor, json!({ "approver": actor }))]
         }
+        LeafBody::LinkIssued { expires_at } => {
+            let metadata = json!({ "expires_at": iso(*expires_at) });
+            vec![line("approval_link_issued", actor, metadata)]
+        }
+        LeafBody::LinkUsed { .. } => {
+            let issued_to = leaf.actor.map(|id| id.to_string());
+            vec![line("approval_link_used", actor, json!({ "issued_to": issued_to }))]
+        }
         LeafBody::Ended { phase, .. } => ended(*phase, actor, reason),
         LeafBody::PolicyChanged { policy_version, outcome, approval_digest, .. } => {
             let metadata = json!({

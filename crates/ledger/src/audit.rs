@@ -316,6 +316,20 @@ pub enum LeafBody {
         #[n(2)]
         reason: Option<Digest>,
     },
+    /// See [`crate::Event::LinkIssued`].
+    #[n(27)]
+    LinkIssued {
+        /// From then on it is refused.
+        #[n(0)]
+        expires_at: LogTime,
+    },
+    /// See [`crate::Event::LinkUsed`]; the decision has a leaf of its own.
+    #[n(28)]
+    LinkUsed {
+        /// The key that had asked for the link.
+        #[n(0)]
+        credential: KeyId,
+    },
 }
 
 /// The readable side of a leaf: names and words, erasable.
@@ -361,6 +375,8 @@ impl LeafBody {
             Self::Reported { .. } => "execution_failed",
             Self::DoubtBegan { .. } => "execution_in_doubt",
             Self::Resolved { .. } => "execution_resolved",
+            Self::LinkIssued { .. } => "approval_link_issued",
+            Self::LinkUsed { .. } => "approval_link_used",
         }
     }
 }

@@ -12,6 +12,7 @@ use types::{
 };
 
 use crate::guard::ReplayGuard;
+use crate::link::{DecideByLink, IssueLink};
 
 /// A command with who sends it and how a repeat is recognised.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
@@ -95,6 +96,12 @@ pub enum Command {
     /// A person says how an intent in doubt ended.
     #[n(15)]
     Resolve(#[n(0)] Resolve),
+    /// A reviewer asks for a link that carries one decision.
+    #[n(23)]
+    IssueLink(#[n(0)] Box<IssueLink>),
+    /// A decision that came through a link.
+    #[n(24)]
+    DecideByLink(#[n(0)] Box<DecideByLink>),
 }
 
 /// See [`Command::IssueOrder`].

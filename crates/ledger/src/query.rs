@@ -9,6 +9,7 @@ use types::codec::{CodecError, decode, encode};
 use types::{AgentId, Digest, ExecutionId, IntentId, KeyId, LogTime, NamespaceId, Phase};
 
 use crate::audit::{Leaf, LeafDetail};
+pub use crate::query_links::{link, link_of};
 use crate::read::{Direction, Fault, Read};
 use crate::reply::Reply;
 use crate::rows::{

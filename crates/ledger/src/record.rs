@@ -69,6 +69,9 @@ impl<R: Read> Recorder<R> {
             | Event::Allowed { .. }
             | Event::Ended { .. }
             | Event::PolicyChanged { .. } => self.record_intent(stamp, namespace, event),
+            Event::LinkIssued { .. } | Event::LinkUsed { .. } => {
+                self.record_link(stamp, namespace, event)
+            }
             Event::OrderIssued { .. }
             | Event::Reported { .. }
             | Event::DoubtBegan { .. }

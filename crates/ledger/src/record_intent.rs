@@ -40,9 +40,9 @@ impl<R: Read> Recorder<R> {
                     reason: commit_reason(&content.salt, reason.as_ref()),
                 };
                 let detail = LeafDetail {
-                    actor_name: Some(vote.name.clone()),
+                    actor_name: Some(vote.shown_name().into()),
                     reason: reason.clone(),
-                    voters: head.approval.votes.iter().map(|vote| vote.name.clone()).collect(),
+                    voters: head.approval.votes.iter().map(|v| v.shown_name().into()).collect(),
                     salt: None,
                 };
                 self.leaf(stamp, namespace, Some(vote.agent), Some(*intent), body, &detail);

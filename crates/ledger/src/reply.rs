@@ -10,6 +10,7 @@ use types::ids::ExecutionId;
 use types::{AgentId, AgentStatus, Digest, IntentId, KeyId, LogTime, NamespaceId, Phase, Role};
 
 use crate::guard::ReplayReason;
+use crate::link_rows::LinkRow;
 use crate::rows::{AgentRow, Content, Head, OrderRow};
 
 /// Every answer. Numbers are never reused: replies are kept ten minutes and travel between nodes.
@@ -131,6 +132,9 @@ pub enum Reply {
     /// An execution order as it is now.
     #[n(16)]
     Order(#[n(0)] Box<OrderRow>),
+    /// A reviewer's approval link; the node unseals its token.
+    #[n(28)]
+    Link(#[n(0)] Box<LinkRow>),
 }
 
 /// Details of a duplicate.
@@ -390,6 +394,18 @@ pub enum Refusal {
         #[n(0)]
         principal: String,
     },
+    /// No such approval link.
+    #[n(37)]
+    #[error("this approval link is not known; ask the reviewer who sent it for another")]
+    UnknownLink,
+    /// An approval link serves once.
+    #[n(38)]
+    #[error("this approval link has carried its decision; read the intent to see which")]
+    LinkUsed,
+    /// It ended with its intent.
+    #[n(39)]
+    #[error("this approval link ended with its intent; the agent may propose it again")]
+    LinkExpired,
 }
 
 fn profile_says(fault: &ProfileFault) -> String {

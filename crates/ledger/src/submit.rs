@@ -244,6 +244,7 @@ fn accepted(
         changed_at: stamp.time,
         attempts: 0,
         execution: None,
+        link: None,
     };
     head.approval.digest = approval_digest(namespace, &head, &content, &content.decision);
     let windows = if head.has_windows { judged.windows } else { Vec::new() };

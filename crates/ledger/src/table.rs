@@ -70,6 +70,10 @@ pub enum Table {
     LeafDetails = 43,
     /// How many intents stand in each phase.
     PhaseCounts = 44,
+    /// Cluster: approval links by SHA-256 of the token.
+    Links = 45,
+    /// The newest approval link by intent and reviewer.
+    IntentLinks = 46,
     /// Execution orders.
     Orders = 50,
     /// Cluster: namespaces of execution orders, for reporters that have only a token.
@@ -324,6 +328,20 @@ pub fn intent_leaf(namespace: NamespaceId, id: IntentId, sequence: u64) -> Vec<u
 #[must_use]
 pub fn leaf_detail(namespace: NamespaceId, sequence: u64) -> Vec<u8> {
     with_u64(namespace, Table::LeafDetails, sequence)
+}
+
+/// Key of an approval link.
+#[must_use]
+pub fn link(token: &Digest) -> Vec<u8> {
+    with_digest(NamespaceId::CLUSTER, Table::Links, token)
+}
+
+/// Key of a reviewer's newest approval link to an intent.
+#[must_use]
+pub fn intent_link(namespace: NamespaceId, id: IntentId, reviewer: AgentId) -> Vec<u8> {
+    let mut key = with_u64(namespace, Table::IntentLinks, id.0);
+    key.extend_from_slice(&reviewer.0.to_be_bytes());
+    key
 }
 
 /// Key of an execution order.

@@ -10,7 +10,7 @@ use crate::command::{Command, Envelope};
 use crate::event::Event;
 use crate::read::{Fault, Read};
 use crate::reply::{Effect, Refusal, Reply};
-use crate::{agents, approve, bootstrap, end, execute, expire, policies, submit};
+use crate::{agents, approve, bootstrap, end, execute, expire, link, policies, submit};
 
 /// Everything that one command causes.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,6 +81,8 @@ pub fn transition(
         }
         Command::IssueOrder(command) => execute::issue_order(ledger, stamp, envelope, command),
         Command::ReportOrder(command) => execute::report(ledger, stamp, envelope, command),
+        Command::IssueLink(command) => link::issue(ledger, stamp, envelope, command),
+        Command::DecideByLink(command) => link::decide(ledger, stamp, envelope, command),
         Command::Resolve(command) => execute::resolve(ledger, stamp, envelope, command),
         Command::ApplyPolicies(command) => policies::apply(ledger, stamp, envelope, command),
         Command::RaiseFeatureLevel(level) => {

@@ -10,6 +10,7 @@ mod documents;
 mod envelope;
 mod executions;
 mod incidents;
+mod links;
 mod nonces;
 mod policies;
 mod profiles;

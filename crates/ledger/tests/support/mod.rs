@@ -173,13 +173,23 @@ impl Node {
 
     /// Approves with fresh facts when they are asked for, as the gate does.
     pub fn approve(&mut self, key: KeyId, intent: IntentId, digest: Option<Digest>) -> Reply {
+        self.approve_with(key, intent, digest, None)
+    }
+
+    pub fn approve_with(
+        &mut self,
+        key: KeyId,
+        intent: IntentId,
+        digest: Option<Digest>,
+        guard: Option<ReplayGuard>,
+    ) -> Reply {
         let command = |facts| {
             Command::Approve(Box::new(Approve {
                 intent,
                 digest,
                 facts,
                 reason: None,
-                guard: None,
+                guard: guard.clone(),
                 on_behalf_of: None,
             }))
         };
