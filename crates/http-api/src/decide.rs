@@ -4,14 +4,16 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use gate::{DecideRequest, Gate};
-use ledger::{Refusal, Reply};
+use gate::log::Consistency;
+use gate::{DecideRequest, Freshness, Gate};
+use ledger::{Refusal, Reply, query};
 use serde_json::{Map, Value, json};
-use types::{Digest, IntentId, Phase, Role};
+use types::{Digest, IntentId, LogIndex, NamespaceId, Phase, Role};
 
 use crate::answer::Answer;
 use crate::body::JsonBody;
-use crate::call::Authed;
+use crate::call::{Authed, bounded};
+use crate::evidence::{EvidenceKey, evidence};
 use crate::fields::Fields;
 use crate::intents::intent_id;
 use crate::nonces::replay_guard;
@@ -88,18 +90,29 @@ async fn decide(app: App, mut call: Authed, body: JsonBody, verb: Verb) -> Resul
         Verb::Reject => gate.reject(&call.caller, id, request).await?,
         Verb::Cancel => gate.cancel(&call.caller, id, request).await?,
     };
-    answered(&answer, verb)
+    answered(&app, call.namespace(), &answer, verb).await
 }
 
 /// What the ledger made of a decision, in the words of existing clients.
-pub(crate) fn answered(answer: &gate::Answer, verb: Verb) -> Result<Answer, Problem> {
+pub(crate) async fn answered(
+    app: &App,
+    namespace: NamespaceId,
+    answer: &gate::Answer,
+    verb: Verb,
+) -> Result<Answer, Problem> {
     let (reply, replayed) = answer.unwrapped();
     let body = match reply {
         Reply::Refused(refusal) => return Err(refusal_of(refusal, verb).committed(answer)),
         Reply::PolicyChanged { intent, digest } => {
             return Err(policy_changed(*intent, *digest).committed(answer));
         }
-        reply => decided(reply).ok_or_else(|| unexpected(reply))?,
+        reply => {
+            let evidence = match of_a_person(reply) {
+                Some(intent) => evidence_at(app, namespace, intent, answer.index).await,
+                None => None,
+            };
+            decided(reply, evidence).ok_or_else(|| unexpected(reply))?
+        }
     };
     Ok(Answer::ok(&body).committed(answer).replayed(replayed))
 }
@@ -143,7 +156,40 @@ fn parse_digest(text: &str) -> Digest {
     Digest(bytes)
 }
 
-fn decided(reply: &Reply) -> Option<Value> {
+/// The intent that this decision just settled.
+fn of_a_person(reply: &Reply) -> Option<IntentId> {
+    match reply {
+        Reply::Approved { intent, already: false, .. }
+        | Reply::Ended { intent, phase: Phase::Rejected, .. } => Some(*intent),
+        _ => None,
+    }
+}
+
+/// The evidence of a decision as it was made, before any order used it. The decision stands
+/// whether or not this node can still read it back.
+async fn evidence_at(
+    app: &App,
+    namespace: NamespaceId,
+    intent: IntentId,
+    min_index: LogIndex,
+) -> Option<Value> {
+    let key = EvidenceKey::of(&app.gate);
+    let freshness = Freshness { consistency: Consistency::Stale, min_index };
+    let read = app.gate.read(freshness, |state, _| {
+        let Some(head) = query::head(state, namespace, intent)? else { return Ok(None) };
+        let content = query::content(state, namespace, intent, head.revision)?;
+        Ok(evidence(&key, &head, &content, None))
+    });
+    match bounded(read).await {
+        Ok((evidence, _)) => evidence,
+        Err(_) => {
+            tracing::warn!(%intent, "the evidence of a decision cannot be read back here");
+            None
+        }
+    }
+}
+
+fn decided(reply: &Reply, evidence: Option<Value>) -> Option<Value> {
     match reply {
         Reply::VoteRecorded { intent, votes, required, voted_by } => Some(json!({
             "status": Phase::Held.status(),
@@ -167,15 +213,17 @@ fn decided(reply: &Reply) -> Option<Value> {
             "intentId": intent.to_string(),
             "autoDeliver": false,
             "gate_exec": false,
-            "approvalEvidence": null,
+            "approvalEvidence": evidence,
             "phase": Phase::Allowed.name(),
         })),
-        Reply::Ended { intent, phase, reason } => Some(ended(*intent, *phase, reason.as_deref())),
+        Reply::Ended { intent, phase, reason } => {
+            Some(ended(*intent, *phase, reason.as_deref(), evidence))
+        }
         _ => None,
     }
 }
 
-fn ended(intent: IntentId, phase: Phase, reason: Option<&str>) -> Value {
+fn ended(intent: IntentId, phase: Phase, reason: Option<&str>, evidence: Option<Value>) -> Value {
     let mut body = Map::new();
     body.insert("status".into(), json!(phase.status()));
     body.insert("approvalState".into(), json!(approval_state(phase)));
@@ -184,7 +232,7 @@ fn ended(intent: IntentId, phase: Phase, reason: Option<&str>) -> Value {
         body.insert("reason".into(), json!(reason));
     }
     if phase == Phase::Rejected {
-        body.insert("approvalEvidence".into(), Value::Null);
+        body.insert("approvalEvidence".into(), evidence.unwrap_or_default());
     }
     body.insert("intentId".into(), json!(intent.to_string()));
     body.insert("phase".into(), json!(phase.name()));

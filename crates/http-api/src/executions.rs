@@ -15,6 +15,7 @@ use types::{Effect, ExecutionId, LogTime, NamespaceId, Phase, Role};
 use crate::answer::Answer;
 use crate::body::JsonBody;
 use crate::call::{Authed, Call, bounded};
+use crate::evidence::{EvidenceKey, evidence};
 use crate::fields::{Fields, path};
 use crate::intents::intent_id;
 use crate::problem::Problem;
@@ -56,13 +57,15 @@ pub(crate) async fn execute(
         min_index: issued.answer.index,
     };
     let namespace = call.namespace();
-    let (content, _) = call
+    let ((head, content), _) = call
         .read_at(fresh, |state, _, _| {
             let head = head_of(state, namespace, order)?;
-            Ok(query::content(state, namespace, order.intent, head.revision)?)
+            let content = query::content(state, namespace, order.intent, head.revision)?;
+            Ok((head, content))
         })
         .await?;
-    let view = order_view(order, &content, issued.token.as_deref());
+    let evidence = evidence(&EvidenceKey::of(&app.gate), &head, &content, Some(order));
+    let view = order_view(order, &content, issued.token.as_deref(), evidence);
     Ok(Answer::new(StatusCode::CREATED, &view).committed(&issued.answer).replayed(replayed))
 }
 
@@ -70,7 +73,8 @@ pub(crate) async fn execute(
 pub(crate) async fn order(State(app): State<App>, call: Authed) -> Result<Answer, Problem> {
     let id = execution_id(&call)?;
     let namespace = call.namespace();
-    let ((order, content, may_execute), point) = call
+    let key = EvidenceKey::of(&app.gate);
+    let ((order, content, evidence, may_execute), point) = call
         .read(|state, reader, _| {
             let unknown = || Problem::not_found(UNKNOWN, "no such order here");
             let order = query::order(state, namespace, id)?.ok_or_else(unknown)?;
@@ -80,13 +84,14 @@ pub(crate) async fn order(State(app): State<App>, call: Authed) -> Result<Answer
                 return Err(Problem::forbidden("Cannot access intents from other agents"));
             }
             let content = query::content(state, namespace, order.intent, head.revision)?;
-            Ok((order, content, may_execute))
+            let evidence = evidence(&key, &head, &content, Some(&order));
+            Ok((order, content, evidence, may_execute))
         })
         .await?;
     // A token that has reported opens nothing any more, and is shown to nobody.
     let is_open = order.report.is_none();
     let token = if may_execute && is_open { app.gate.token_of(&order) } else { None };
-    Ok(Answer::ok(&order_view(&order, &content, token.as_deref())).at(point))
+    Ok(Answer::ok(&order_view(&order, &content, token.as_deref(), evidence)).at(point))
 }
 
 /// Who reports, known before the body is read.
@@ -233,18 +238,20 @@ async fn reported(app: &App, answer: &gate::Answer) -> Result<Answer, Problem> {
     };
     let fresh =
         gate::Freshness { consistency: gate::log::Consistency::Stale, min_index: answer.index };
-    let (content, _) = app
+    let (found, _) = app
         .gate
         .read(fresh, |state, _| {
             let Some((namespace, order)) = query::find_order(state, order.id)? else {
                 return Ok(None);
             };
             let Some(head) = query::head(state, namespace, order.intent)? else { return Ok(None) };
-            Ok(Some(query::content(state, namespace, order.intent, head.revision)?))
+            let content = query::content(state, namespace, order.intent, head.revision)?;
+            Ok(Some((head, content)))
         })
         .await?;
-    let content = content.ok_or_else(Problem::internal)?;
-    let view = order_view(order, &content, None);
+    let (head, content) = found.ok_or_else(Problem::internal)?;
+    let evidence = evidence(&EvidenceKey::of(&app.gate), &head, &content, Some(order));
+    let view = order_view(order, &content, None, evidence);
     Ok(Answer::ok(&view).committed(answer).replayed(replayed))
 }
 
@@ -277,7 +284,12 @@ fn not_authorized(problem: Problem) -> Problem {
     if problem.is_unauthorized() { unauthorized() } else { problem }
 }
 
-fn order_view(order: &OrderRow, content: &Content, token: Option<&str>) -> Value {
+fn order_view(
+    order: &OrderRow,
+    content: &Content,
+    token: Option<&str>,
+    evidence: Option<Value>,
+) -> Value {
     let proposal = &content.proposal;
     let report = order.report.as_ref();
     let result: Option<Value> =
@@ -300,7 +312,7 @@ fn order_view(order: &OrderRow, content: &Content, token: Option<&str>) -> Value
         "expires_at": iso(order.expires_at),
         "executed_at": executed_at.map(iso),
         "result": result,
-        "approval_evidence": null,
+        "approval_evidence": evidence,
         "attempt": order.attempt,
         "fence": order.fence.0,
     })

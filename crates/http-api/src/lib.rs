@@ -14,6 +14,7 @@ mod cluster;
 mod decide;
 mod decision;
 mod discovery;
+mod evidence;
 mod executions;
 mod fields;
 mod finish;

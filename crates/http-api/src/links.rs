@@ -123,5 +123,5 @@ async fn decide(app: App, good: GoodLink, body: JsonBody, verb: Verb) -> Result<
     }
     let approves = verb == Verb::Approve;
     let answer = app.gate.decide_by_link(&good.link.row, approves, request).await?;
-    answered(&answer, verb)
+    answered(&app, good.link.row.namespace, &answer, verb).await
 }

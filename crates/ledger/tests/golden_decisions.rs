@@ -111,7 +111,7 @@ fn history() -> (Node, policy::Facts) {
         // The second time it is refused, as a used link and as a used nonce.
         for _ in 0..2 {
             node.send(None, Command::DecideByLink(Box::new(decide.clone())));
-            node.approve_with(people[1], id, None, decide.guard.clone());
+            node.approve_with(people[1], id, None, decide.guard.as_ref());
         }
         node.approve(people[1], id, None);
     }

@@ -95,7 +95,7 @@ fn run(steps: &[Step]) -> Node {
                     }),
                     decided_at: None,
                 });
-                node.approve_with(person, intents[nth % intents.len()], None, guard);
+                node.approve_with(person, intents[nth % intents.len()], None, guard.as_ref());
             }
             Step::Link { nth } if !intents.is_empty() => {
                 let token = node.draw().to_be_bytes();

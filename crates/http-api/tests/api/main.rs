@@ -8,6 +8,7 @@ mod agents;
 mod decisions;
 mod documents;
 mod envelope;
+mod evidence;
 mod executions;
 mod incidents;
 mod links;

@@ -181,7 +181,7 @@ impl Node {
         key: KeyId,
         intent: IntentId,
         digest: Option<Digest>,
-        guard: Option<ReplayGuard>,
+        guard: Option<&ReplayGuard>,
     ) -> Reply {
         let command = |facts| {
             Command::Approve(Box::new(Approve {
@@ -189,7 +189,7 @@ impl Node {
                 digest,
                 facts,
                 reason: None,
-                guard: guard.clone(),
+                guard: guard.cloned(),
                 on_behalf_of: None,
             }))
         };
