@@ -24,13 +24,13 @@ pub(crate) async fn decision(call: Authed) -> Result<Answer, Problem> {
                 .map_err(|problem| problem.instead_of_unknown(UNKNOWN))?;
             let content = query::content(state, namespace, id, head.revision)?;
             let evidence = read_evidence(state, &key, namespace, &head, &content)?;
-            Ok(decision_view(&head, &content, evidence))
+            Ok(decision_view(&head, &content, evidence.as_ref()))
         })
         .await?;
     Ok(Answer::ok(&body).at(point))
 }
 
-fn decision_view(head: &Head, content: &Content, evidence: Option<Value>) -> Value {
+fn decision_view(head: &Head, content: &Content, evidence: Option<&Value>) -> Value {
     let decision = &content.decision;
     let decided = match decision.outcome {
         Outcome::Allow => Phase::Allowed,

@@ -65,7 +65,7 @@ pub(crate) async fn execute(
         })
         .await?;
     let evidence = evidence(&EvidenceKey::of(&app.gate), &head, &content, Some(order));
-    let view = order_view(order, &content, issued.token.as_deref(), evidence);
+    let view = order_view(order, &content, issued.token.as_deref(), evidence.as_ref());
     Ok(Answer::new(StatusCode::CREATED, &view).committed(&issued.answer).replayed(replayed))
 }
 
@@ -91,7 +91,7 @@ pub(crate) async fn order(State(app): State<App>, call: Authed) -> Result<Answer
     // A token that has reported opens nothing any more, and is shown to nobody.
     let is_open = order.report.is_none();
     let token = if may_execute && is_open { app.gate.token_of(&order) } else { None };
-    Ok(Answer::ok(&order_view(&order, &content, token.as_deref(), evidence)).at(point))
+    Ok(Answer::ok(&order_view(&order, &content, token.as_deref(), evidence.as_ref())).at(point))
 }
 
 /// Who reports, known before the body is read.
@@ -251,7 +251,7 @@ async fn reported(app: &App, answer: &gate::Answer) -> Result<Answer, Problem> {
         .await?;
     let (head, content) = found.ok_or_else(Problem::internal)?;
     let evidence = evidence(&EvidenceKey::of(&app.gate), &head, &content, Some(order));
-    let view = order_view(order, &content, None, evidence);
+    let view = order_view(order, &content, None, evidence.as_ref());
     Ok(Answer::ok(&view).committed(answer).replayed(replayed))
 }
 
@@ -288,7 +288,7 @@ fn order_view(
     order: &OrderRow,
     content: &Content,
     token: Option<&str>,
-    evidence: Option<Value>,
+    evidence: Option<&Value>,
 ) -> Value {
     let proposal = &content.proposal;
     let report = order.report.as_ref();
