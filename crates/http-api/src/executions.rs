@@ -22,7 +22,7 @@ use crate::problem::Problem;
 use crate::refusals::{refused, unexpected};
 use crate::request_key::request_key;
 use crate::state::App;
-use crate::times::iso;
+use crate::times::{iso, read_ms};
 
 const UNKNOWN_INTENT: &str = "Intent not found";
 const UNKNOWN: &str = "Execution not found";
@@ -215,11 +215,10 @@ fn read_report(execution: ExecutionId, body: Value) -> Result<ReportRequest, Pro
     };
     let effect = effect(&mut fields)?;
     let result = fields.object("result")?.map(Value::Object);
-    let executed_at = match fields.words("executed_at")? {
+    let executed_at = match fields.value("executed_at") {
         None => None,
-        Some(text) => {
-            let at: Result<jiff::Timestamp, _> = text.parse();
-            let at = at.ok().and_then(|at| u64::try_from(at.as_millisecond()).ok());
+        Some(value) => {
+            let at = read_ms(&value).and_then(|ms| u64::try_from(ms).ok());
             let wrong = || Problem::field(path("executed_at"), "expected a time in ISO 8601");
             Some(at.ok_or_else(wrong)?)
         }

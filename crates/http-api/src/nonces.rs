@@ -3,9 +3,6 @@
 //! Invariant: nothing is judged here. The ledger refuses a replay at its place among the checks.
 
 use gate::Gate;
-use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use ledger::{ClaimedTime, NonceClaim, ReplayGuard};
 use serde_json::{Value, json};
 
@@ -13,7 +10,7 @@ use crate::answer::Answer;
 use crate::call::Authed;
 use crate::fields::{Fields, wrong_type};
 use crate::problem::Problem;
-use crate::times::iso;
+use crate::times::{iso, read_ms};
 
 /// `GET /v1/nonce`.
 pub(crate) async fn nonce(call: Authed) -> Result<Answer, Problem> {
@@ -40,30 +37,10 @@ pub(crate) fn replay_guard(
     Ok((guard != ReplayGuard::default()).then_some(guard))
 }
 
-/// Epoch milliseconds, or a time or a date as text.
 fn claimed_time(value: &Value) -> ClaimedTime {
-    let ms = match value {
-        Value::Number(number) => whole_ms(&number.to_string()),
-        Value::String(text) => text_ms(text),
-        _ => None,
-    };
     // Before 1970 is a time too, and as far off as any.
-    ms.map_or(ClaimedTime::Invalid, |ms| ClaimedTime::At(u64::try_from(ms).unwrap_or(0)))
-}
-
-/// Fractions of a millisecond are cut off.
-fn whole_ms(number: &str) -> Option<i64> {
-    let whole = number.split_once('.').map_or(number, |(whole, _)| whole);
-    whole.parse().ok()
-}
-
-fn text_ms(text: &str) -> Option<i64> {
-    if let Ok(at) = text.parse::<Timestamp>() {
-        return Some(at.as_millisecond());
-    }
-    // A date alone is its midnight; `jiff` reads dates out of longer texts too.
-    let date: Date = text.parse().ok().filter(|_| text.len() == "2026-11-22".len())?;
-    Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp().as_millisecond())
+    let at = |ms| ClaimedTime::At(u64::try_from(ms).unwrap_or(0));
+    read_ms(value).map_or(ClaimedTime::Invalid, at)
 }
 
 #[cfg(test)]

@@ -45,6 +45,9 @@ struct Accepted<'a> {
 #[derive(Serialize)]
 struct Ours<'a> {
     intent_id: &'a str,
+    message_id: String,
+    required_approvals: u32,
+    risk_factors: &'a [String],
     revision: u32,
     resource: &'a str,
     trigger: Option<&'a str>,
@@ -92,6 +95,9 @@ pub(crate) fn accepted(head: &Head, content: &Content) -> Answer {
         risk_factors: &content.risk.factors,
         ours: Ours {
             intent_id: &id,
+            message_id: message_id(head.id),
+            required_approvals: head.approval.rule.count.max(1),
+            risk_factors: &content.risk.factors,
             revision: head.revision,
             resource: &content.proposal.destination,
             trigger: content.proposal.trigger.as_deref(),

@@ -380,7 +380,7 @@ pub enum Refusal {
     Profile(#[n(0)] ProfileFault),
     /// A decision that came before, or too late.
     #[n(35)]
-    #[error("{}: get a new nonce from /v1/nonce, or set the clock, and decide again", reason.name())]
+    #[error("{}: get a nonce from /v1/nonce, or set the clock, and decide again", reason.name())]
     Replay {
         /// How that shows.
         #[n(0)]

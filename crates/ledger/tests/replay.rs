@@ -69,6 +69,13 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn guard(drawn: u8) -> ledger::ReplayGuard {
+    let digest = Digest([drawn; 32]);
+    let expires_at = START.plus_ms(40_000);
+    let nonce = Some(ledger::NonceClaim::Genuine { digest, expires_at });
+    ledger::ReplayGuard { nonce, decided_at: None }
+}
+
 fn run(steps: &[Step]) -> Node {
     let mut node = Node::with_policies(&[("gates.yaml", GATES)]);
     let agents = [false, true].map(|n| node.register(&format!("bot-{n}"), Role::Agent, None));
@@ -88,13 +95,7 @@ fn run(steps: &[Step]) -> Node {
                 }
             }
             Step::Approve { nth, nonce } if !intents.is_empty() => {
-                let guard = nonce.map(|drawn| ledger::ReplayGuard {
-                    nonce: Some(ledger::NonceClaim::Genuine {
-                        digest: Digest([drawn; 32]),
-                        expires_at: START.plus_ms(40_000),
-                    }),
-                    decided_at: None,
-                });
+                let guard = nonce.map(guard);
                 node.approve_with(person, intents[nth % intents.len()], None, guard.as_ref());
             }
             Step::Link { nth } if !intents.is_empty() => {

@@ -32,7 +32,10 @@ fn verify(door: &Door, evidence: &Value) {
     let at: jiff::Timestamp = text("decided_at").parse().unwrap();
     // Sorted by key, no spaces.
     let payload = format!(
-        r#"{{"approved_intent_hash":"{}","decided_at":{},"decision":"{}","factor":"{}","interaction_id":"{}","protocol":"a2h.v1","responds_to":"{}"}}"#,
+        concat!(
+            r#"{{"approved_intent_hash":"{}","decided_at":{},"decision":"{}","factor":"{}","#,
+            r#""interaction_id":"{}","protocol":"a2h.v1","responds_to":"{}"}}"#
+        ),
         text("approved_intent_hash"),
         at.as_millisecond(),
         text("decision"),
@@ -84,8 +87,12 @@ async fn an_approval_leaves_evidence_that_verifies_everywhere_it_is_shown() {
     });
     assert_eq!(evidence["proof"], proof);
     let about = format!(
-        r#"{{"action":"crm.import","destination":"crm.import","estimated_value_usd":1250.5,"intent_id":"{id}","message_id":{},"payload_hash":{},"policy_id":"basic","profile_fields_hash":{},"profile_id":"crm.import.v1","sensitivity_tags":["pii"]}}"#,
-        row.body["message_id"], row.body["payload_hash"], row.body["profile_fields_hash"],
+        concat!(
+            r#"{{"action":"crm.import","destination":"crm.import","estimated_value_usd":1250.5,"#,
+            r#""intent_id":"{}","message_id":{},"payload_hash":{},"policy_id":"basic","#,
+            r#""profile_fields_hash":{},"profile_id":"crm.import.v1","sensitivity_tags":["pii"]}}"#
+        ),
+        id, row.body["message_id"], row.body["payload_hash"], row.body["profile_fields_hash"],
     );
     assert_eq!(evidence["approved_intent_hash"], Digest::of(about.as_bytes()).to_string());
     for path in ["", "/decision", "/audit"] {
