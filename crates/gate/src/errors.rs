@@ -31,6 +31,15 @@ pub enum GateError {
     /// Policy documents do not compile.
     #[error("the policy documents are not valid")]
     InvalidPolicy(Vec<policy::Problem>),
+    /// A destination's document cannot be used.
+    #[error("the destination is not valid")]
+    InvalidDestination(Vec<policy::Problem>),
+    /// A channel's document cannot be used.
+    #[error("the channel is not valid")]
+    InvalidChannel(Vec<policy::Problem>),
+    /// Destinations, or channels, kept changing while one of them was put or deleted.
+    #[error("these documents changed again and again meanwhile; send it again")]
+    SettingsMoving,
     /// Policies kept changing while the request was judged.
     #[error("policies changed again and again while this was judged; send it again")]
     PolicyMoving,
@@ -64,6 +73,8 @@ pub const CODES: &[&str] = &[
     "forbidden",
     "idempotency_key_reused",
     "internal",
+    "invalid_channel",
+    "invalid_destination",
     "invalid_feature_level",
     "invalid_link",
     "invalid_policy",
@@ -74,6 +85,7 @@ pub const CODES: &[&str] = &[
     "link_expired",
     "namespace_exists",
     "namespaces_full",
+    "no_executor",
     "no_quorum",
     "not_allowed",
     "not_found",
@@ -89,7 +101,11 @@ pub const CODES: &[&str] = &[
     "profile_required",
     "replay_rejected",
     "revoked",
+    "run_by_gate",
     "self_approval",
+    "settings_full",
+    "settings_moving",
+    "settings_version_mismatch",
     "too_many_idempotency_keys",
     "too_many_requests",
     "unauthorized",

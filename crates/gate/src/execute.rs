@@ -70,7 +70,8 @@ impl Gate {
                 }
                 reply => {
                     let token = match reply {
-                        Reply::Order(order) => self.token_of(order),
+                        // What the gate runs itself has no token.
+                        Reply::Order(order) if order.executor.is_none() => self.token_of(order),
                         _ => None,
                     };
                     return Ok(IssuedOrder { answer, token });

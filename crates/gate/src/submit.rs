@@ -8,12 +8,13 @@ use ledger::{
     Approve, Cancel, Command, Content, Envelope, Reject, ReplayGuard, Reply, RequestKey, Submit,
     query,
 };
-use policy::{Engine, Facts, Payload, Subject};
+use policy::{Facts, Payload, Subject};
 use serde_json::Value;
 use types::codec::encode;
 use types::limits::RECORDS_MAX;
 use types::{Digest, IntentId, NamespaceId, PayloadKind, Proposal};
 
+use crate::engines::InForce;
 use crate::errors::GateError;
 use crate::handle::{Answer, Caller, Gate};
 use crate::ids::{random, salt};
@@ -84,17 +85,18 @@ impl Gate {
             payload: request.payload,
             metadata: request.metadata,
         });
-        let engine = self.engines.in_force(self.log.as_ref(), caller.namespace)?;
-        let mut made_for = engine.version();
+        let in_force = self.engines.in_force(self.log.as_ref(), caller.namespace)?;
+        let mut made_for = in_force.versions();
         let mut submit = Submit {
             intent: IntentId(self.ids.next()),
             request_digest: request_digest(caller, &proposal, random()),
             salt: salt(),
             proposal,
             payload,
-            facts: make_facts(engine, material.clone(), large).await?,
+            facts: make_facts(in_force, material.clone(), large).await?,
         };
         for _ in 0..TRIES_MAX {
+            note_intent(submit.intent);
             if submit.facts.record_count.is_some_and(|count| count > RECORDS_MAX) {
                 return Err(GateError::TooManyRecords);
             }
@@ -110,10 +112,10 @@ impl Gate {
             match answer.reply {
                 Reply::IdTaken => submit.intent = IntentId(self.ids.next()),
                 Reply::FactsNeeded { .. } => {
-                    let engine = self.engines.in_force(self.log.as_ref(), caller.namespace)?;
-                    if engine.version() != made_for {
-                        made_for = engine.version();
-                        submit.facts = make_facts(engine, material.clone(), large).await?;
+                    let in_force = self.engines.in_force(self.log.as_ref(), caller.namespace)?;
+                    if in_force.versions() != made_for {
+                        made_for = in_force.versions();
+                        submit.facts = make_facts(in_force, material.clone(), large).await?;
                     }
                 }
                 _ => return Ok(answer),
@@ -196,11 +198,17 @@ impl Gate {
             Ok(Some((content, payload)))
         })?;
         let Some((content, payload)) = stored else { return Ok(None) };
-        let engine = self.engines.in_force(self.log.as_ref(), namespace)?;
+        let in_force = self.engines.in_force(self.log.as_ref(), namespace)?;
         let large = payload.as_ref().is_some_and(|b| b.len() > SCAN_INLINE_BYTES_MAX);
         let material = Arc::new(restored(namespace, content, payload.as_deref()));
-        Ok(Some(make_facts(engine, material, large).await?))
+        Ok(Some(make_facts(in_force, material, large).await?))
     }
+}
+
+/// Says in the log which intent the running request is about. Spans of doors have a field
+/// `intent` for it.
+pub fn note_intent(intent: IntentId) {
+    tracing::Span::current().record("intent", tracing::field::display(intent));
 }
 
 fn restored(namespace: NamespaceId, content: Content, payload: Option<&[u8]>) -> Material {
@@ -223,12 +231,12 @@ fn stored_payload(kind: PayloadKind, bytes: Option<&[u8]>) -> Payload {
 }
 
 async fn make_facts(
-    engine: Arc<Engine>,
+    in_force: InForce,
     material: Arc<Material>,
     large: bool,
 ) -> Result<Facts, GateError> {
     let make = move || {
-        engine.facts(&Subject {
+        in_force.facts(&Subject {
             namespace: material.namespace,
             proposal: &material.proposal,
             payload: &material.payload,

@@ -13,9 +13,11 @@ mod call;
 mod cluster;
 mod decide;
 mod decision;
+mod deliveries;
 mod discovery;
 mod evidence;
 mod executions;
+mod exporter;
 mod fields;
 mod finish;
 mod health;
@@ -23,6 +25,7 @@ mod intent_view;
 mod intents;
 mod links;
 mod listing;
+mod meters;
 mod money;
 mod namespaces;
 mod nonces;
@@ -37,17 +40,22 @@ mod request_key;
 mod routes;
 mod schemas;
 mod serve;
+mod setting_changes;
+mod setting_view;
+mod settings;
 mod simulate;
 mod spans;
 mod state;
 mod times;
 mod trail;
 mod view;
+mod webhooks;
 
 use std::sync::Arc;
 
 use gate::Gate;
 
+pub use exporter::{Exporter, Sampler};
 pub use serve::serve;
 
 /// What the node's configuration says about this door.

@@ -127,6 +127,7 @@ impl Engine {
             payload_fault: view.fault,
             profile_fault: profiles::fault(proposal, subject.metadata, &required),
             findings,
+            destinations_version: None,
         }
     }
 

@@ -49,8 +49,12 @@ pub struct Facts {
     /// What existing clients are told; it decides nothing.
     #[n(11)]
     pub risk: Risk,
-    /// Why the request is refused before it is judged.
+    /// Version of the destinations that these facts were made for: one of them may declare the
+    /// environment. `None` if there were none.
     #[n(12)]
+    pub destinations_version: Option<u64>,
+    /// Why the request is refused before it is judged.
+    #[n(13)]
     pub profile_fault: Option<ProfileFault>,
 }
 

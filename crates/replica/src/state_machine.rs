@@ -6,6 +6,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::{Stream, TryStreamExt as _};
 use gate::log::Progress;
@@ -19,6 +20,7 @@ use types::limits::EFFECTS_KEPT_MAX;
 
 use crate::apply::{self, Applied, Chunk};
 use crate::codec;
+use crate::meters::ApplyMeters;
 use crate::raft::{Replies, TypeConfig};
 
 /// A snapshot as it travels: the directory with its files.
@@ -48,6 +50,7 @@ pub struct StateMachine {
     state: Arc<StateStore>,
     applied: Applied,
     listeners: Listeners,
+    meters: ApplyMeters,
 }
 
 impl StateMachine {
@@ -57,7 +60,7 @@ impl StateMachine {
     /// If the state cannot be read.
     pub fn open(state: Arc<StateStore>, listeners: Listeners) -> io::Result<Self> {
         let applied = Applied::of(&state).map_err(io::Error::other)?;
-        let machine = Self { state, applied, listeners };
+        let machine = Self { state, applied, listeners, meters: ApplyMeters::default() };
         machine.publish();
         Ok(machine)
     }
@@ -72,9 +75,11 @@ impl StateMachine {
         if chunk.is_empty() {
             return Ok(());
         }
+        let (began, entries) = (Instant::now(), responders.len());
         let outcome = apply::apply(&self.state, &mut self.applied, chunk)
             .inspect_err(|error| tracing::error!(%error, "cannot apply, stopping"))
             .map_err(io::Error::other)?;
+        self.meters.applied(entries, began.elapsed());
         self.publish();
         for (responder, replies) in responders.into_iter().zip(outcome.replies) {
             if let Some(responder) = responder {
