@@ -7,15 +7,16 @@ use std::sync::Arc;
 use ledger::{Read, query};
 use parking_lot::Mutex;
 use policy::{Engine, PolicySet};
-use types::NamespaceId;
+use types::{LogIndex, NamespaceId};
 
 use crate::errors::GateError;
 use crate::log::Log;
 
-/// Engines by namespace; only the newest version of each is kept.
+/// Engines by namespace, each with the standing at which its version was in force; only the newest
+/// version is kept.
 #[derive(Default)]
 pub(crate) struct Engines {
-    kept: Mutex<HashMap<NamespaceId, Arc<Engine>>>,
+    kept: Mutex<HashMap<NamespaceId, (LogIndex, Arc<Engine>)>>,
 }
 
 impl Engines {
@@ -25,24 +26,38 @@ impl Engines {
         log: &dyn Log,
         namespace: NamespaceId,
     ) -> Result<Arc<Engine>, GateError> {
+        let changed = log.standing().changed;
+        if let Some((since, engine)) = self.kept.lock().get(&namespace)
+            && *since == changed
+        {
+            return Ok(engine.clone());
+        }
         let mut found = Ok(None);
-        log.with_state(&mut |state, _| found = self.look_up(state, namespace).map(Some))?;
+        log.with_state(&mut |state, _| {
+            found = self.look_up(state, namespace, changed).map(Some);
+        })?;
         found?.ok_or_else(|| ledger::Fault("state was not read".into()).into())
     }
 
-    fn look_up(&self, state: &dyn Read, namespace: NamespaceId) -> Result<Arc<Engine>, GateError> {
+    fn look_up(
+        &self,
+        state: &dyn Read,
+        namespace: NamespaceId,
+        changed: LogIndex,
+    ) -> Result<Arc<Engine>, GateError> {
         let version = query::policy_head(state, namespace)?.map_or(0, |head| head.version);
-        if let Some(kept) = self.kept.lock().get(&namespace)
-            && kept.version() == version
+        if let Some((since, engine)) = self.kept.lock().get_mut(&namespace)
+            && engine.version() == version
         {
-            return Ok(kept.clone());
+            *since = changed.max(*since);
+            return Ok(engine.clone());
         }
         let set = match version {
             0 => Arc::new(PolicySet::empty()),
             version => state.compiled(namespace, version)?,
         };
         let engine = Arc::new(Engine::new(set, version));
-        self.kept.lock().insert(namespace, engine.clone());
+        self.kept.lock().insert(namespace, (changed, engine.clone()));
         Ok(engine)
     }
 }

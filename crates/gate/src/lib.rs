@@ -10,6 +10,7 @@ pub mod keys;
 pub mod log;
 
 mod administer;
+mod callers;
 mod engines;
 mod errors;
 mod execute;

@@ -377,4 +377,6 @@ pub enum Effect {
     PhaseChanged(IntentId),
     /// Keys, roles or status changed: caches of them are stale.
     PrincipalsChanged,
+    /// Other policies are in force: caches of them are stale.
+    PoliciesChanged,
 }
