@@ -65,10 +65,13 @@ impl Gate {
             let answer = self.command(caller, request_key, command).await?;
             match answer.unwrapped().0 {
                 Reply::IdTaken => {}
-                Reply::FactsNeeded { .. } => facts = self.facts_again(caller, intent).await?,
+                Reply::FactsNeeded { .. } => {
+                    facts = self.facts_again(caller.namespace, intent).await?;
+                }
                 reply => {
                     let token = match reply {
-                        Reply::Order(order) => self.token_of(order),
+                        // What the gate runs itself has no token.
+                        Reply::Order(order) if order.executor.is_none() => self.token_of(order),
                         _ => None,
                     };
                     return Ok(IssuedOrder { answer, token });

@@ -82,6 +82,7 @@ pub struct Gate {
     pub(crate) engines: Engines,
     callers: Callers,
     pub(crate) waiters: Waiters,
+    node: NodeId,
     settings: Settings,
 }
 
@@ -95,8 +96,14 @@ impl Gate {
             engines: Engines::default(),
             callers: Callers::default(),
             waiters: Waiters::default(),
+            node,
             settings,
         })
+    }
+
+    /// This node.
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
     }
 
     /// The configuration.

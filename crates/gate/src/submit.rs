@@ -7,12 +7,13 @@ use std::sync::Arc;
 use ledger::{
     Approve, Cancel, Command, Content, Envelope, Reject, Reply, RequestKey, Submit, query,
 };
-use policy::{Engine, Facts, Payload, Subject};
+use policy::{Facts, Payload, Subject};
 use serde_json::Value;
 use types::codec::encode;
 use types::limits::RECORDS_MAX;
-use types::{Digest, IntentId, PayloadKind, Proposal};
+use types::{Digest, IntentId, NamespaceId, PayloadKind, Proposal};
 
+use crate::engines::InForce;
 use crate::errors::GateError;
 use crate::handle::{Answer, Caller, Gate};
 use crate::ids::{random, salt};
@@ -50,7 +51,7 @@ pub struct DecideRequest {
 
 /// What facts are made of, shared with the scanning thread.
 struct Material {
-    caller: Caller,
+    namespace: NamespaceId,
     proposal: Proposal,
     payload: Payload,
     metadata: Option<Value>,
@@ -74,20 +75,20 @@ impl Gate {
         proposal.payload_digest = payload.as_deref().map(Digest::of);
         let large = payload.as_ref().is_some_and(|b| b.len() > SCAN_INLINE_BYTES_MAX);
         let material = Arc::new(Material {
-            caller: caller.clone(),
+            namespace: caller.namespace,
             proposal: proposal.clone(),
             payload: request.payload,
             metadata: request.metadata,
         });
-        let engine = self.engines.in_force(self.log.as_ref(), caller.namespace)?;
-        let mut made_for = engine.version();
+        let in_force = self.engines.in_force(self.log.as_ref(), caller.namespace)?;
+        let mut made_for = in_force.versions();
         let mut submit = Submit {
             intent: IntentId(self.ids.next()),
             request_digest: request_digest(caller, &proposal, random()),
             salt: salt(),
             proposal,
             payload,
-            facts: make_facts(engine, material.clone(), large).await?,
+            facts: make_facts(in_force, material.clone(), large).await?,
         };
         for _ in 0..TRIES_MAX {
             if submit.facts.record_count.is_some_and(|count| count > RECORDS_MAX) {
@@ -105,10 +106,10 @@ impl Gate {
             match answer.reply {
                 Reply::IdTaken => submit.intent = IntentId(self.ids.next()),
                 Reply::FactsNeeded { .. } => {
-                    let engine = self.engines.in_force(self.log.as_ref(), caller.namespace)?;
-                    if engine.version() != made_for {
-                        made_for = engine.version();
-                        submit.facts = make_facts(engine, material.clone(), large).await?;
+                    let in_force = self.engines.in_force(self.log.as_ref(), caller.namespace)?;
+                    if in_force.versions() != made_for {
+                        made_for = in_force.versions();
+                        submit.facts = make_facts(in_force, material.clone(), large).await?;
                     }
                 }
                 _ => return Ok(answer),
@@ -137,7 +138,9 @@ impl Gate {
             }));
             let answer = self.command(caller, request.request_key, command).await?;
             match answer.reply {
-                Reply::FactsNeeded { .. } => facts = self.facts_again(caller, intent).await?,
+                Reply::FactsNeeded { .. } => {
+                    facts = self.facts_again(caller.namespace, intent).await?;
+                }
                 _ => return Ok(answer),
             }
         }
@@ -176,10 +179,9 @@ impl Gate {
     /// Facts of a stored intent for the version in force; `None` if the intent is not known here.
     pub(crate) async fn facts_again(
         &self,
-        caller: &Caller,
+        namespace: NamespaceId,
         intent: IntentId,
     ) -> Result<Option<Facts>, GateError> {
-        let namespace = caller.namespace;
         let (stored, _) = self.look(|state, _| {
             let Some(head) = query::head(state, namespace, intent)? else { return Ok(None) };
             let content = query::content(state, namespace, intent, head.revision)?;
@@ -187,22 +189,22 @@ impl Gate {
             Ok(Some((content, payload)))
         })?;
         let Some((content, payload)) = stored else { return Ok(None) };
-        let engine = self.engines.in_force(self.log.as_ref(), namespace)?;
+        let in_force = self.engines.in_force(self.log.as_ref(), namespace)?;
         let large = payload.as_ref().is_some_and(|b| b.len() > SCAN_INLINE_BYTES_MAX);
-        let material = Arc::new(restored(caller, content, payload.as_deref()));
-        Ok(Some(make_facts(engine, material, large).await?))
+        let material = Arc::new(restored(namespace, content, payload.as_deref()));
+        Ok(Some(make_facts(in_force, material, large).await?))
     }
 }
 
-fn restored(caller: &Caller, content: Content, payload: Option<&[u8]>) -> Material {
+fn restored(namespace: NamespaceId, content: Content, payload: Option<&[u8]>) -> Material {
     let proposal = content.proposal;
     let payload = stored_payload(proposal.payload_kind, payload);
     let metadata = proposal.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok());
-    Material { caller: caller.clone(), proposal, payload, metadata }
+    Material { namespace, proposal, payload, metadata }
 }
 
 /// A payload as it was taken in; erased or unreadable bytes are no payload, and count rules hold.
-fn stored_payload(kind: PayloadKind, bytes: Option<&[u8]>) -> Payload {
+pub(crate) fn stored_payload(kind: PayloadKind, bytes: Option<&[u8]>) -> Payload {
     let text = || Some(String::from_utf8_lossy(bytes?).into_owned());
     let payload = match kind {
         PayloadKind::Absent => None,
@@ -214,13 +216,13 @@ fn stored_payload(kind: PayloadKind, bytes: Option<&[u8]>) -> Payload {
 }
 
 async fn make_facts(
-    engine: Arc<Engine>,
+    in_force: InForce,
     material: Arc<Material>,
     large: bool,
 ) -> Result<Facts, GateError> {
     let make = move || {
-        engine.facts(&Subject {
-            namespace: material.caller.namespace,
+        in_force.facts(&Subject {
+            namespace: material.namespace,
             proposal: &material.proposal,
             payload: &material.payload,
             metadata: material.metadata.as_ref(),

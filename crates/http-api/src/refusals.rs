@@ -56,6 +56,13 @@ pub(crate) fn refused(refusal: &Refusal) -> Problem {
         }
         Refusal::UnknownExecution { .. } => Problem::not_found("Execution not found", message),
         Refusal::AlreadyReported { .. } => conflict("already_reported"),
+        Refusal::SettingsFull => conflict("settings_full"),
+        // Only the executor asks for what this refuses, and it is no client.
+        Refusal::EpochOver => Problem::internal().because(&message),
+        Refusal::NoExecutor { .. } => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_executor", message).retry_after(1)
+        }
+        Refusal::RunByGate { .. } => conflict("run_by_gate"),
         Refusal::NothingCovers => uncovered(message),
         Refusal::FeatureLevel { .. } => {
             Problem::new(StatusCode::BAD_REQUEST, "invalid_feature_level", message)

@@ -69,6 +69,8 @@ fn state_changed(actor: &str, previous: &str, next: &str, reason: Option<&str>) 
 }
 
 const SYSTEM: &str = "system";
+/// Who claims what the gate runs itself.
+const EXECUTOR: &str = "executor";
 
 fn lines(leaf: &Leaf, detail: &LeafDetail, content: &Content) -> Vec<Line> {
     let actor = detail.actor_name.as_deref().unwrap_or(SYSTEM);
@@ -115,7 +117,8 @@ fn lines(leaf: &Leaf, detail: &LeafDetail, content: &Content) -> Vec<Line> {
                 "executionId": execution.to_string(), "mode": mode, "attempt": attempt,
                 "fence": fence.0,
             });
-            vec![line("execution_requested", actor, metadata)]
+            let kind = if actor == EXECUTOR { "execution_claimed" } else { "execution_requested" };
+            vec![line(kind, actor, metadata)]
         }
         LeafBody::Reported { execution, effect, .. } => {
             let result: Option<Value> = reason.and_then(|text| serde_json::from_str(text).ok());
@@ -126,8 +129,8 @@ fn lines(leaf: &Leaf, detail: &LeafDetail, content: &Content) -> Vec<Line> {
             let kind = leaf.body.kind();
             vec![line(kind, detail.actor_name.as_deref().unwrap_or("runner"), metadata)]
         }
-        LeafBody::DoubtBegan { execution } => {
-            let metadata = json!({ "executionId": execution.to_string() });
+        LeafBody::DoubtBegan { execution, .. } => {
+            let metadata = json!({ "executionId": execution.to_string(), "reason": reason });
             vec![line("execution_in_doubt", SYSTEM, metadata)]
         }
         LeafBody::Resolved { phase, effect, .. } => {
@@ -136,6 +139,17 @@ fn lines(leaf: &Leaf, detail: &LeafDetail, content: &Content) -> Vec<Line> {
                 "reason": reason,
             });
             vec![line("execution_resolved", actor, metadata)]
+        }
+        LeafBody::WebhookRegistered { webhook, .. } => {
+            let metadata = json!({ "webhookId": webhook.to_string() });
+            vec![line("webhook_registered", actor, metadata)]
+        }
+        LeafBody::DeliveryReported { delivery, channel, notice, attempts, .. } => {
+            let metadata = json!({
+                "deliveryId": delivery.to_string(), "channel": channel, "event": notice.name(),
+                "attempts": attempts, "error": reason,
+            });
+            vec![line(leaf.body.kind(), SYSTEM, metadata)]
         }
         other => vec![line(other.kind(), actor, json!({}))],
     }

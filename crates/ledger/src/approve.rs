@@ -9,7 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use policy::{ApprovalRule, Facts};
-use types::{AgentId, NamespaceId, Outcome, Phase, Role, Stamp};
+use types::{AgentId, Digest, NamespaceId, Outcome, Phase, Place, Reason, Role, RuleSource, Stamp};
 
 use crate::command::{Approve, Envelope};
 use crate::credential::{agent, principal_who};
@@ -20,6 +20,7 @@ use crate::query;
 use crate::read::{Fault, Read};
 use crate::reply::{Effect, Refusal, Reply};
 use crate::rows::{AgentRow, ApprovalState, Decided, Decision, Head, KeyRow, Vote};
+use crate::settings;
 use crate::submit::approval_digest;
 use crate::transition::{Stop, Transition};
 
@@ -60,11 +61,12 @@ pub(crate) fn approve(
     {
         return Ok(changed);
     }
-    Ok(vote(stamp, &head, &person, &key, command.reason.clone()))
+    let runs_by = settings::runs_by(ledger, namespace, &head)?;
+    Ok(vote(stamp, &head, &person, &key, command.reason.clone(), runs_by))
 }
 
 /// A decision names the digest that stands; without one it counts only while there has been one.
-pub(crate) fn check_digest(head: &Head, named: Option<types::Digest>) -> Result<(), Refusal> {
+pub(crate) fn check_digest(head: &Head, named: Option<Digest>) -> Result<(), Refusal> {
     let (id, current) = (head.id, head.approval.digest);
     match named {
         Some(digest) if digest == current => Ok(()),
@@ -130,21 +132,33 @@ pub(crate) fn judged_by_changed_policy(
     let policy = policy_in_force(ledger, namespace)?;
     let content = query::content(ledger, namespace, head.id, head.revision)?;
     let standing = &content.decision;
-    if policy.version == standing.policy_version {
+    let destination = settings::serving(ledger, namespace, &content.proposal.destination)?
+        .map(|destination| destination.digest);
+    let moved = destination != standing.destination;
+    if policy.version == standing.policy_version && !moved {
         return Ok(blocked_by(head, standing));
     }
-    let facts = match facts {
-        Some(facts) if facts.policy_version == policy.version => facts,
-        _ => return Ok(Some(Transition::reply(Reply::FactsNeeded { version: policy.version }))),
+    let destinations = settings::destinations_version(ledger, namespace)?;
+    let made_for_now = |facts: &&Facts| {
+        facts.policy_version == policy.version && facts.destinations_version == destinations
     };
-    if facts.rules_digest == standing.rules_digest {
+    let Some(facts) = facts.filter(made_for_now) else {
+        return Ok(Some(Transition::reply(Reply::FactsNeeded { version: policy.version })));
+    };
+    // What a person approved, or is about to, was for the document that stood then.
+    let asks_again = moved && (head.phase == Phase::Held || is_by_person(head));
+    if facts.rules_digest == standing.rules_digest && !asks_again {
         return Ok(blocked_by(head, standing));
     }
-    let judged = judge_again(head.agent, stamp.time, &policy, facts)?;
+    let mut judged = judge_again(head.agent, stamp.time, &policy, facts)?;
     let stricter =
         judged.outcome > standing.outcome || is_stricter(&judged.approvals, &head.approval.rule);
-    if !stricter {
+    if !stricter && !asks_again {
         return Ok(None);
+    }
+    if asks_again {
+        judged.outcome = judged.outcome.max(Outcome::Hold);
+        judged.reasons.push(destination_changed());
     }
     let decision = Decision {
         outcome: judged.outcome,
@@ -153,6 +167,7 @@ pub(crate) fn judged_by_changed_policy(
         policy_digest: policy.digest,
         rules_digest: facts.rules_digest,
         at: stamp.time,
+        destination,
     };
     let mut changed = head.clone();
     changed.approval = ApprovalState {
@@ -174,6 +189,22 @@ pub(crate) fn judged_by_changed_policy(
     }))
 }
 
+fn is_by_person(head: &Head) -> bool {
+    head.decided.as_ref().is_some_and(|decided| decided.by.is_some())
+}
+
+fn destination_changed() -> Reason {
+    Reason {
+        source: RuleSource::System,
+        rule: "destination_changed".into(),
+        outcome: Outcome::Hold,
+        message: "The destination's document changed since this was held: look again".into(),
+        place: Place::default(),
+        hits: Vec::new(),
+        hits_total: 0,
+    }
+}
+
 /// More people, or other groups, than before.
 fn is_stricter(now: &ApprovalRule, before: &ApprovalRule) -> bool {
     now.count > before.count || (now.all_of != before.all_of && !now.all_of.is_empty())
@@ -191,6 +222,7 @@ fn vote(
     person: &AgentRow,
     key: &KeyRow,
     reason: Option<String>,
+    runs_by: Option<Digest>,
 ) -> Transition {
     let mut votes = head.approval.votes.clone();
     let required = head.approval.rule.count.max(1);
@@ -221,6 +253,7 @@ fn vote(
     events.push(Event::Allowed {
         intent: head.id,
         decided: Decided { at: stamp.time, by: Some(person.id), name: person.name.clone(), reason },
+        runs_by,
     });
     Transition {
         reply: Reply::Approved { intent: head.id, at: stamp.time, already: false },

@@ -9,9 +9,11 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 use types::{
-    AgentId, AgentStatus, Digest, Effect, ExecutionId, IntentId, KeyId, LogIndex, LogTime,
-    NamespaceId, Outcome, Phase, Place, Role, RuleSource, Salt,
+    AgentId, AgentStatus, DeliveryId, Digest, Effect, ExecutionId, IntentId, KeyId, LogIndex,
+    LogTime, NamespaceId, NodeId, Notice, Outcome, Phase, Place, Role, RuleSource, Salt, WebhookId,
 };
+
+use crate::rows_outward::DeliveryStatus;
 
 /// The leaf version written by this build.
 pub(crate) const LEAF_VERSION: u8 = 1;
@@ -302,6 +304,9 @@ pub enum LeafBody {
         /// Which.
         #[n(0)]
         execution: ExecutionId,
+        /// Commitment to why the executor could not tell.
+        #[n(1)]
+        why: Option<Digest>,
     },
     /// See [`crate::Event::Resolved`].
     #[n(17)]
@@ -315,6 +320,81 @@ pub enum LeafBody {
         /// Commitment to the reason.
         #[n(2)]
         reason: Option<Digest>,
+    },
+    /// See [`crate::Event::DestinationsApplied`].
+    #[n(18)]
+    DestinationsApplied {
+        /// The version in force now.
+        #[n(0)]
+        version: u64,
+        /// Over its documents.
+        #[n(1)]
+        digest: Digest,
+    },
+    /// See [`crate::Event::ChannelsApplied`].
+    #[n(19)]
+    ChannelsApplied {
+        /// The version in force now.
+        #[n(0)]
+        version: u64,
+        /// Over its documents.
+        #[n(1)]
+        digest: Digest,
+    },
+    /// See [`crate::Event::ExecutorTookOver`].
+    #[n(20)]
+    ExecutorTookOver {
+        /// Its epoch.
+        #[n(0)]
+        epoch: LogIndex,
+        /// Where it runs.
+        #[n(1)]
+        node: NodeId,
+    },
+    /// See [`crate::Event::LeftToPeople`].
+    #[n(21)]
+    LeftToPeople,
+    /// See [`crate::Event::GivenBack`].
+    #[n(24)]
+    GivenBack {
+        /// Which.
+        #[n(0)]
+        execution: ExecutionId,
+        /// Commitment to why.
+        #[n(1)]
+        why: Option<Digest>,
+    },
+    /// See [`crate::Event::WebhookRegistered`].
+    #[n(22)]
+    WebhookRegistered {
+        /// Which.
+        #[n(0)]
+        webhook: WebhookId,
+        /// Commitment to the url.
+        #[n(1)]
+        url: Digest,
+    },
+    /// See [`crate::Event::DeliveryReported`].
+    #[n(23)]
+    DeliveryReported {
+        /// Which.
+        #[n(0)]
+        delivery: DeliveryId,
+        /// The channel; `None` for the intent's webhook.
+        #[n(1)]
+        channel: Option<String>,
+        /// What it told of.
+        #[n(2)]
+        notice: Notice,
+        /// Attempts with this one.
+        #[n(3)]
+        attempts: u32,
+        /// How it stands.
+        #[n(4)]
+        status: DeliveryStatus,
+        /// Commitment to why the attempt failed.
+        #[n(5)]
+        error: Option<Digest>,
     },
 }
 
@@ -361,6 +441,17 @@ impl LeafBody {
             Self::Reported { .. } => "execution_failed",
             Self::DoubtBegan { .. } => "execution_in_doubt",
             Self::Resolved { .. } => "execution_resolved",
+            Self::DestinationsApplied { .. } => "destinations_applied",
+            Self::ChannelsApplied { .. } => "channels_applied",
+            Self::ExecutorTookOver { .. } => "executor_took_over",
+            Self::GivenBack { .. } => "execution_given_back",
+            Self::LeftToPeople => "left_to_people",
+            Self::WebhookRegistered { .. } => "webhook_registered",
+            Self::DeliveryReported { status: DeliveryStatus::Delivered, .. } => "webhook_delivered",
+            Self::DeliveryReported { status: DeliveryStatus::Pending, .. } => {
+                "webhook_attempt_failed"
+            }
+            Self::DeliveryReported { status: DeliveryStatus::Failed, .. } => "webhook_failed",
         }
     }
 }

@@ -11,6 +11,11 @@ use types::{
     AgentId, AgentStatus, Digest, Effect, IntentId, KeyId, NamespaceId, Proposal, Role, Salt,
 };
 
+pub use crate::command_outward::{
+    ApplyChannels, ApplyDestinations, AttemptEnd, Claim, RegisterWebhook, ReportAttempt,
+    ReportDelivery, TakeOver,
+};
+
 /// A command with who sends it and how a repeat is recognised.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct Envelope {
@@ -93,6 +98,27 @@ pub enum Command {
     /// A person says how an intent in doubt ended.
     #[n(15)]
     Resolve(#[n(0)] Resolve),
+    /// A whole set of destinations.
+    #[n(16)]
+    ApplyDestinations(#[n(0)] Box<ApplyDestinations>),
+    /// A whole set of channels.
+    #[n(17)]
+    ApplyChannels(#[n(0)] Box<ApplyChannels>),
+    /// An executor begins, and what another one left open is in doubt.
+    #[n(18)]
+    TakeOver(#[n(0)] TakeOver),
+    /// The executor is about to run an intent.
+    #[n(19)]
+    Claim(#[n(0)] Box<Claim>),
+    /// The executor says how an attempt ended.
+    #[n(20)]
+    ReportAttempt(#[n(0)] Box<ReportAttempt>),
+    /// Somebody wants to be told how an intent is decided.
+    #[n(21)]
+    RegisterWebhook(#[n(0)] RegisterWebhook),
+    /// The notifier says how an attempt to deliver ended.
+    #[n(22)]
+    ReportDelivery(#[n(0)] ReportDelivery),
 }
 
 /// See [`Command::IssueOrder`].

@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 
 use policy::{PolicySet, WindowToOpen};
 use types::{
-    AgentId, AgentStatus, Digest, Effect, ExecutionId, IntentId, KeyId, LogTime, NamespaceId,
-    Phase, Role, Salt,
+    AgentId, AgentStatus, Channel, Destination, Digest, Effect, ExecutionId, IntentId, KeyId,
+    LogTime, NamespaceId, Phase, Role, Salt,
 };
 
 use crate::command::SourceFile;
@@ -15,6 +15,7 @@ use crate::rows::{
     AgentRow, ApprovalState, Content, Decided, Decision, Head, KeyRow, NamespaceRow, OrderRow,
     PolicyHead, Vote,
 };
+use crate::rows_outward::{DeliveryRow, ExecutorRow, SetHead, WebhookRow};
 
 /// What refused a repeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +95,8 @@ pub enum Event {
         intent: IntentId,
         /// By whose last vote.
         decided: Decided,
+        /// The destination document whose connector runs it.
+        runs_by: Option<Digest>,
     },
     /// An intent ended without running: rejected, cancelled or expired.
     Ended {
@@ -131,12 +134,35 @@ pub enum Event {
         /// Whose key reported; `None` for the order's token.
         by: Option<AgentId>,
     },
-    /// An order's time ended in silence.
+    /// Nobody knows how an order ended: its time is over, or the executor could not tell.
     DoubtBegan {
         /// Which intent.
         intent: IntentId,
         /// Which order.
         execution: ExecutionId,
+        /// Why the executor could not tell.
+        why: Option<String>,
+        /// The executor may make the same call again.
+        repeats: bool,
+    },
+    /// The executor called nobody, and the intent is allowed as before.
+    GivenBack {
+        /// Which intent.
+        intent: IntentId,
+        /// Which order.
+        execution: ExecutionId,
+        /// Why.
+        why: Option<String>,
+    },
+    /// An executor began.
+    ExecutorTookOver {
+        /// Its epoch and node.
+        row: ExecutorRow,
+    },
+    /// The executor leaves an intent alone; people do with it what they can.
+    LeftToPeople {
+        /// Which.
+        intent: IntentId,
     },
     /// A person said how an intent in doubt ended.
     Resolved {
@@ -206,6 +232,36 @@ pub enum Event {
         files: Vec<SourceFile>,
         /// As compiled.
         compiled: Box<PolicySet>,
+    },
+    /// A set of destinations is in force.
+    DestinationsApplied {
+        /// Version, digest, by whom.
+        head: SetHead,
+        /// The set.
+        set: Vec<Destination>,
+    },
+    /// A set of channels is in force.
+    ChannelsApplied {
+        /// Version, digest, by whom.
+        head: SetHead,
+        /// The set.
+        set: Vec<Channel>,
+    },
+    /// Somebody will be told how an intent is decided.
+    WebhookRegistered {
+        /// Which intent.
+        intent: IntentId,
+        /// The registration.
+        row: WebhookRow,
+        /// The name of who registered it.
+        name: String,
+    },
+    /// An attempt to deliver a notification ended.
+    DeliveryReported {
+        /// Until when it had waited.
+        was_due: LogTime,
+        /// The notification with the attempt counted.
+        row: Box<DeliveryRow>,
     },
     /// Newer commands are let in.
     FeatureLevelRaised {

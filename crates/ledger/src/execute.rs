@@ -18,8 +18,10 @@ use crate::event::Event;
 use crate::read::{Fault, Read};
 use crate::reply::{Effect, Refusal, Reply};
 use crate::rows::{Decided, Head, OrderReport, OrderRow, OrderStatus};
+use crate::rows_outward::ExecutorRow;
+use crate::settings::{self, Serving};
 use crate::transition::{Stop, Transition};
-use crate::{expire, query};
+use crate::{claim, expire, query};
 
 /// Hands an allowed intent out.
 ///
@@ -58,25 +60,57 @@ pub(crate) fn issue_order(
     if query::find_order(ledger, command.execution)?.is_some() {
         return Ok(Transition::reply(Reply::IdTaken));
     }
-    let order = OrderRow {
-        id: command.execution,
-        intent: id,
-        attempt: head.attempts.saturating_add(1),
-        fence: stamp.index,
-        mode: command.mode.clone(),
-        token_hash: command.token_hash,
-        token_sealed: command.token_sealed.clone(),
-        issued_to: caller.id,
-        issued_at: stamp.time,
-        expires_at: stamp.time.plus_ms(ORDER_MS),
-        status: OrderStatus::Scheduled,
-        report: None,
+    let order = match connector(ledger, namespace, &head)? {
+        Some((executor, destination)) => {
+            claim::order(stamp, &head, command.execution, executor.epoch, &destination)
+        }
+        None => worker_order(stamp, command, &head, caller.id),
     };
     Ok(Transition {
         reply: Reply::Order(Box::new(order.clone())),
         events: alloc::vec![Event::OrderIssued { order: Box::new(order), name: caller.name }],
         effects: alloc::vec![Effect::PhaseChanged(id)],
     })
+}
+
+/// The executor and the destination, where a connector runs the intent.
+fn connector(
+    ledger: &impl Read,
+    namespace: NamespaceId,
+    head: &Head,
+) -> Result<Option<(ExecutorRow, Serving)>, Stop> {
+    let content = query::content(ledger, namespace, head.id, head.revision)?;
+    let serving = settings::serving(ledger, namespace, &content.proposal.destination)?;
+    match serving.filter(|destination| destination.has_connector()) {
+        None => Ok(None),
+        Some(destination) => {
+            let executor = claim::executor(ledger)?.ok_or(Refusal::NoExecutor { id: head.id })?;
+            Ok(Some((executor, destination)))
+        }
+    }
+}
+
+fn worker_order(
+    stamp: Stamp,
+    command: &IssueOrder,
+    head: &Head,
+    caller: types::AgentId,
+) -> OrderRow {
+    OrderRow {
+        id: command.execution,
+        intent: head.id,
+        attempt: head.attempts.saturating_add(1),
+        fence: stamp.index,
+        mode: command.mode.clone(),
+        token_hash: command.token_hash,
+        token_sealed: command.token_sealed.clone(),
+        issued_to: caller,
+        issued_at: stamp.time,
+        expires_at: stamp.time.plus_ms(ORDER_MS),
+        status: OrderStatus::Scheduled,
+        report: None,
+        executor: None,
+    }
 }
 
 /// Takes what a worker reports.
@@ -95,6 +129,9 @@ pub(crate) fn report(
         query::find_order(ledger, command.execution)?.ok_or(unknown.clone())?;
     let head = query::expect_head(ledger, namespace, order.intent)?;
     let by = reporter(ledger, stamp, envelope, command, namespace, &order, &head)?;
+    if order.executor.is_some() {
+        return Err(Refusal::RunByGate { id: order.id }.into());
+    }
     let digest = report_digest(command);
     if let Some(first) = &order.report {
         return if first.digest == digest {
@@ -142,7 +179,8 @@ fn reporter(
     head: &Head,
 ) -> Result<Option<types::AgentId>, Stop> {
     if let Some(token) = command.token {
-        return if token == order.token_hash { Ok(None) } else { Err(Refusal::InvalidKey.into()) };
+        let opens = token == order.token_hash && order.executor.is_none();
+        return if opens { Ok(None) } else { Err(Refusal::InvalidKey.into()) };
     }
     let (caller, key) = principal(ledger, envelope, stamp.time)?;
     if key.namespace != namespace {
@@ -210,14 +248,13 @@ pub(crate) fn order_over(
     let head = query::expect_head(ledger, namespace, order.intent)?;
     let silent = order.report.is_none() && head.phase == Phase::Claimed;
     if silent && head.execution == Some(id) && now >= order.expires_at {
-        let intent = head.id;
-        done.events.push(elsewhere(namespace, Event::DoubtBegan { intent, execution: id }));
-        done.effects.push(Effect::PhaseChanged(intent));
+        done.events.push(claim::doubt(ledger, namespace, &order, None)?);
+        done.effects.push(Effect::PhaseChanged(head.id));
     }
     Ok(())
 }
 
-fn elsewhere(namespace: NamespaceId, event: Event) -> Event {
+pub(crate) fn elsewhere(namespace: NamespaceId, event: Event) -> Event {
     Event::Elsewhere { namespace, event: Box::new(event) }
 }
 

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use types::codec::decode;
 use types::limits::TICK_ROWS_MAX;
-use types::{Digest, ExecutionId, IntentId, LogTime, NamespaceId, Phase, Stamp};
+use types::{DeliveryId, Digest, ExecutionId, IntentId, LogTime, NamespaceId, Phase, Stamp};
 
 use crate::event::Event;
 use crate::read::{Direction, Fault, Read};
@@ -15,7 +15,7 @@ use crate::reply::{Effect, Refusal, Reply};
 use crate::rows::{Decided, Head, IdempotencyKeyRow, ReplyRow, RequestKeyRow, WindowRow};
 use crate::table::{self, DueKind};
 use crate::transition::{Stop, Transition};
-use crate::{execute, query, windows};
+use crate::{deliveries, execute, query, windows};
 
 /// Works off what is due.
 ///
@@ -62,6 +62,10 @@ fn work_off(
             let id = ExecutionId(table::last_u64(subject).unwrap_or_default());
             execute::order_over(ledger, namespace, id, now, done)?;
             None
+        }
+        DueKind::DeliveryEnd => {
+            let id = DeliveryId(table::last_u64(subject).unwrap_or_default());
+            deliveries::over(ledger, namespace, id, now)?
         }
         DueKind::WindowEnd => over(ledger, window_key(namespace, subject), |bytes| {
             Ok(!windows::is_open(&decode::<WindowRow>(bytes, "window")?, now))

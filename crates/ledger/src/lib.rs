@@ -12,9 +12,13 @@ mod agents;
 mod approve;
 mod audit;
 mod bootstrap;
+mod claim;
 mod codec;
 mod command;
+mod command_outward;
 mod credential;
+mod deliveries;
+mod due;
 mod end;
 mod event;
 mod execute;
@@ -22,13 +26,17 @@ mod expire;
 mod judge;
 mod policies;
 pub mod query;
+mod query_outward;
 mod read;
 mod record;
 mod record_intent;
 mod record_order;
+mod record_outward;
 mod reply;
 mod rows;
+mod rows_outward;
 mod session;
+mod settings;
 mod submit;
 pub mod table;
 mod transition;
@@ -37,17 +45,22 @@ mod windows;
 pub use audit::{Leaf, LeafBody, LeafDetail};
 pub use codec::{BatchHeader, FEATURE_LEVEL, decode_batch, encode_batch};
 pub use command::{
-    ApplyPolicies, Approve, Bootstrap, Cancel, Command, CreateNamespace, Envelope, FirstKey,
-    IssueOrder, RegisterAgent, Reject, ReportOrder, RequestKey, Resolve, RotateKey, SetAgentStatus,
-    SetRole, SourceFile, Submit,
+    ApplyChannels, ApplyDestinations, ApplyPolicies, Approve, AttemptEnd, Bootstrap, Cancel, Claim,
+    Command, CreateNamespace, Envelope, FirstKey, IssueOrder, RegisterAgent, RegisterWebhook,
+    Reject, ReportAttempt, ReportDelivery, ReportOrder, RequestKey, Resolve, RotateKey,
+    SetAgentStatus, SetRole, SourceFile, Submit, TakeOver,
 };
 pub use event::{Event, RefusedBy};
 pub use policy::PolicySet;
 pub use read::{Direction, Fault, MapState, Overlay, Read, Visit, Writes};
 pub use reply::{Duplicate, Effect, Refusal, Reply};
 pub use rows::{
-    AgentRow, ApprovalState, ClusterRow, Content, Decided, Decision, Head, KeyRow, NamespaceRow,
-    OrderReport, OrderRow, OrderStatus, PayloadRow, PolicyHead, PolicySourceRow, Vote, WindowRow,
+    AgentRow, ApprovalState, ClusterRow, Content, Decided, Decision, ExecutorClaim, Head, KeyRow,
+    NamespaceRow, OrderReport, OrderRow, OrderStatus, PayloadRow, PolicyHead, PolicySourceRow,
+    Vote, WindowRow,
+};
+pub use rows_outward::{
+    DeliveryRow, DeliveryStatus, ExecutorRow, Receiver, SetHead, SettingsHead, WebhookRow,
 };
 pub use session::Session;
 pub use transition::{Transition, transition};

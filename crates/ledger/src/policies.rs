@@ -50,6 +50,6 @@ pub(crate) fn apply(
             files: command.sources.clone(),
             compiled: Box::new(command.compiled.clone()),
         }],
-        effects: alloc::vec![Effect::PoliciesChanged],
+        effects: alloc::vec![Effect::SettingsChanged],
     })
 }

@@ -15,11 +15,16 @@ use crate::rows::{
     AgentRow, ClusterRow, Content, Head, KeyRow, NamespaceRow, OrderRow, PayloadRow, PolicyHead,
     PolicySourceRow, WindowRow,
 };
+use crate::rows_outward::SettingsHead;
 use crate::submit::missing;
 use crate::table::{self, Meta, Table};
 use crate::windows;
 
-fn row<T>(
+pub use crate::query_outward::{
+    channel_deliveries, delivery, executor, executor_claims, pending_deliveries, runnable, webhook,
+};
+
+pub(crate) fn row<T>(
     ledger: &(impl Read + ?Sized),
     key: &[u8],
     read: impl Fn(&[u8]) -> Result<T, CodecError>,
@@ -77,6 +82,17 @@ pub fn namespace_by_name(
 pub fn namespaces(ledger: &(impl Read + ?Sized)) -> Result<Vec<NamespaceRow>, Fault> {
     let prefix = table::prefix(NamespaceId::CLUSTER, Table::Namespaces);
     collect(ledger, &prefix, |bytes| decode(bytes, "namespace"))
+}
+
+/// A namespace by its number.
+///
+/// # Errors
+/// See [`cluster`].
+pub fn namespace(
+    ledger: &(impl Read + ?Sized),
+    id: NamespaceId,
+) -> Result<Option<NamespaceRow>, Fault> {
+    row(ledger, &table::namespace(id), |bytes| decode(bytes, "namespace"))
 }
 
 /// A key by the SHA-256 of its text.
@@ -429,6 +445,17 @@ pub fn next_due(ledger: &(impl Read + ?Sized)) -> Result<Option<LogTime>, Fault>
     Ok(next)
 }
 
+/// The versions of destinations and channels in force.
+///
+/// # Errors
+/// See [`cluster`].
+pub fn settings_head(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+) -> Result<SettingsHead, Fault> {
+    crate::settings::head(ledger, namespace)
+}
+
 fn collect<T>(
     ledger: &(impl Read + ?Sized),
     prefix: &[u8],
@@ -446,6 +473,6 @@ fn collect<T>(
     broken.map_or(Ok(rows), |error| Err(error.into()))
 }
 
-fn go_on(more: bool) -> ControlFlow<()> {
+pub(crate) fn go_on(more: bool) -> ControlFlow<()> {
     if more { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }

@@ -11,9 +11,10 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::{Bound, ControlFlow};
 
+use minicbor::Decode;
 use policy::PolicySet;
-use types::NamespaceId;
 use types::codec::{CodecError, decode};
+use types::{Channel, Destination, NamespaceId};
 
 use crate::table;
 
@@ -80,6 +81,35 @@ pub trait Read {
         })?;
         Ok(Arc::new(decode(&bytes, "policy set")?))
     }
+
+    /// The destinations of a version, which never changes, as policies do not.
+    ///
+    /// # Errors
+    /// [`Fault`] if the version is missing or does not decode.
+    fn destinations(
+        &self,
+        namespace: NamespaceId,
+        version: u64,
+    ) -> Result<Arc<Vec<Destination>>, Fault> {
+        set_of(self.get(&table::destinations(namespace, version))?, "destinations")
+    }
+
+    /// The channels of a version, which never changes, as policies do not.
+    ///
+    /// # Errors
+    /// [`Fault`] if the version is missing or does not decode.
+    fn channels(&self, namespace: NamespaceId, version: u64) -> Result<Arc<Vec<Channel>>, Fault> {
+        set_of(self.get(&table::channels(namespace, version))?, "channels")
+    }
+}
+
+/// Decodes a set that a head row names.
+fn set_of<T: for<'b> Decode<'b, ()>>(
+    bytes: Option<Vec<u8>>,
+    what: &'static str,
+) -> Result<Arc<Vec<T>>, Fault> {
+    let bytes = bytes.ok_or_else(|| Fault(alloc::format!("a version of {what} is missing")))?;
+    Ok(Arc::new(decode(&bytes, what)?))
 }
 
 impl<R: Read + ?Sized> Read for &R {
@@ -99,6 +129,18 @@ impl<R: Read + ?Sized> Read for &R {
 
     fn compiled(&self, namespace: NamespaceId, version: u64) -> Result<Arc<PolicySet>, Fault> {
         (**self).compiled(namespace, version)
+    }
+
+    fn destinations(
+        &self,
+        namespace: NamespaceId,
+        version: u64,
+    ) -> Result<Arc<Vec<Destination>>, Fault> {
+        (**self).destinations(namespace, version)
+    }
+
+    fn channels(&self, namespace: NamespaceId, version: u64) -> Result<Arc<Vec<Channel>>, Fault> {
+        (**self).channels(namespace, version)
     }
 }
 
@@ -163,6 +205,24 @@ impl<R: Read> Read for Overlay<R> {
         match self.writes.get(&key) {
             Some(Some(bytes)) => Ok(Arc::new(decode(bytes, "policy set")?)),
             _ => self.base.compiled(namespace, version),
+        }
+    }
+
+    fn destinations(
+        &self,
+        namespace: NamespaceId,
+        version: u64,
+    ) -> Result<Arc<Vec<Destination>>, Fault> {
+        match self.writes.get(&table::destinations(namespace, version)) {
+            Some(Some(bytes)) => Ok(Arc::new(decode(bytes, "destinations")?)),
+            _ => self.base.destinations(namespace, version),
+        }
+    }
+
+    fn channels(&self, namespace: NamespaceId, version: u64) -> Result<Arc<Vec<Channel>>, Fault> {
+        match self.writes.get(&table::channels(namespace, version)) {
+            Some(Some(bytes)) => Ok(Arc::new(decode(bytes, "channels")?)),
+            _ => self.base.channels(namespace, version),
         }
     }
 }

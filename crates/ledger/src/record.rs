@@ -13,6 +13,7 @@ use crate::audit::{LEAF_VERSION, Leaf, LeafBody, LeafDetail};
 use crate::event::Event;
 use crate::query;
 use crate::read::{Fault, Overlay, Read};
+use crate::reply::Effect;
 use crate::rows::{AgentRow, ClusterRow, Decided, Head, KeyRow, NamespaceRow, PolicySourceRow};
 use crate::table::{self, DueKind, Meta};
 
@@ -21,11 +22,15 @@ pub(crate) struct Recorder<R> {
     pub(crate) ledger: Overlay<R>,
     edge: Edge,
     last_leaf: Option<u64>,
+    /// Hints that follow from rows that were written.
+    pub(crate) effects: Vec<Effect>,
+    /// Notifications made for the event with this leaf.
+    pub(crate) deliveries: (u64, u64),
 }
 
 impl<R: Read> Recorder<R> {
     pub(crate) fn new(ledger: Overlay<R>, edge: Edge) -> Self {
-        Self { ledger, edge, last_leaf: None }
+        Self { ledger, edge, last_leaf: None, effects: Vec::new(), deliveries: (0, 0) }
     }
 
     pub(crate) fn into_parts(self) -> (Overlay<R>, Edge) {
@@ -65,7 +70,14 @@ impl<R: Read> Recorder<R> {
             Event::OrderIssued { .. }
             | Event::Reported { .. }
             | Event::DoubtBegan { .. }
+            | Event::GivenBack { .. }
             | Event::Resolved { .. } => self.record_order(stamp, namespace, event),
+            Event::DestinationsApplied { .. }
+            | Event::ChannelsApplied { .. }
+            | Event::ExecutorTookOver { .. }
+            | Event::LeftToPeople { .. }
+            | Event::WebhookRegistered { .. }
+            | Event::DeliveryReported { .. } => self.record_outward(stamp, namespace, event),
             _ => self.record_settings(stamp, namespace, event),
         }
     }
@@ -214,6 +226,9 @@ impl<R: Read> Recorder<R> {
             let count: u64 = decode(&bytes, "request key count")?;
             let fewer = encode(&count.saturating_sub(1));
             self.ledger.put(table::meta(Meta::RequestKeyCount), fewer);
+        }
+        if let Some((_, namespace, DueKind::DeliveryEnd, _)) = table::parse_due(due) {
+            self.unlist_delivery(namespace, row)?;
         }
         self.ledger.delete(row.to_vec());
         Ok(())

@@ -7,6 +7,7 @@ use types::limits::{IDEMPOTENCY_KEY_KEPT_MS, RATE_LOOK_BACK_MS};
 use types::{Digest, LogTime, NamespaceId, Outcome, Phase, Stamp};
 
 use crate::audit::{LeafBody, LeafDetail, LeafReason};
+use crate::deliveries::Told;
 use crate::event::{Event, RefusedBy};
 use crate::query::{self, phase_byte};
 use crate::read::{Fault, Read};
@@ -48,10 +49,12 @@ impl<R: Read> Recorder<R> {
                 self.leaf(stamp, namespace, Some(vote.agent), Some(*intent), body, &detail);
                 Ok(())
             }
-            Event::Allowed { intent, decided } => {
+            Event::Allowed { intent, decided, runs_by } => {
                 let mut head = query::expect_head(&self.ledger, namespace, *intent)?;
                 head.was_allowed = true;
                 head.decided = Some(decided.clone());
+                head.runs_by = *runs_by;
+                self.tell(stamp, namespace, &head, Phase::Allowed, &Told::by(decided))?;
                 self.change_phase(stamp, namespace, head, Phase::Allowed)?;
                 let detail = LeafDetail { reason: None, ..detail_of(decided) };
                 self.leaf(stamp, namespace, decided.by, Some(*intent), LeafBody::Allowed, &detail);
@@ -61,6 +64,7 @@ impl<R: Read> Recorder<R> {
                 let mut head = query::expect_head(&self.ledger, namespace, *intent)?;
                 let content = self.content(namespace, &head)?;
                 head.decided = Some(decided.clone());
+                self.tell(stamp, namespace, &head, *phase, &Told::by(decided))?;
                 self.change_phase(stamp, namespace, head, *phase)?;
                 let reason = commit_reason(&content.salt, decided.reason.as_ref());
                 let body = LeafBody::Ended { phase: *phase, reason };
@@ -78,6 +82,7 @@ impl<R: Read> Recorder<R> {
                 head.approval = approval.clone();
                 let key = table::content(namespace, head.id, head.revision);
                 self.ledger.put(key, encode(&content));
+                self.tell(stamp, namespace, &head, Phase::Held, &Told::by_policy(&content))?;
                 if head.phase == Phase::Held {
                     mark(&mut head, stamp, Phase::Held);
                     self.ledger.put(table::intent(namespace, head.id), encode(&head));
@@ -122,6 +127,10 @@ impl<R: Read> Recorder<R> {
         self.ledger.put(table::intent_by_agent(namespace, head.agent, id), Vec::new());
         self.ledger.put(table::intent_by_phase(namespace, phase_byte(head.phase), id), Vec::new());
         self.count(namespace, head.phase, 1)?;
+        if head.phase == Phase::Held {
+            self.tell(stamp, namespace, &head, Phase::Held, &Told::by_policy(content))?;
+        }
+        self.list_runnable(namespace, &head, head.phase);
         if !head.phase.is_terminal() {
             let subject = id.0.to_be_bytes();
             let due = table::due(head.expires_at, namespace, DueKind::IntentExpiry, &subject);
@@ -136,8 +145,8 @@ impl<R: Read> Recorder<R> {
         }
         let mut opened = Vec::with_capacity(windows.len());
         for window in windows {
-            let ends_at =
-                (head.phase == Phase::Allowed).then(|| stamp.time.plus_ms(window.window_ms));
+            let runs_out = head.phase == Phase::Allowed && head.runs_by.is_none();
+            let ends_at = runs_out.then(|| stamp.time.plus_ms(window.window_ms));
             let row =
                 WindowRow { first: id, window_ms: window.window_ms, since: stamp.time, ends_at };
             self.put_window(stamp.time, namespace, &window.fingerprint, &row);
@@ -199,6 +208,7 @@ impl<R: Read> Recorder<R> {
         self.ledger.put(table::intent_by_phase(namespace, phase_byte(phase), id), Vec::new());
         self.count(namespace, head.phase, -1)?;
         self.count(namespace, phase, 1)?;
+        self.list_runnable(namespace, &head, phase);
         let change = windows::change(&head, phase);
         if head.has_windows {
             self.change_windows(stamp.time, namespace, &head, change)?;

@@ -6,7 +6,10 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 use types::ids::ExecutionId;
-use types::{AgentId, AgentStatus, Digest, IntentId, KeyId, LogTime, NamespaceId, Phase, Role};
+use types::{
+    AgentId, AgentStatus, Destination, Digest, IntentId, KeyId, LogIndex, LogTime, NamespaceId,
+    Phase, Role, WebhookId,
+};
 
 use crate::rows::{AgentRow, Content, Head, OrderRow};
 
@@ -129,6 +132,22 @@ pub enum Reply {
     /// An execution order as it is now.
     #[n(16)]
     Order(#[n(0)] Box<OrderRow>),
+    /// The executor may run an intent, as this document says.
+    #[n(20)]
+    Claimed(#[n(0)] Box<OrderRow>, #[n(1)] Box<Destination>),
+    /// An executor's epoch began, or goes on.
+    #[n(21)]
+    TookOver {
+        /// Log index at which it began.
+        #[n(0)]
+        epoch: LogIndex,
+        /// More was left open than one command works off.
+        #[n(1)]
+        more: bool,
+    },
+    /// A webhook is registered.
+    #[n(22)]
+    Webhook(#[n(0)] WebhookId),
 }
 
 /// Details of a duplicate.
@@ -267,7 +286,7 @@ pub enum Refusal {
     AlreadyInitialised,
     /// Another version is in force.
     #[n(14)]
-    #[error("policy version {current} is in force, not the one named; read it and try again")]
+    #[error("version {current} is in force, not the one named; read it and try again")]
     VersionMismatch {
         /// The version in force.
         #[n(0)]
@@ -360,6 +379,30 @@ pub enum Refusal {
     #[n(25)]
     #[error("name a `policy`, or ask an admin for a gate that covers this destination")]
     NothingCovers,
+    /// More documents than a namespace may have.
+    #[n(27)]
+    #[error("a namespace has at most {} of these documents", types::limits::SETTINGS_MAX)]
+    SettingsFull,
+    /// Another executor began.
+    #[n(28)]
+    #[error("another executor has taken over; this one must stop")]
+    EpochOver,
+    /// A connector runs it, and no executor is there.
+    #[n(29)]
+    #[error("{id} is run by the gate, and no executor runs now; ask again after a moment")]
+    NoExecutor {
+        /// Which.
+        #[n(0)]
+        id: IntentId,
+    },
+    /// The gate runs it itself.
+    #[n(30)]
+    #[error("{id} is run by the gate itself, which also says how it went")]
+    RunByGate {
+        /// Which.
+        #[n(0)]
+        id: ExecutionId,
+    },
     /// The order was reported with other words.
     #[n(24)]
     #[error("{id} was reported before and the first report stands; a reviewer can be told")]
@@ -377,6 +420,10 @@ pub enum Effect {
     PhaseChanged(IntentId),
     /// Keys, roles or status changed: caches of them are stale.
     PrincipalsChanged,
-    /// Other policies are in force: caches of them are stale.
-    PoliciesChanged,
+    /// Other policies or destinations are in force: caches of them are stale.
+    SettingsChanged,
+    /// There is something for the executor to claim or to run.
+    Runnable,
+    /// A notification is to be sent.
+    DeliveryDue,
 }

@@ -157,6 +157,9 @@ pub struct Head {
     /// The newest order.
     #[n(17)]
     pub execution: Option<ExecutionId>,
+    /// The destination document whose connector runs it without being asked, once it is allowed.
+    #[n(18)]
+    pub runs_by: Option<Digest>,
 }
 
 /// An execution order.
@@ -198,6 +201,20 @@ pub struct OrderRow {
     /// What was reported.
     #[n(11)]
     pub report: Option<OrderReport>,
+    /// Set where the executor runs it: the executor's epoch, and the destination document.
+    #[n(12)]
+    pub executor: Option<ExecutorClaim>,
+}
+
+/// A claim of the executor's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct ExecutorClaim {
+    /// Log index at which the executor that runs it began.
+    #[n(0)]
+    pub epoch: LogIndex,
+    /// Digest of the destination document that is executed.
+    #[n(1)]
+    pub destination: Digest,
 }
 
 /// How an order stands.
@@ -216,6 +233,12 @@ pub enum OrderStatus {
     /// Its time ended in silence; its token may still report once.
     #[n(3)]
     Expired,
+    /// The executor called, and nobody knows the outcome.
+    #[n(4)]
+    InDoubt,
+    /// The executor gave it back before it called anybody.
+    #[n(5)]
+    GivenBack,
 }
 
 impl OrderStatus {
@@ -227,6 +250,8 @@ impl OrderStatus {
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Expired => "expired",
+            Self::InDoubt => "in_doubt",
+            Self::GivenBack => "given_back",
         }
     }
 }
@@ -344,6 +369,9 @@ pub struct Decision {
     /// When.
     #[n(5)]
     pub at: LogTime,
+    /// Digest of the destination document that served the resource; `None` if there was none.
+    #[n(6)]
+    pub destination: Option<Digest>,
 }
 
 /// Payload bytes as sent.

@@ -99,6 +99,7 @@ impl<R: Read> Session<R> {
             self.recorder.record(stamp, namespace, event)?;
         }
         self.effects.extend(effects);
+        self.effects.append(&mut self.recorder.effects);
         let reply = submit::filled_in(reply, stamp, self.recorder.last_leaf());
         self.remember(stamp, envelope, &reply)?;
         Ok(reply)

@@ -9,7 +9,8 @@ use alloc::vec::Vec;
 
 use types::codec::{decode, encode};
 use types::{
-    AgentId, Digest, LogTime, NamespaceId, Outcome, Phase, Place, Reason, RuleSource, Stamp,
+    AgentId, Destination, Digest, LogTime, NamespaceId, Outcome, Phase, Place, Reason, RuleSource,
+    Stamp,
 };
 
 use crate::command::{Envelope, Submit};
@@ -22,7 +23,7 @@ use crate::rows::{
     AgentRow, ApprovalState, Content, Decided, Decision, Head, IdempotencyKeyRow, KeyRow,
 };
 use crate::transition::{Stop, Transition};
-use crate::{query, table};
+use crate::{query, settings, table};
 
 /// Judges and accepts an intent.
 ///
@@ -41,7 +42,10 @@ pub(crate) fn submit(
     let (agent, key) =
         principal_who(ledger, envelope, stamp.time, types::Role::may_submit, "agent or admin")?;
     let policy = policy_in_force(ledger, namespace)?;
-    if command.facts.policy_version != policy.version {
+    let destinations = settings::destinations_version(ledger, namespace)?;
+    let made_for_now = command.facts.policy_version == policy.version
+        && command.facts.destinations_version == destinations;
+    if !made_for_now {
         return Ok(Transition::reply(Reply::FactsNeeded { version: policy.version }));
     }
     if command.facts.peer_uncovered {
@@ -64,7 +68,8 @@ pub(crate) fn submit(
     {
         return Ok(done);
     }
-    Ok(accepted(stamp, namespace, command, &agent, &key, judged, bound_key))
+    let serving = settings::serving(ledger, namespace, &command.proposal.destination)?;
+    Ok(accepted(stamp, namespace, command, (&agent, &key), judged, bound_key, serving.as_deref()))
 }
 
 /// The first answer to the same request, or a call for another id.
@@ -191,10 +196,10 @@ fn accepted(
     stamp: Stamp,
     namespace: NamespaceId,
     command: &Submit,
-    agent: &AgentRow,
-    key: &KeyRow,
+    (agent, key): (&AgentRow, &KeyRow),
     judged: Judged,
     bound_key: Option<Digest>,
+    serving: Option<&Destination>,
 ) -> Transition {
     let phase = match judged.outcome {
         Outcome::Allow => Phase::Allowed,
@@ -209,7 +214,11 @@ fn accepted(
         policy_digest: judged.policy_digest,
         rules_digest: command.facts.rules_digest,
         at: stamp.time,
+        destination: serving.map(|destination| destination.digest),
     };
+    let runs_by = serving
+        .filter(|found| phase == Phase::Allowed && found.runs_on_approval())
+        .map(|found| found.digest);
     let content = Content {
         proposal: command.proposal.clone(),
         salt: command.salt,
@@ -241,6 +250,7 @@ fn accepted(
         changed_at: stamp.time,
         attempts: 0,
         execution: None,
+        runs_by,
     };
     head.approval.digest = approval_digest(namespace, &head, &content, &content.decision);
     let windows = if head.has_windows { judged.windows } else { Vec::new() };
@@ -261,7 +271,7 @@ fn by_policy(at: LogTime) -> Decided {
     Decided { at, by: None, name: "system".into(), reason: None }
 }
 
-/// What people approve: payload, destination, the rules that matched with the set's version,
+/// What people approve: payload, destination and its document, the rules that matched with the set's version,
 /// the approval rule, the requester and the expiry. Any change of these is another digest.
 pub(crate) fn approval_digest(
     namespace: NamespaceId,
@@ -269,18 +279,26 @@ pub(crate) fn approval_digest(
     content: &Content,
     decision: &Decision,
 ) -> Digest {
-    Digest::of_parts(&[
+    let (proposal, rule) = (encode(&content.proposal), encode(&head.approval.rule));
+    let numbers = [head.id.0.to_be_bytes(), decision.policy_version.to_be_bytes()];
+    let (namespace, revision) = (namespace.0.to_be_bytes(), head.revision.to_be_bytes());
+    let (agent, expires_at) = (head.agent.0.to_be_bytes(), head.expires_at.0.to_be_bytes());
+    let mut parts: Vec<&[u8]> = alloc::vec![
         b"quorum-gate approval v1",
-        &namespace.0.to_be_bytes(),
-        &head.id.0.to_be_bytes(),
-        &head.revision.to_be_bytes(),
-        &encode(&content.proposal),
+        &namespace,
+        &numbers[0],
+        &revision,
+        &proposal,
         &decision.rules_digest.0,
-        &decision.policy_version.to_be_bytes(),
-        &encode(&head.approval.rule),
-        &head.agent.0.to_be_bytes(),
-        &head.expires_at.0.to_be_bytes(),
-    ])
+        &numbers[1],
+        &rule,
+        &agent,
+        &expires_at,
+    ];
+    if let Some(destination) = &decision.destination {
+        parts.push(&destination.0);
+    }
+    Digest::of_parts(&parts)
 }
 
 /// Puts the sequence of the submit's leaf into the reply.

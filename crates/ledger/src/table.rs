@@ -5,7 +5,9 @@
 
 use alloc::vec::Vec;
 
-use types::{AgentId, Digest, ExecutionId, IntentId, KeyId, LogTime, NamespaceId};
+use types::{AgentId, DeliveryId, Digest, ExecutionId, IntentId, KeyId, LogTime, NamespaceId};
+
+pub use crate::due::{DueKind, due, due_range, parse_due};
 
 /// One kind of row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +43,12 @@ pub enum Table {
     PolicyCompiled = 24,
     /// Policy source bytes by version.
     PolicySource = 25,
+    /// The versions of destinations and channels in force.
+    SettingsHead = 26,
+    /// Sets of destinations by version.
+    Destinations = 27,
+    /// Sets of channels by version.
+    Channels = 28,
     /// Intents: what changes.
     Intents = 30,
     /// Intents: what was asked and decided, by revision.
@@ -72,6 +80,18 @@ pub enum Table {
     Orders = 50,
     /// Cluster: namespaces of execution orders, for reporters that have only a token.
     OrderNamespaces = 51,
+    /// Cluster: intents that the executor is to claim.
+    Runnable = 52,
+    /// Cluster: the executor's orders without an outcome.
+    ExecutorClaims = 53,
+    /// Webhooks by intent.
+    Webhooks = 54,
+    /// Notifications.
+    Deliveries = 55,
+    /// Cluster: notifications that will be tried, by log time.
+    PendingDeliveries = 56,
+    /// Notifications by channel.
+    ChannelDeliveries = 57,
 }
 
 /// Rows of [`Table::Meta`].
@@ -92,6 +112,8 @@ pub enum Meta {
     RequestKeyCount = 6,
     /// Log time up to which the schedule was worked off.
     SweptTo = 7,
+    /// The executor that runs now.
+    Executor = 8,
 }
 
 /// Starts a key; the caller appends the parts.
@@ -330,78 +352,83 @@ pub fn order_namespace(id: ExecutionId) -> Vec<u8> {
     with_u64(NamespaceId::CLUSTER, Table::OrderNamespaces, id.0)
 }
 
-/// What is due at a time. The kind's byte and the form of `subject` never change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum DueKind {
-    /// An intent's `expires_at`; subject: intent id.
-    IntentExpiry = 1,
-    /// A dedup window's end; subject: fingerprint.
-    WindowEnd = 2,
-    /// A kept reply; subject: request id.
-    Reply = 3,
-    /// A remembered header; subject: digest.
-    RequestKey = 4,
-    /// A bound body key; subject: digest.
-    IdempotencyKey = 5,
-    /// An order's `expires_at`; subject: execution id.
-    OrderEnd = 6,
-}
-
-impl DueKind {
-    /// The kind with this byte.
-    #[must_use]
-    pub fn of(byte: u8) -> Option<Self> {
-        [
-            Self::IntentExpiry,
-            Self::WindowEnd,
-            Self::Reply,
-            Self::RequestKey,
-            Self::IdempotencyKey,
-            Self::OrderEnd,
-        ]
-        .into_iter()
-        .find(|kind| *kind as u8 == byte)
-    }
-}
-
-/// Key of something due.
+/// Key of the versions of destinations and channels in force.
 #[must_use]
-pub fn due(at: LogTime, namespace: NamespaceId, kind: DueKind, subject: &[u8]) -> Vec<u8> {
-    let mut key = prefix(NamespaceId::CLUSTER, Table::Due);
-    key.extend_from_slice(&at.0.to_be_bytes());
+pub fn settings_head(namespace: NamespaceId) -> Vec<u8> {
+    prefix(namespace, Table::SettingsHead)
+}
+
+/// Key of a set of destinations.
+#[must_use]
+pub fn destinations(namespace: NamespaceId, version: u64) -> Vec<u8> {
+    with_u64(namespace, Table::Destinations, version)
+}
+
+/// Key of a set of channels.
+#[must_use]
+pub fn channels(namespace: NamespaceId, version: u64) -> Vec<u8> {
+    with_u64(namespace, Table::Channels, version)
+}
+
+/// Key of an intent that the executor is to claim.
+#[must_use]
+pub fn runnable(namespace: NamespaceId, id: IntentId) -> Vec<u8> {
+    let mut key = prefix(NamespaceId::CLUSTER, Table::Runnable);
     key.extend_from_slice(&namespace.0.to_be_bytes());
-    key.push(kind as u8);
-    key.extend_from_slice(subject);
+    key.extend_from_slice(&id.0.to_be_bytes());
     key
 }
 
-/// Everything due from `since` up to and including `now`: `from <= key < to`. Beginning behind what
-/// was swept spares the scan the tombstones of everything that ever was due.
+/// Key of an order of the executor's without an outcome.
 #[must_use]
-pub fn due_range(since: LogTime, now: LogTime) -> (Vec<u8>, Vec<u8>) {
-    let prefix = prefix(NamespaceId::CLUSTER, Table::Due);
-    let mut from = prefix.clone();
-    from.extend_from_slice(&since.0.to_be_bytes());
-    let to = match now.0.checked_add(1) {
-        Some(after) => {
-            let mut to = prefix;
-            to.extend_from_slice(&after.to_be_bytes());
-            to
-        }
-        None => end_of(&prefix),
-    };
-    (from, to)
+pub fn executor_claim(id: ExecutionId) -> Vec<u8> {
+    with_u64(NamespaceId::CLUSTER, Table::ExecutorClaims, id.0)
 }
 
-/// Takes a due key apart: time, namespace, kind, subject. `None` if it is no due key.
+/// Key of an intent's webhook.
 #[must_use]
-pub fn parse_due(key: &[u8]) -> Option<(LogTime, NamespaceId, DueKind, &[u8])> {
-    let (head, subject) = key.split_at_checked(5 + 8 + 4 + 1)?;
-    let at = u64::from_be_bytes(head.get(5..13)?.try_into().ok()?);
-    let namespace = u32::from_be_bytes(head.get(13..17)?.try_into().ok()?);
-    let kind = DueKind::of(*head.get(17)?)?;
-    Some((LogTime(at), NamespaceId(namespace), kind, subject))
+pub fn webhook(namespace: NamespaceId, id: IntentId) -> Vec<u8> {
+    with_u64(namespace, Table::Webhooks, id.0)
+}
+
+/// Key of a notification.
+#[must_use]
+pub fn delivery(namespace: NamespaceId, id: DeliveryId) -> Vec<u8> {
+    with_u64(namespace, Table::Deliveries, id.0)
+}
+
+/// Key of a notification that will be tried at a time.
+#[must_use]
+pub fn pending_delivery(at: LogTime, namespace: NamespaceId, id: DeliveryId) -> Vec<u8> {
+    let mut key = with_u64(NamespaceId::CLUSTER, Table::PendingDeliveries, at.0);
+    key.extend_from_slice(&namespace.0.to_be_bytes());
+    key.extend_from_slice(&id.0.to_be_bytes());
+    key
+}
+
+/// Key of a notification in its channel's list. No name holds the separating zero.
+#[must_use]
+pub fn channel_delivery(namespace: NamespaceId, channel: &str, id: DeliveryId) -> Vec<u8> {
+    let mut key = channel_deliveries(namespace, channel);
+    key.extend_from_slice(&id.0.to_be_bytes());
+    key
+}
+
+/// Prefix of a channel's list.
+#[must_use]
+pub fn channel_deliveries(namespace: NamespaceId, channel: &str) -> Vec<u8> {
+    let mut key = prefix(namespace, Table::ChannelDeliveries);
+    key.extend_from_slice(channel.as_bytes());
+    key.push(0);
+    key
+}
+
+/// Takes the end of a key apart that ends with a namespace and a number.
+#[must_use]
+pub fn last_in_namespace(key: &[u8]) -> Option<(NamespaceId, u64)> {
+    let tail = key.len().checked_sub(12)?;
+    let namespace = u32::from_be_bytes(key.get(tail..tail + 4)?.try_into().ok()?);
+    Some((NamespaceId(namespace), last_u64(key)?))
 }
 
 /// The last eight bytes of a key as a number.

@@ -10,7 +10,9 @@ use crate::command::{Command, Envelope};
 use crate::event::Event;
 use crate::read::{Fault, Read};
 use crate::reply::{Effect, Refusal, Reply};
-use crate::{agents, approve, bootstrap, end, execute, expire, policies, submit};
+use crate::{
+    agents, approve, bootstrap, claim, deliveries, end, execute, expire, policies, settings, submit,
+};
 
 /// Everything that one command causes.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,6 +84,21 @@ pub fn transition(
         Command::IssueOrder(command) => execute::issue_order(ledger, stamp, envelope, command),
         Command::ReportOrder(command) => execute::report(ledger, stamp, envelope, command),
         Command::Resolve(command) => execute::resolve(ledger, stamp, envelope, command),
+        Command::ApplyDestinations(command) => {
+            settings::apply_destinations(ledger, stamp, envelope, command)
+        }
+        Command::ApplyChannels(command) => {
+            settings::apply_channels(ledger, stamp, envelope, command)
+        }
+        Command::TakeOver(command) => claim::take_over(ledger, stamp, command),
+        Command::Claim(command) => claim::claim(ledger, stamp, envelope, command),
+        Command::ReportAttempt(command) => claim::report_attempt(ledger, stamp, command),
+        Command::RegisterWebhook(command) => {
+            deliveries::register_webhook(ledger, stamp, envelope, command)
+        }
+        Command::ReportDelivery(command) => {
+            deliveries::report_delivery(ledger, stamp, envelope, command)
+        }
         Command::ApplyPolicies(command) => policies::apply(ledger, stamp, envelope, command),
         Command::RaiseFeatureLevel(level) => {
             bootstrap::raise_feature_level(ledger, stamp, envelope, *level)

@@ -29,6 +29,8 @@ pub(crate) fn change(head: &Head, phase: Phase) -> Change {
     match phase {
         Phase::Held | Phase::InDoubt => Change::Pinned,
         Phase::Claimed => Change::Claimed,
+        // A connector will still run it.
+        Phase::Allowed if head.runs_by.is_some() => Change::Claimed,
         Phase::Allowed => Change::Restarted,
         Phase::Succeeded | Phase::Delivered | Phase::Superseded => Change::Resumed,
         Phase::Blocked | Phase::Rejected => Change::Released,

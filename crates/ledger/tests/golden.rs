@@ -11,7 +11,7 @@ use std::fmt::{Debug, Write as _};
 use ledger::*;
 use minicbor::{Decode, Encode};
 use serde_json::json;
-use support::{ADMIN, NS, Node, accepted};
+use support::{ADMIN, NS, Node, accepted, channel, http_destination};
 use types::codec::{decode, encode};
 use types::*;
 
@@ -219,6 +219,55 @@ fn history() -> (Node, Submit) {
     (node, submit)
 }
 
+/// What a short history of calls and notifications leaves in the ledger.
+fn outward() -> Node {
+    let mut node = Node::with_policies(&[("gates.yaml", GATES)]);
+    let agent = node.register("bot", Role::Agent, Some("team"));
+    let people = ["rita", "oda"].map(|name| node.register(name, Role::Reviewer, None));
+    node.apply_destinations(vec![
+        http_destination("crm.*", true),
+        Destination { connector: Connector::Worker, ..http_destination("post", false) },
+    ]);
+    node.apply_channels(vec![channel("ops", &Notice::ALL, &["crm.*"])]);
+    let first = node.take_over();
+    let request = |batch: u64, records: usize| {
+        let records: Vec<_> = (0..records).map(|id| json!({"id": id})).collect();
+        json!({
+            "resource": "crm.contacts", "trigger": "write",
+            "payload": {"batch": batch, "records": records},
+        })
+    };
+    let called = accepted(&node.submit(agent, &request(1, 1)));
+    let Reply::Claimed(order, _) = node.claim(first, called) else { panic!("not claimed") };
+    node.report_attempt(order.id, AttemptEnd::Succeeded);
+    let lost = accepted(&node.submit(agent, &request(2, 1)));
+    node.claim(first, lost);
+    let waiting = accepted(&node.submit(agent, &request(3, 1)));
+    let second = node.take_over();
+    let Reply::Claimed(order, _) = node.claim(second, lost) else { panic!("not claimed again") };
+    node.report_attempt(order.id, AttemptEnd::InDoubt);
+    let held = accepted(&node.submit(agent, &request(4, 2)));
+    let webhook = RegisterWebhook {
+        intent: held,
+        webhook: WebhookId(5_000),
+        url: "http://127.0.0.1:1/hook".into(),
+        secret_sealed: vec![1, 2],
+    };
+    node.send(Some(agent), Command::RegisterWebhook(webhook));
+    for person in people {
+        node.approve(person, held, None);
+    }
+    let due = query::pending_deliveries(&node.state, LogTime(0), 10).unwrap();
+    for (number, (.., delivery)) in due.into_iter().enumerate().take(2) {
+        let error = (number == 0).then(|| "refused".into());
+        let report = ReportDelivery { delivery, attempt: 1, error };
+        node.send(None, Command::ReportDelivery(report));
+    }
+    node.apply_destinations(vec![]);
+    node.claim(second, waiting);
+    node
+}
+
 fn text(golden: &Golden) -> String {
     let mut text = String::new();
     for (name, bytes) in &golden.0 {
@@ -233,12 +282,14 @@ fn durable_forms_stay_as_they_are() {
     let mut golden = Golden::default();
     let (node, submit) = history();
     commands(&mut golden, &submit);
-    for (number, entry) in node.entries.iter().enumerate() {
-        golden.0.push((format!("entry.{number}"), entry.clone()));
-    }
-    for (key, value) in &node.state.0 {
-        let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-        golden.0.push((format!("row.{key}"), value.clone()));
+    for (history, node) in [("", node), ("outward.", outward())] {
+        for (number, entry) in node.entries.iter().enumerate() {
+            golden.0.push((format!("{history}entry.{number}"), entry.clone()));
+        }
+        for (key, value) in &node.state.0 {
+            let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+            golden.0.push((format!("{history}row.{key}"), value.clone()));
+        }
     }
     let written = text(&golden);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -259,6 +310,13 @@ fn durable_forms_stay_as_they_are() {
 #[test]
 fn an_older_log_gives_the_same_state() {
     let kept = std::fs::read_to_string(FILE).unwrap();
+    let (outward, kept): (Vec<&str>, Vec<&str>) =
+        kept.lines().partition(|line| line.starts_with("outward."));
+    assert_same_state(kept.into_iter());
+    assert_same_state(outward.iter().filter_map(|line| line.strip_prefix("outward.")));
+}
+
+fn assert_same_state<'l>(kept: impl Iterator<Item = &'l str>) {
     let bytes = |hex: &str| -> Vec<u8> {
         (0..hex.len())
             .step_by(2)
@@ -268,7 +326,7 @@ fn an_older_log_gives_the_same_state() {
     let mut state = MapState::default();
     let mut rows = std::collections::BTreeMap::new();
     let mut index = 0;
-    for line in kept.lines() {
+    for line in kept {
         let (name, hex) = line.split_once(' ').unwrap();
         if name.starts_with("entry.") {
             index += 1;

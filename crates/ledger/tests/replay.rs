@@ -5,10 +5,12 @@
 
 mod support;
 
-use ledger::{Command, Direction, MapState, Overlay, Read, Reply, RequestKey, Session, query};
+use ledger::{
+    AttemptEnd, Command, Direction, MapState, Overlay, Read, Reply, RequestKey, Session, query,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use support::{ADMIN, NS, Node, accepted, word};
+use support::{ADMIN, NS, Node, accepted, channel, http_destination, word};
 use types::*;
 
 const GATES: &str = "gates:
@@ -49,6 +51,11 @@ enum Step {
     Reject { nth: usize },
     Tick { wait: u64 },
     Rotate,
+    Destinations { connector: bool },
+    Channels { some: bool },
+    TakeOver,
+    Run { ended: u8 },
+    Deliver { failed: bool },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -60,6 +67,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..20usize).prop_map(|nth| Step::Reject { nth }),
         2 => (0..50_000u64).prop_map(|wait| Step::Tick { wait }),
         1 => Just(Step::Rotate),
+        1 => any::<bool>().prop_map(|connector| Step::Destinations { connector }),
+        1 => any::<bool>().prop_map(|some| Step::Channels { some }),
+        1 => Just(Step::TakeOver),
+        4 => (0..6u8).prop_map(|ended| Step::Run { ended }),
+        2 => any::<bool>().prop_map(|failed| Step::Deliver { failed }),
     ]
 }
 
@@ -99,10 +111,48 @@ fn run(steps: &[Step]) -> Node {
                 };
                 node.send(Some(ADMIN), Command::RotateKey(rotate));
             }
+            Step::Destinations { connector } => {
+                let set = if *connector { vec![http_destination("crm.*", true)] } else { vec![] };
+                node.apply_destinations(set);
+            }
+            Step::Channels { some } => {
+                let set = if *some { vec![channel("ops", &Notice::ALL, &[])] } else { vec![] };
+                node.apply_channels(set);
+            }
+            Step::TakeOver => {
+                node.take_over();
+            }
+            Step::Run { ended } => run_one(&mut node, *ended),
+            Step::Deliver { failed } => {
+                let due = query::pending_deliveries(&node.state, LogTime(0), 1).unwrap();
+                for (_, namespace, delivery) in due {
+                    let row = query::delivery(&node.state, namespace, delivery).unwrap().unwrap();
+                    let error = failed.then(|| "refused".into());
+                    let attempt = row.attempts + 1;
+                    let report = ledger::ReportDelivery { delivery, attempt, error };
+                    node.send(None, Command::ReportDelivery(report));
+                }
+            }
             _ => {}
         }
     }
     node
+}
+
+/// The executor claims the first thing it finds, and says how it went, or does not.
+fn run_one(node: &mut Node, ended: u8) {
+    let Some(executor) = query::executor(&node.state).unwrap() else { return };
+    let Some((_, id)) = query::runnable(&node.state, 1).unwrap().first().copied() else { return };
+    let Reply::Claimed(order, _) = node.claim(executor.epoch, id) else { return };
+    let ended = match ended {
+        0 => AttemptEnd::Succeeded,
+        1 => AttemptEnd::Failed(Effect::None),
+        2 => AttemptEnd::Failed(Effect::Unknown),
+        3 => AttemptEnd::InDoubt,
+        4 => AttemptEnd::NotStarted,
+        _ => return,
+    };
+    node.report_attempt(order.id, ended);
 }
 
 /// Rows that disagree with each other.
@@ -129,6 +179,21 @@ fn inconsistencies(node: &Node) -> Vec<String> {
     }
     if edge.root() != root.0 {
         wrong.push("the tree's root is not that of its leaves".into());
+    }
+    let runnable = query::runnable(state, 10_000).unwrap();
+    for head in &heads {
+        let listed = runnable.contains(&(NS, head.id));
+        let runs = head.phase == Phase::Allowed && head.runs_by.is_some();
+        if (runs && !listed) || (listed && !runs && head.phase != Phase::InDoubt) {
+            wrong.push(format!("{} is {} and listed: {listed}", head.id, head.phase.name()));
+        }
+    }
+    for id in query::executor_claims(state, 10_000).unwrap() {
+        let order = query::order(state, NS, id).unwrap().unwrap();
+        let head = query::head(state, NS, order.intent).unwrap().unwrap();
+        if head.phase != Phase::Claimed || head.execution != Some(id) {
+            wrong.push(format!("{id} is open, and its intent is {}", head.phase.name()));
+        }
     }
     for head in heads {
         let (first, _) = query::leaf(state, head.first_leaf).unwrap().unwrap();

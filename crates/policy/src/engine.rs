@@ -124,6 +124,7 @@ impl Engine {
             risk: risk::score(proposal, &view),
             payload_fault: view.fault,
             findings,
+            destinations_version: None,
         }
     }
 

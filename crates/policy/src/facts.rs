@@ -49,6 +49,10 @@ pub struct Facts {
     /// What existing clients are told; it decides nothing.
     #[n(11)]
     pub risk: Risk,
+    /// Version of the destinations that these facts were made for: one of them may declare the
+    /// environment. `None` if there were none.
+    #[n(12)]
+    pub destinations_version: Option<u64>,
 }
 
 impl Facts {

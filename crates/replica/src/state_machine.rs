@@ -103,7 +103,7 @@ impl StateMachine {
             .map_err(io::Error::other)?;
         self.publish(
             outcome.effects.iter().any(|effect| {
-                matches!(effect, Effect::PrincipalsChanged | Effect::PoliciesChanged)
+                matches!(effect, Effect::PrincipalsChanged | Effect::SettingsChanged)
             }),
         );
         for (responder, replies) in responders.into_iter().zip(outcome.replies) {

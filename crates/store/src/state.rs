@@ -6,9 +6,9 @@
 
 mod generation;
 mod install;
-mod policies;
 mod reader;
 mod snapshot;
+mod versions;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

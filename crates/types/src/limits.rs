@@ -137,6 +137,23 @@ pub const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 pub const CONNECT_TRIES_MAX: u32 = 5;
 /// How long refused connections are tried again under one claim, in milliseconds.
 pub const CONNECT_WITHIN_MS: u64 = 60_000;
+/// How long a connection to a target may take to stand, name look-up and TLS included, in
+/// milliseconds.
+pub const CONNECT_MS_MAX: u64 = 5_000;
+/// Bytes of the head of a target's answer.
+pub const ANSWER_HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a URL that a request is sent to.
+pub const URL_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of one header value that is sent to a target.
+pub const HEADER_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of a request's body that is sent to a target.
+pub const OUTBOUND_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Steps of one template; reading and writing data counts too.
+pub const TEMPLATE_STEPS_MAX: u64 = 5_000_000;
+/// Bytes of one secret.
+pub const SECRET_BYTES_MAX: usize = 16 * 1024;
+/// How long a command that prints a secret may take, in milliseconds.
+pub const SECRET_WAIT_MS_MAX: u64 = 5_000;
 /// Claims of one intent by the executor; after the last one without an outcome it stays in doubt.
 pub const EXECUTOR_ATTEMPTS_MAX: u32 = 5;
 /// Claims that one command turns into doubts when another executor takes over.

@@ -156,12 +156,7 @@ impl Node {
             request_digest: Digest::of(&id.to_be_bytes()),
             salt: Salt([7; 32]),
             payload: payload.canonical_bytes().map(|bytes| bytes.into_owned()),
-            facts: self.engine().facts(&Subject {
-                namespace: NS,
-                proposal: &proposal,
-                payload: &payload,
-                metadata: None,
-            }),
+            facts: self.facts(&proposal, &payload),
             proposal,
         }
     }
@@ -189,12 +184,63 @@ impl Node {
         let content = query::content(&self.state, NS, intent, head.revision).unwrap();
         let bytes = query::payload(&self.state, NS, intent, head.revision).unwrap();
         let payload = Payload::Json(serde_json::from_slice(&bytes.unwrap()).unwrap());
-        self.engine().facts(&Subject {
-            namespace: NS,
-            proposal: &content.proposal,
-            payload: &payload,
-            metadata: None,
-        })
+        self.facts(&content.proposal, &payload)
+    }
+
+    fn facts(&self, proposal: &Proposal, payload: &Payload) -> policy::Facts {
+        let subject = Subject { namespace: NS, proposal, payload, metadata: None };
+        let settings = query::settings_head(&self.state, NS).unwrap();
+        let version = settings.destinations.map(|head| head.version);
+        let set = version.map(|version| self.state.destinations(NS, version).unwrap());
+        let serving = set.as_ref().and_then(|set| destination::serving(set, &proposal.destination));
+        let declared = serving.and_then(|found| found.environment.clone());
+        let mut facts = self.engine().facts_in(&subject, declared.as_deref());
+        facts.destinations_version = version;
+        facts
+    }
+
+    /// Brings destinations into force.
+    pub fn apply_destinations(&mut self, destinations: Vec<Destination>) -> Reply {
+        let command = ApplyDestinations { if_version: None, destinations };
+        self.send(Some(ADMIN), Command::ApplyDestinations(Box::new(command)))
+    }
+
+    /// Brings channels into force.
+    pub fn apply_channels(&mut self, channels: Vec<Channel>) -> Reply {
+        let command = ApplyChannels { if_version: None, channels };
+        self.send(Some(ADMIN), Command::ApplyChannels(Box::new(command)))
+    }
+
+    /// An executor begins, and works off what another left open.
+    pub fn take_over(&mut self) -> LogIndex {
+        let mut begun = None;
+        loop {
+            let command = Command::TakeOver(TakeOver { node: NodeId(1), epoch: begun });
+            match self.send(None, command) {
+                Reply::TookOver { epoch, more: true } => begun = Some(epoch),
+                Reply::TookOver { epoch, .. } => return epoch,
+                other => panic!("no epoch: {other:?}"),
+            }
+        }
+    }
+
+    /// The executor claims, with fresh facts when they are asked for.
+    pub fn claim(&mut self, epoch: LogIndex, intent: IntentId) -> Reply {
+        let execution = ExecutionId(self.draw());
+        let command = |facts| Command::Claim(Box::new(Claim { intent, execution, epoch, facts }));
+        let reply = self.send(None, command(None));
+        if !matches!(reply, Reply::FactsNeeded { .. }) {
+            return reply;
+        }
+        let facts = self.facts_of(intent);
+        self.send(None, command(Some(facts)))
+    }
+
+    /// The executor says how an attempt ended.
+    pub fn report_attempt(&mut self, execution: ExecutionId, ended: AttemptEnd) -> Reply {
+        let why = (ended != AttemptEnd::Succeeded).then(|| "why".into());
+        let report = ReportAttempt { execution, ended, result: Some("{}".into()), why };
+        self.send(None, Command::ReportAttempt(Box::new(report)))
     }
 
     pub fn reject(&mut self, key: KeyId, intent: IntentId) -> Reply {
@@ -217,6 +263,42 @@ impl Node {
     pub fn kinds(&self, intent: IntentId) -> Vec<&'static str> {
         let trail = query::trail(&self.state, NS, intent, 1_000).unwrap();
         trail.iter().map(|(leaf, _)| leaf.body.kind()).collect()
+    }
+}
+
+/// A destination with a connector of its own.
+pub fn http_destination(name: &str, honours_idempotency_key: bool) -> Destination {
+    Destination {
+        name: name.into(),
+        environment: None,
+        connector: Connector::Http(Box::new(HttpTarget {
+            method: "POST".into(),
+            url: "http://127.0.0.1:1/".into(),
+            headers: vec![("X-One".into(), "two".into())],
+            body: Some("{{ payload }}".into()),
+            timeout_ms: 1_000,
+            honours_idempotency_key,
+            success: vec![StatusRange { first: 200, last: 299 }],
+            failed_without_effect: vec![StatusRange { first: 400, last: 400 }],
+        })),
+        execute: ExecuteWhen::OnApproval,
+        concurrency: 1,
+        digest: Digest::of(&[u8::from(honours_idempotency_key)]),
+        source: b"kind: http".to_vec(),
+    }
+}
+
+/// A channel that is told of these things.
+pub fn channel(name: &str, events: &[Notice], resources: &[&str]) -> Channel {
+    Channel {
+        name: name.into(),
+        kind: ChannelKind::Webhook,
+        url: "http://127.0.0.1:1/".into(),
+        secret: Some("${secret:hook}".into()),
+        events: events.to_vec(),
+        resources: resources.iter().map(|one| (*one).into()).collect(),
+        digest: Digest::of(name.as_bytes()),
+        source: b"kind: webhook".to_vec(),
     }
 }
 

@@ -8,11 +8,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ledger::PolicySet;
 use ledger::table::Table;
 use minicbor::{Decode, Encode};
 use parking_lot::Mutex;
 use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, Options, ReadOptions};
 use types::codec::{decode, encode};
+use types::{Channel, Destination};
 
 use crate::database::{self, family};
 use crate::error::{Context as _, StoreError};
@@ -20,7 +22,7 @@ use crate::files;
 
 use super::AppliedMeta;
 use super::SnapshotFile;
-use super::policies::Policies;
+use super::versions::Versions;
 
 /// Column families of rows, in the order of [`family_of`].
 pub(super) const ROW_FAMILIES: [&str; 3] = ["rows", "payloads", "audit"];
@@ -93,7 +95,9 @@ struct StoredApplied {
 pub(super) struct Generation {
     db: Option<DB>,
     pub(super) number: Number,
-    pub(super) policies: Policies,
+    pub(super) policies: Versions<PolicySet>,
+    pub(super) destinations: Versions<Vec<Destination>>,
+    pub(super) channels: Versions<Vec<Channel>>,
     /// Digests of table files: a table never changes under its name.
     pub(super) digests: Mutex<BTreeMap<String, SnapshotFile>>,
     dir: PathBuf,
@@ -108,7 +112,9 @@ impl Generation {
         Ok(Self {
             db: Some(db),
             number,
-            policies: Policies::default(),
+            policies: Versions::default(),
+            destinations: Versions::default(),
+            channels: Versions::default(),
             digests: Mutex::default(),
             dir,
             replaced: AtomicBool::new(false),

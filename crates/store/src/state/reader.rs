@@ -8,9 +8,10 @@ use std::sync::Arc;
 use ledger::PolicySet;
 use ledger::table;
 use ledger::{Direction, Fault, Read, Visit};
+use minicbor::Decode;
 use rocksdb::{DB, DBRawIterator, ReadOptions, SnapshotWithThreadMode};
-use types::NamespaceId;
 use types::codec::decode;
+use types::{Channel, Destination, NamespaceId};
 
 use crate::database::family;
 use crate::error::{Context as _, StoreError};
@@ -109,16 +110,38 @@ impl Read for Reader<'_> {
     }
 
     fn compiled(&self, namespace: NamespaceId, version: u64) -> Result<Arc<PolicySet>, Fault> {
-        if let Some(set) = self.generation.policies.get(namespace, version) {
-            return Ok(set);
-        }
-        let key = table::policy_compiled(namespace, version);
-        let bytes = self.get(&key)?.ok_or_else(|| {
-            Fault(format!("policy version {version} of namespace {} is missing", namespace.0))
-        })?;
-        let set: Arc<PolicySet> = Arc::new(decode(&bytes, "policy set")?);
-        self.generation.policies.keep(namespace, version, &set);
-        Ok(set)
+        self.generation.policies.get_or(namespace, version, || {
+            self.document(&table::policy_compiled(namespace, version), "policy set")
+        })
+    }
+
+    fn destinations(
+        &self,
+        namespace: NamespaceId,
+        version: u64,
+    ) -> Result<Arc<Vec<Destination>>, Fault> {
+        self.generation.destinations.get_or(namespace, version, || {
+            self.document(&table::destinations(namespace, version), "destinations")
+        })
+    }
+
+    fn channels(&self, namespace: NamespaceId, version: u64) -> Result<Arc<Vec<Channel>>, Fault> {
+        self.generation.channels.get_or(namespace, version, || {
+            self.document(&table::channels(namespace, version), "channels")
+        })
+    }
+}
+
+impl Reader<'_> {
+    /// A version that a head row names.
+    fn document<T: for<'b> Decode<'b, ()>>(
+        &self,
+        key: &[u8],
+        what: &'static str,
+    ) -> Result<T, Fault> {
+        let bytes =
+            self.get(key)?.ok_or_else(|| Fault(format!("a version of the {what} is missing")))?;
+        Ok(decode(&bytes, what)?)
     }
 }
 

@@ -1,0 +1,206 @@
+//! What the executor asks of the gate: its epoch, what is to be run, and where it says how it went.
+//!
+//! Nothing here calls a target. Invariant: a target is called only after the claim that this module
+//! gave is committed.
+
+use std::sync::Arc;
+
+use ledger::{
+    AttemptEnd, Claim, Command, Content, Effect, Envelope, Head, OrderRow, Reply, ReportAttempt,
+    TakeOver, query,
+};
+use policy::Payload;
+use tokio::sync::broadcast;
+use types::{Destination, ExecutionId, IntentId, LogIndex, NamespaceId, destination};
+
+use crate::errors::GateError;
+use crate::handle::{Answer, Gate};
+use crate::ids::random;
+use crate::submit::stored_payload;
+
+/// How often facts are made again, or an id drawn again, for one claim.
+const TRIES_MAX: usize = 8;
+
+/// An intent as a connector needs it.
+#[derive(Debug, Clone)]
+pub struct Work {
+    /// Where it is.
+    pub namespace: NamespaceId,
+    /// The namespace's name.
+    pub namespace_name: String,
+    /// The intent.
+    pub head: Head,
+    /// What was asked and decided.
+    pub content: Content,
+    /// What is to be written.
+    pub payload: Payload,
+    /// The name of the agent that asked.
+    pub agent: String,
+    /// What serves its resource now.
+    pub destination: Option<Destination>,
+}
+
+/// What became of a claim.
+#[derive(Debug, Clone)]
+pub enum Claimed {
+    /// It is committed: run it as this document says.
+    Run(Box<OrderRow>, Box<Destination>),
+    /// There is nothing to run: it ended, is held again, or is left to people.
+    Nothing,
+    /// Another executor has begun; this one must stop.
+    EpochOver,
+}
+
+impl Gate {
+    /// True while this node leads.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.log().leader_time().is_some()
+    }
+
+    /// Hints of what applied entries caused, in order.
+    #[must_use]
+    pub fn effects(&self) -> broadcast::Receiver<Arc<Vec<Effect>>> {
+        self.log().effects()
+    }
+
+    /// Begins the reign of an executor on this node; what another left open is in doubt then.
+    ///
+    /// # Errors
+    /// [`GateError`]; nothing may be claimed then.
+    pub async fn take_over(&self) -> Result<LogIndex, GateError> {
+        let node = self.node();
+        let mut begun = None;
+        loop {
+            let command = Command::TakeOver(TakeOver { node, epoch: begun });
+            match self.internal(NamespaceId::CLUSTER, command).await?.reply {
+                Reply::TookOver { epoch, more: true } => begun = Some(epoch),
+                Reply::TookOver { epoch, .. } => return Ok(epoch),
+                _ => begun = None,
+            }
+        }
+    }
+
+    /// Intents that are to be claimed, at most `limit`.
+    ///
+    /// # Errors
+    /// [`GateError::Fault`].
+    pub fn runnable(&self, limit: usize) -> Result<Vec<(NamespaceId, IntentId)>, GateError> {
+        Ok(self.look(|state, _| Ok(query::runnable(state, limit)?))?.0)
+    }
+
+    /// Orders of this epoch without an outcome, at most `limit`.
+    ///
+    /// # Errors
+    /// [`GateError::Fault`].
+    pub fn open_claims(
+        &self,
+        epoch: LogIndex,
+        limit: usize,
+    ) -> Result<Vec<(NamespaceId, OrderRow)>, GateError> {
+        let (orders, _) = self.look(|state, _| {
+            let mut orders = Vec::new();
+            for id in query::executor_claims(state, limit)? {
+                orders.extend(query::find_order(state, id)?);
+            }
+            Ok(orders)
+        })?;
+        let of_epoch = |order: &OrderRow| order.executor.is_some_and(|claim| claim.epoch == epoch);
+        Ok(orders.into_iter().filter(|(_, order)| of_epoch(order)).collect())
+    }
+
+    /// An intent with all that a connector needs; `None` if it is not known here.
+    ///
+    /// # Errors
+    /// [`GateError::Fault`].
+    pub fn work(
+        &self,
+        namespace: NamespaceId,
+        intent: IntentId,
+    ) -> Result<Option<Work>, GateError> {
+        let (work, _) = self.look(|state, _| {
+            let Some(head) = query::head(state, namespace, intent)? else { return Ok(None) };
+            let content = query::content(state, namespace, intent, head.revision)?;
+            let bytes = query::payload(state, namespace, intent, head.revision)?;
+            let payload = stored_payload(content.proposal.payload_kind, bytes.as_deref());
+            let settings = query::settings_head(state, namespace)?;
+            let destination = match settings.destinations {
+                Some(set) => {
+                    let all = state.destinations(namespace, set.version)?;
+                    destination::serving(&all, &content.proposal.destination).cloned()
+                }
+                None => None,
+            };
+            let agent = query::agent(state, namespace, head.agent)?;
+            let named = query::namespace(state, namespace)?;
+            Ok(Some(Work {
+                namespace,
+                namespace_name: named.map(|row| row.name).unwrap_or_default(),
+                agent: agent.map(|agent| agent.name).unwrap_or_default(),
+                head,
+                content,
+                payload,
+                destination,
+            }))
+        })?;
+        Ok(work)
+    }
+
+    /// Claims an intent.
+    ///
+    /// # Errors
+    /// [`GateError`]; if the reply was lost, the claim may stand: [`Gate::open_claims`] has it.
+    pub async fn claim(
+        &self,
+        epoch: LogIndex,
+        namespace: NamespaceId,
+        intent: IntentId,
+    ) -> Result<Claimed, GateError> {
+        let mut facts = None;
+        for _ in 0..TRIES_MAX {
+            let execution = ExecutionId(self.ids.next());
+            let claim = Claim { intent, execution, epoch, facts: facts.take() };
+            let answer = self.internal(namespace, Command::Claim(Box::new(claim))).await?;
+            match answer.reply {
+                Reply::Claimed(order, destination) => return Ok(Claimed::Run(order, destination)),
+                Reply::IdTaken => {}
+                Reply::FactsNeeded { .. } => facts = self.facts_again(namespace, intent).await?,
+                Reply::Refused(ledger::Refusal::EpochOver) => return Ok(Claimed::EpochOver),
+                _ => return Ok(Claimed::Nothing),
+            }
+        }
+        Err(GateError::PolicyMoving)
+    }
+
+    /// Says how an attempt ended. Said twice, it counts once.
+    ///
+    /// # Errors
+    /// [`GateError`]: it must be said again.
+    pub async fn report_attempt(
+        &self,
+        namespace: NamespaceId,
+        execution: ExecutionId,
+        ended: AttemptEnd,
+        result: Option<String>,
+        why: Option<String>,
+    ) -> Result<Answer, GateError> {
+        let report = ReportAttempt { execution, ended, result, why };
+        self.internal(namespace, Command::ReportAttempt(Box::new(report))).await
+    }
+
+    /// Sends a command of the node itself.
+    pub(crate) async fn internal(
+        &self,
+        namespace: NamespaceId,
+        command: Command,
+    ) -> Result<Answer, GateError> {
+        self.send(Envelope {
+            request: random(),
+            credential: None,
+            namespace,
+            request_key: None,
+            command,
+        })
+        .await
+    }
+}

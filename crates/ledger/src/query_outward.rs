@@ -1,0 +1,130 @@
+//! Questions of the executor and the notifier, and of who wants to see what they did.
+
+use alloc::vec::Vec;
+
+use types::codec::decode;
+use types::{DeliveryId, ExecutionId, IntentId, LogTime, NamespaceId};
+
+use crate::query::{go_on, row};
+use crate::read::{Direction, Fault, Read};
+use crate::rows_outward::{DeliveryRow, ExecutorRow, WebhookRow};
+use crate::submit::missing;
+use crate::table::{self, Table};
+
+/// The executor that runs now, if one ever began.
+///
+/// # Errors
+/// See [`crate::query::cluster`]; so for every function here.
+pub fn executor(ledger: &(impl Read + ?Sized)) -> Result<Option<ExecutorRow>, Fault> {
+    crate::claim::executor(ledger)
+}
+
+/// Intents that the executor is to claim, at most `limit`.
+///
+/// # Errors
+/// See [`executor`].
+pub fn runnable(
+    ledger: &(impl Read + ?Sized),
+    limit: usize,
+) -> Result<Vec<(NamespaceId, IntentId)>, Fault> {
+    let keys = keys(ledger, &table::prefix(NamespaceId::CLUSTER, Table::Runnable), limit)?;
+    let parts = keys.iter().filter_map(|key| table::last_in_namespace(key));
+    Ok(parts.map(|(namespace, id)| (namespace, IntentId(id))).collect())
+}
+
+/// The executor's orders without an outcome, at most `limit`.
+///
+/// # Errors
+/// See [`executor`].
+pub fn executor_claims(
+    ledger: &(impl Read + ?Sized),
+    limit: usize,
+) -> Result<Vec<ExecutionId>, Fault> {
+    let keys = keys(ledger, &table::prefix(NamespaceId::CLUSTER, Table::ExecutorClaims), limit)?;
+    Ok(keys.iter().filter_map(|key| table::last_u64(key)).map(ExecutionId).collect())
+}
+
+/// The webhook of an intent.
+///
+/// # Errors
+/// See [`executor`].
+pub fn webhook(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+    id: IntentId,
+) -> Result<Option<WebhookRow>, Fault> {
+    row(ledger, &table::webhook(namespace, id), |bytes| decode(bytes, "webhook"))
+}
+
+/// A notification.
+///
+/// # Errors
+/// See [`executor`].
+pub fn delivery(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+    id: DeliveryId,
+) -> Result<Option<DeliveryRow>, Fault> {
+    row(ledger, &table::delivery(namespace, id), |bytes| decode(bytes, "delivery"))
+}
+
+/// Notifications that will be tried, with when, in order of time from `since` on, at most `limit`.
+///
+/// # Errors
+/// See [`executor`].
+pub fn pending_deliveries(
+    ledger: &(impl Read + ?Sized),
+    since: LogTime,
+    limit: usize,
+) -> Result<Vec<(LogTime, NamespaceId, DeliveryId)>, Fault> {
+    let prefix = table::prefix(NamespaceId::CLUSTER, Table::PendingDeliveries);
+    let mut from = prefix.clone();
+    from.extend_from_slice(&since.0.to_be_bytes());
+    let mut found = Vec::new();
+    ledger.scan(&from, &table::end_of(&prefix), Direction::Ascending, &mut |key, _| {
+        let at = key.get(prefix.len()..prefix.len() + 8).and_then(table::last_u64);
+        if let (Some(at), Some((namespace, id))) = (at, table::last_in_namespace(key)) {
+            found.push((LogTime(at), namespace, DeliveryId(id)));
+        }
+        go_on(found.len() < limit)
+    })?;
+    Ok(found)
+}
+
+/// Notifications of a channel, newest first, only older than `before`, at most `limit`.
+///
+/// # Errors
+/// See [`executor`].
+pub fn channel_deliveries(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+    channel: &str,
+    before: Option<DeliveryId>,
+    limit: usize,
+) -> Result<Vec<DeliveryRow>, Fault> {
+    let from = table::channel_deliveries(namespace, channel);
+    let to = match before {
+        Some(id) => table::channel_delivery(namespace, channel, id),
+        None => table::end_of(&from),
+    };
+    let mut ids = Vec::new();
+    if limit > 0 {
+        ledger.scan(&from, &to, Direction::Descending, &mut |key, _| {
+            ids.push(DeliveryId(table::last_u64(key).unwrap_or_default()));
+            go_on(ids.len() < limit)
+        })?;
+    }
+    let listed = |id| delivery(ledger, namespace, id)?.ok_or_else(|| missing("a notification"));
+    ids.into_iter().map(listed).collect()
+}
+
+fn keys(ledger: &(impl Read + ?Sized), prefix: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, Fault> {
+    let mut keys = Vec::new();
+    if limit > 0 {
+        ledger.scan(prefix, &table::end_of(prefix), Direction::Ascending, &mut |key, _| {
+            keys.push(key.to_vec());
+            go_on(keys.len() < limit)
+        })?;
+    }
+    Ok(keys)
+}
