@@ -81,6 +81,57 @@ async fn incidents(dev: &Dev) -> String {
     first.id
 }
 
+/// The metrics port shows every metric of the table, with the numbers of the incidents.
+fn metrics(dev: &Dev) {
+    let text = dev.metrics();
+    let chunked = text.contains("transfer-encoding: chunked");
+    assert!(!chunked, "the scrape comes in one piece");
+    for metric in meters::ALL {
+        let (name, kind) = (metric.name, metric.kind.name());
+        assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{name}");
+        assert!(text.contains(&format!("# HELP {name} {}\n", metric.meaning())), "{name}");
+    }
+    let value = |series: &str| -> f64 {
+        let start = format!("{series} ");
+        let found = text.lines().find_map(|line| line.strip_prefix(&start));
+        found.unwrap_or_else(|| panic!("no {series} in\n{text}")).parse().unwrap()
+    };
+    let exact = [
+        ("gate_decisions_total{outcome=\"hold\"}", 2.0),
+        ("gate_decisions_total{outcome=\"allow\"}", 1.0),
+        ("gate_decisions_total{outcome=\"duplicate\"}", 1.0),
+        ("gate_commands_total{command=\"submit\",outcome=\"replayed\"}", 1.0),
+        ("gate_commands_total{command=\"approve\",outcome=\"done\"}", 2.0),
+        ("gate_commands_total{command=\"approve\",outcome=\"refused\"}", 2.0),
+        ("gate_intents{phase=\"allowed\"}", 3.0),
+        ("gate_is_leader", 1.0),
+        ("gate_healthy", 1.0),
+        ("gate_voters", 1.0),
+        ("gate_leader_changes_total", 1.0),
+        ("gate_apply_lag", 0.0),
+        ("gate_poisoned", 0.0),
+    ];
+    for (series, expected) in exact {
+        assert_eq!(value(series), expected, "{series}");
+    }
+    let positive = [
+        "gate_wal_fsync_seconds_count",
+        "gate_wal_bytes_total",
+        "gate_apply_entries_sum",
+        "gate_audit_tree_size",
+        "gate_applied_index",
+        "gate_rocksdb_memtable_bytes{database=\"raft\"}",
+        "gate_rocksdb_memtable_bytes{database=\"state\"}",
+        "gate_process_resident_memory_bytes",
+        "gate_process_open_fds",
+        "gate_process_threads",
+        "gate_process_start_time_seconds",
+    ];
+    for series in positive {
+        assert!(value(series) > 0.0, "{series}");
+    }
+}
+
 /// Exit codes and output of the command line against a gate that answers.
 fn command_line(dev: &Dev, call: &str) {
     let call_file = fixture("duplicate-call.json");
@@ -110,6 +161,7 @@ async fn the_incidents_are_stopped_and_a_killed_node_comes_back_with_everything(
     let data = TempDir::new().unwrap();
     let mut dev = Dev::start(data.path(), &fixture(""), base_port());
     let call = incidents(&dev).await;
+    metrics(&dev);
     command_line(&dev, &call);
     let before = content(&dev).await;
 

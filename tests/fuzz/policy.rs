@@ -11,12 +11,15 @@ use std::sync::Arc;
 
 use policy::{
     Context, Engine, Facts, Finding, Judgement, OpenWindow, Payload, PolicySet, Problem,
-    SourceFile, Subject, World, compile, json, judge,
+    SourceFile, Subject, World, compile, documents, json, judge,
 };
 use serde_json::Value;
 use support::{Target, bytes_of_hex, corpus, fuzz_folder, shape};
 use types::codec::{decode, encode};
-use types::{AgentId, Digest, IntentId, LogTime, NamespaceId, Outcome, Proposal};
+use types::{
+    AgentId, Channel, Destination, Digest, IntentId, LogTime, NamespaceId, Outcome, Proposal,
+    destination,
+};
 
 const YAML_WORDS: [&[u8]; 40] = [
     b"gates:\n",
@@ -60,6 +63,38 @@ const YAML_WORDS: [&[u8]; 40] = [
     b"~",
     b"\"\\x00\"",
 ];
+const SETTING_WORDS: [&[u8]; 30] = [
+    b"kind: http\n",
+    b"kind: worker\n",
+    b"kind: webhook\n",
+    b"kind: slack\n",
+    b"execute: on_request\n",
+    b"environment: prod\n",
+    b"request: {url: 'https://a.example/x'}\n",
+    b"method: get\n",
+    b"url: ",
+    b"https://",
+    b"http://[::1]:80/",
+    b"headers: {A: b}\n",
+    b"body: null\n",
+    b"timeout: 10s\n",
+    b"idempotency: header\n",
+    b"success: [200-299, 304]\n",
+    b"failed_without_effect: [409]\n",
+    b"concurrency: 3\n",
+    b"secret: '${secret:a}'\n",
+    b"events: [held, in_doubt]\n",
+    b"resources: ['crm.*']\n",
+    b"${secret:",
+    b"${secret:name}",
+    b"{{ payload }}",
+    b"{{",
+    b"}",
+    b"&a ",
+    b"*a",
+    b"<<: ",
+    b"\"\\u0000\"",
+];
 const JSON_WORDS: [&[u8]; 22] = [
     b"null",
     b"true",
@@ -87,6 +122,10 @@ const JSON_WORDS: [&[u8]; 22] = [
 
 fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(fuzz_folder().join("../fixtures/incident").join(name)).expect("a fixture")
+}
+
+fn fixture_destination() -> Vec<u8> {
+    std::fs::read(fuzz_folder().join("../fixtures/settings/phone.yaml")).expect("a fixture")
 }
 
 fn fixture_policies() -> Vec<Vec<u8>> {
@@ -190,6 +229,58 @@ fn documents_compile_or_say_where_not() {
             }
         }
     });
+}
+
+/// Both kinds of document are tried: their grammars share most words.
+#[test]
+fn settings_are_read_or_say_where_not() {
+    let target = Target {
+        name: "settings",
+        iterations: 40_000,
+        words: &SETTING_WORDS,
+        seeds: vec![fixture_destination()],
+        structure: None,
+    };
+    target.run(|bytes| {
+        let lines = 1 + bytes.iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count();
+        let destination = documents::destination("p", bytes);
+        assert_eq!(documents::destination("p", bytes), destination, "not the same twice");
+        let as_destination = match destination {
+            Ok(destination) => {
+                destination.texts().for_each(names_can_be_declared);
+                let read = decode::<Destination>(&encode(&destination), "destination");
+                assert_eq!(read.as_ref(), Ok(&destination));
+                destination.connector.kind().to_owned()
+            }
+            Err(problems) => refused(&problems, lines),
+        };
+        let as_channel = match documents::channel("p", bytes) {
+            Ok(channel) => {
+                [Some(channel.url.as_str()), channel.secret.as_deref()]
+                    .into_iter()
+                    .flatten()
+                    .for_each(names_can_be_declared);
+                let read = decode::<Channel>(&encode(&channel), "channel");
+                assert_eq!(read.as_ref(), Ok(&channel));
+                channel.kind.name().to_owned()
+            }
+            Err(problems) => refused(&problems, lines),
+        };
+        format!("{as_destination}; {as_channel}")
+    });
+}
+
+fn names_can_be_declared(text: &str) {
+    for name in destination::secret_names(text) {
+        let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        assert!((1..=64).contains(&name.len()) && name.bytes().all(letter), "{name:?}");
+    }
+}
+
+fn refused(problems: &[Problem], lines: usize) -> String {
+    assert!(!problems.is_empty(), "refused without a reason");
+    has_places(problems, lines);
+    shape(&problems[0].message)
 }
 
 fn has_places(problems: &[Problem], lines: usize) {

@@ -5,7 +5,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part of it")]
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
@@ -80,6 +81,20 @@ impl Dev {
 
     pub fn text(&self, pointer: &str) -> &str {
         self.file.pointer(pointer).and_then(Value::as_str).expect(pointer)
+    }
+
+    /// What the metrics port says.
+    pub fn metrics(&self) -> String {
+        let address = self.text("/nodes/0/metrics").trim_start_matches("http://");
+        let mut stream = TcpStream::connect(address).expect("the metrics port listens");
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let request =
+            format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        answer
     }
 
     pub fn client(&self, key: &str) -> Client {

@@ -7,9 +7,12 @@
 
 pub mod connectors;
 
+mod attempt;
 mod marks;
 mod material;
+mod run;
 mod template;
 
 pub use connectors::Outcome;
 pub use material::{Material, Payload};
+pub use run::{Means, run};

@@ -31,6 +31,15 @@ pub enum GateError {
     /// Policy documents do not compile.
     #[error("the policy documents are not valid")]
     InvalidPolicy(Vec<policy::Problem>),
+    /// A destination's document cannot be used.
+    #[error("the destination is not valid")]
+    InvalidDestination(Vec<policy::Problem>),
+    /// A channel's document cannot be used.
+    #[error("the channel is not valid")]
+    InvalidChannel(Vec<policy::Problem>),
+    /// Destinations, or channels, kept changing while one of them was put or deleted.
+    #[error("these documents changed again and again meanwhile; send it again")]
+    SettingsMoving,
     /// Policies kept changing while the request was judged.
     #[error("policies changed again and again while this was judged; send it again")]
     PolicyMoving,
@@ -63,6 +72,8 @@ pub const CODES: &[&str] = &[
     "forbidden",
     "idempotency_key_reused",
     "internal",
+    "invalid_channel",
+    "invalid_destination",
     "invalid_feature_level",
     "invalid_policy",
     "invalid_request",
@@ -85,6 +96,8 @@ pub const CODES: &[&str] = &[
     "run_by_gate",
     "self_approval",
     "settings_full",
+    "settings_moving",
+    "settings_version_mismatch",
     "too_many_idempotency_keys",
     "too_many_requests",
     "unauthorized",

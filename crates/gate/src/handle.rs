@@ -7,11 +7,13 @@ use ledger::{AgentRow, Command, Envelope, Reply, RequestKey};
 use types::codec::encode;
 use types::{KeyId, LogIndex, NamespaceId, NodeId, Role};
 
+use crate::administer_settings::DocumentChecks;
 use crate::callers::Callers;
 use crate::engines::Engines;
 use crate::errors::GateError;
 use crate::ids::{IdSource, random};
 use crate::log::{Log, ProposeError};
+use crate::meters::GateMeters;
 use crate::seal::DataKey;
 use crate::watch::Waiters;
 
@@ -25,6 +27,8 @@ pub struct Settings {
     pub open_registration: bool,
     /// Seals tokens that the ledger stores; the same on every node of a cluster.
     pub data_key: DataKey,
+    /// What documents of destinations and channels must pass on this node.
+    pub documents: DocumentChecks,
 }
 
 /// Somebody with a valid key.
@@ -84,6 +88,7 @@ pub struct Gate {
     pub(crate) waiters: Waiters,
     node: NodeId,
     settings: Settings,
+    meters: GateMeters,
 }
 
 impl Gate {
@@ -98,6 +103,7 @@ impl Gate {
             waiters: Waiters::default(),
             node,
             settings,
+            meters: GateMeters::default(),
         })
     }
 
@@ -145,10 +151,29 @@ impl Gate {
 
     /// Sends an envelope and waits for its answer.
     pub(crate) async fn send(&self, envelope: Envelope) -> Result<Answer, GateError> {
+        let sent = self.meters.sent(&envelope.command);
+        let answer = self.exchange(envelope).await;
+        self.meters.answered(&sent, &answer);
+        Ok(answer?)
+    }
+
+    /// Brings the metrics up to date that are read only when somebody asks.
+    pub fn sample(&self) {
+        self.meters.status(&self.log.status());
+        let now = self.log.leader_time();
+        let counted = self
+            .look(|state, progress| Ok(self.meters.state(state, now.unwrap_or(progress.time))?));
+        if let Err(error) = counted {
+            tracing::warn!(%error, "the state cannot be read for metrics");
+            self.meters.state_unknown();
+        }
+    }
+
+    async fn exchange(&self, envelope: Envelope) -> Result<Answer, ProposeError> {
         let receiver = self.log.propose(encode(&envelope))?;
         let committed = match tokio::time::timeout(REPLY_DEADLINE, receiver).await {
             Ok(Ok(committed)) => committed?,
-            Ok(Err(_)) | Err(_) => return Err(ProposeError::Unknown.into()),
+            Ok(Err(_)) | Err(_) => return Err(ProposeError::Unknown),
         };
         Ok(Answer { reply: committed.reply, index: committed.index, term: committed.term })
     }

@@ -10,26 +10,32 @@ pub mod keys;
 pub mod log;
 
 mod administer;
+mod administer_settings;
 mod callers;
 mod engines;
 mod errors;
 mod execute;
 mod handle;
+mod meters;
 mod notify;
 mod read;
 mod run;
 pub mod seal;
 mod submit;
 mod tick;
+pub mod times;
 mod watch;
 
 pub use administer::{NewKey, NewNamespace, NewPolicies, NewPrincipal, PolicyChange};
+pub use administer_settings::{
+    CheckDestination, DocumentChecks, NewSetting, NewSettings, SecretDeclared, SettingChange,
+};
 pub use errors::{CODES, GateError};
 pub use execute::{IssuedOrder, ReportRequest, TOKEN_PREFIX};
 pub use handle::{Answer, Caller, Gate, Settings};
 pub use notify::{Dispatch, Target, WebhookRequest};
 pub use read::Freshness;
 pub use run::{Claimed, Work};
-pub use submit::{DecideRequest, SubmitRequest};
+pub use submit::{DecideRequest, SubmitRequest, note_intent};
 pub use tick::run_tick;
 pub use watch::Until;

@@ -4,10 +4,9 @@
 //! something is signed with it.
 
 use ledger::{
-    Command, Content, DeliveryRow, Head, Read, Receiver, RegisterWebhook, ReportDelivery,
-    RequestKey, query,
+    Command, DeliveryRow, Read, Receiver, RegisterWebhook, ReportDelivery, RequestKey, query,
 };
-use types::{Channel, DeliveryId, IntentId, LogTime, NamespaceId, WebhookId};
+use types::{Channel, DeliveryId, IntentId, LogTime, NamespaceId, Reason, WebhookId};
 
 use crate::errors::GateError;
 use crate::handle::{Answer, Caller, Gate};
@@ -36,10 +35,14 @@ pub struct Dispatch {
     pub namespace_name: String,
     /// To whom; `None` if the channel is gone.
     pub to: Option<Target>,
-    /// The intent as it is now.
-    pub head: Head,
-    /// What was asked and decided.
-    pub content: Content,
+    /// The resource.
+    pub destination: String,
+    /// In the agent's word.
+    pub trigger: Option<String>,
+    /// Records counted in the payload.
+    pub record_count: Option<u64>,
+    /// What policy said, most severe first.
+    pub reasons: Vec<Reason>,
     /// The name of the agent that asked.
     pub agent: String,
 }
@@ -126,8 +129,10 @@ impl Gate {
                 agent: agent.map(|agent| agent.name).unwrap_or_default(),
                 row,
                 to,
-                head,
-                content,
+                destination: content.proposal.destination,
+                trigger: content.proposal.trigger,
+                record_count: content.record_count,
+                reasons: content.decision.reasons,
             }))
         })?;
         Ok(found)

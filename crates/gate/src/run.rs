@@ -9,14 +9,12 @@ use ledger::{
     AttemptEnd, Claim, Command, Content, Effect, Envelope, Head, OrderRow, Reply, ReportAttempt,
     TakeOver, query,
 };
-use policy::Payload;
 use tokio::sync::broadcast;
 use types::{Destination, ExecutionId, IntentId, LogIndex, NamespaceId, destination};
 
 use crate::errors::GateError;
 use crate::handle::{Answer, Gate};
 use crate::ids::random;
-use crate::submit::stored_payload;
 
 /// How often facts are made again, or an id drawn again, for one claim.
 const TRIES_MAX: usize = 8;
@@ -32,8 +30,8 @@ pub struct Work {
     pub head: Head,
     /// What was asked and decided.
     pub content: Content,
-    /// What is to be written.
-    pub payload: Payload,
+    /// What is to be written: the payload's bytes, in the form that was approved.
+    pub payload: Option<Vec<u8>>,
     /// The name of the agent that asked.
     pub agent: String,
     /// What serves its resource now.
@@ -121,8 +119,7 @@ impl Gate {
         let (work, _) = self.look(|state, _| {
             let Some(head) = query::head(state, namespace, intent)? else { return Ok(None) };
             let content = query::content(state, namespace, intent, head.revision)?;
-            let bytes = query::payload(state, namespace, intent, head.revision)?;
-            let payload = stored_payload(content.proposal.payload_kind, bytes.as_deref());
+            let payload = query::payload(state, namespace, intent, head.revision)?;
             let settings = query::settings_head(state, namespace)?;
             let destination = match settings.destinations {
                 Some(set) => {

@@ -91,6 +91,7 @@ impl Gate {
             facts: make_facts(in_force, material.clone(), large).await?,
         };
         for _ in 0..TRIES_MAX {
+            note_intent(submit.intent);
             if submit.facts.record_count.is_some_and(|count| count > RECORDS_MAX) {
                 return Err(GateError::TooManyRecords);
             }
@@ -196,6 +197,12 @@ impl Gate {
     }
 }
 
+/// Says in the log which intent the running request is about. Spans of doors have a field
+/// `intent` for it.
+pub fn note_intent(intent: IntentId) {
+    tracing::Span::current().record("intent", tracing::field::display(intent));
+}
+
 fn restored(namespace: NamespaceId, content: Content, payload: Option<&[u8]>) -> Material {
     let proposal = content.proposal;
     let payload = stored_payload(proposal.payload_kind, payload);
@@ -204,7 +211,7 @@ fn restored(namespace: NamespaceId, content: Content, payload: Option<&[u8]>) ->
 }
 
 /// A payload as it was taken in; erased or unreadable bytes are no payload, and count rules hold.
-pub(crate) fn stored_payload(kind: PayloadKind, bytes: Option<&[u8]>) -> Payload {
+fn stored_payload(kind: PayloadKind, bytes: Option<&[u8]>) -> Payload {
     let text = || Some(String::from_utf8_lossy(bytes?).into_owned());
     let payload = match kind {
         PayloadKind::Absent => None,

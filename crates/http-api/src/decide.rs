@@ -107,7 +107,9 @@ fn named_in_body(fields: &mut Fields, verb: Verb) -> Result<IntentId, Problem> {
     };
     let missing = || Problem::field("$.proposalId", "name the intent").says("proposalId required");
     let unknown = |_| Problem::not_found(verb.unknown(), "no such intent here");
-    named.ok_or_else(missing)?.parse().map_err(unknown)
+    let id = named.ok_or_else(missing)?.parse().map_err(unknown)?;
+    gate::note_intent(id);
+    Ok(id)
 }
 
 fn read(fields: &mut Fields, verb: Verb) -> Result<DecideRequest, Problem> {

@@ -74,6 +74,7 @@ pub(crate) async fn order(State(app): State<App>, call: Authed) -> Result<Answer
         .read(|state, reader, _| {
             let unknown = || Problem::not_found(UNKNOWN, "no such order here");
             let order = query::order(state, namespace, id)?.ok_or_else(unknown)?;
+            gate::note_intent(order.intent);
             let head = head_of(state, namespace, &order)?;
             let may_execute = may_execute(reader, &head);
             if !may_execute && !reader.role.may_read_all() {
@@ -231,6 +232,7 @@ async fn reported(app: &App, answer: &gate::Answer) -> Result<Answer, Problem> {
         Reply::Refused(refusal) => return Err(refused(refusal).committed(answer)),
         reply => return Err(unexpected(reply)),
     };
+    gate::note_intent(order.intent);
     let fresh =
         gate::Freshness { consistency: gate::log::Consistency::Stale, min_index: answer.index };
     let (content, _) = app

@@ -1,36 +1,57 @@
-//! The outermost layer: request ids, panics, problems.
+//! The outermost layer: request ids, the request's span in the log, metrics, panics, problems.
 //!
-//! Invariant: every answer is JSON and carries `X-Request-Id`; a panic is a 500 without details.
+//! The span has the request id, the route as the table has it, and the intent once it is known;
+//! never a header, a query or a body. Invariant: every answer carries `X-Request-Id`, and is JSON
+//! unless its route says otherwise; a panic is a 500 without details.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header::X_CONTENT_TYPE_OPTIONS;
 use axum::http::{HeaderName, HeaderValue, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
+use tracing::Instrument;
+use tracing::field::Empty;
 use types::limits::REQUEST_ID_CHARS_MAX;
 
+use crate::meters::Meters;
 use crate::problem::Problem;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Runs a request and finishes its answer.
-pub(crate) async fn finish(request: Request, next: Next) -> Response {
+pub(crate) async fn finish(
+    State(meters): State<Arc<Meters>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let id = request_id(&request);
-    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let watched = meters.begin(&request);
+    let span = tracing::info_span!(
+        "request",
+        request_id = id.text(),
+        method = %request.method(),
+        route = watched.route(),
+        intent = Empty,
+    );
+    let running = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let answered = running.instrument(span.clone()).await;
+    let _in_span = span.enter();
     let mut response = answered.unwrap_or_else(|_| {
-        tracing::error!(request_id = %id.text(), "a request panicked");
+        tracing::error!("a request panicked");
         Problem::internal().into_response()
     });
     if let Some(problem) = response.extensions_mut().remove::<Arc<Problem>>() {
         response = problem.render(id.text());
         if let Some(cause) = problem.cause() {
-            tracing::error!(request_id = %id.text(), cause, "a request failed");
+            tracing::error!(cause, "a request failed");
         }
     }
+    tracing::debug!(status = response.status().as_u16(), "answered");
+    watched.answered(response.status());
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, id.0);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -79,7 +79,9 @@ async fn show(call: &Authed, id: IntentId, freshness: Freshness) -> Result<Answe
 /// The intent that the path names; a word that is no id names nothing.
 pub(crate) fn intent_id(call: &Authed, unknown: &'static str) -> Result<IntentId, Problem> {
     let problem = |_| Problem::not_found(unknown, "no such intent here");
-    call.path("id").parse().map_err(problem)
+    let id = call.path("id").parse().map_err(problem)?;
+    gate::note_intent(id);
+    Ok(id)
 }
 
 /// The head of an intent, if this reader may see it.

@@ -13,14 +13,17 @@ mod call;
 mod cluster;
 mod decide;
 mod decision;
+mod deliveries;
 mod discovery;
 mod executions;
+mod exporter;
 mod fields;
 mod finish;
 mod health;
 mod intent_view;
 mod intents;
 mod listing;
+mod meters;
 mod money;
 mod namespaces;
 mod openapi;
@@ -34,17 +37,22 @@ mod request_key;
 mod routes;
 mod schemas;
 mod serve;
+mod setting_changes;
+mod setting_view;
+mod settings;
 mod simulate;
 mod spans;
 mod state;
 mod times;
 mod trail;
 mod view;
+mod webhooks;
 
 use std::sync::Arc;
 
 use gate::Gate;
 
+pub use exporter::{Exporter, Sampler};
 pub use serve::serve;
 
 /// What the node's configuration says about this door.

@@ -80,7 +80,7 @@ fn parameters(route: &Route) -> Vec<Value> {
             "name": "Idempotency-Key", "in": "header", "required": false, "schema": text,
         }));
     }
-    if matches!(route.body, Some("Yaml" | "PolicySet")) {
+    if matches!(route.body, Some("Yaml" | "PolicySet" | "DestinationSet" | "ChannelSet")) {
         parameters.push(json!({
             "name": "If-Match", "in": "header", "required": false, "schema": text,
         }));

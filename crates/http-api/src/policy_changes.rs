@@ -106,7 +106,7 @@ fn answer(applied: &NewPolicies, status: StatusCode, mut body: Value) -> Result<
 }
 
 /// The version that `If-Match` names; `*` is any.
-fn if_match(call: &Authed) -> Result<Option<u64>, Problem> {
+pub(crate) fn if_match(call: &Authed) -> Result<Option<u64>, Problem> {
     let Some(sent) = &call.if_match else { return Ok(None) };
     let text = sent.to_str().unwrap_or_default().trim();
     if text == "*" {

@@ -224,13 +224,18 @@ impl From<GateError> for Problem {
             GateError::PolicyMoving => {
                 Self::unavailable("policy_moving", error.to_string(), "none")
             }
+            GateError::SettingsMoving => {
+                Self::unavailable("settings_moving", error.to_string(), "none")
+            }
             GateError::Fault(fault) => Self::internal().because(&fault),
             GateError::NoKey => Self::no_key(),
             GateError::UnknownKey => Self::unknown_key(),
             GateError::Inactive(status) => Self::inactive(status),
             GateError::Forbidden(message) => Self::forbidden(message),
             GateError::TooManyRecords => Self::field("$.payload", error.to_string()),
-            GateError::InvalidPolicy(problems) => invalid_policy(&problems),
+            GateError::InvalidPolicy(problems) => invalid("invalid_policy", &problems),
+            GateError::InvalidDestination(problems) => invalid("invalid_destination", &problems),
+            GateError::InvalidChannel(problems) => invalid("invalid_channel", &problems),
             GateError::NotFound(message) => Self::not_found("not_found", message),
         }
     }
@@ -243,12 +248,12 @@ pub(crate) fn uncovered(message: impl Into<String>) -> Problem {
 }
 
 /// 400: the first problem at the top, all of them in the list.
-fn invalid_policy(problems: &[policy::Problem]) -> Problem {
+fn invalid(code: &'static str, problems: &[policy::Problem]) -> Problem {
     let message = match problems.first() {
         Some(first) => first.to_string(),
-        None => "the policy documents are not valid".into(),
+        None => "the documents are not valid".into(),
     };
-    let problem = Problem::new(StatusCode::BAD_REQUEST, "invalid_policy", message);
+    let problem = Problem::new(StatusCode::BAD_REQUEST, code, message);
     let problem = match problems.first() {
         Some(first) => problem
             .with("file", first.file.as_str())

@@ -5,14 +5,15 @@
 use axum::Router;
 use axum::handler::Handler;
 use axum::http::Method;
-use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use crate::finish::{finish, unknown_method, unknown_route};
 use crate::state::App;
 use crate::{
-    agents, audit, cluster, decide, decision, discovery, executions, health, intents, listing,
-    namespaces, policies, policy_changes, propose, simulate,
+    agents, audit, cluster, decide, decision, deliveries, discovery, executions, health, intents,
+    listing, namespaces, policies, policy_changes, propose, setting_changes, settings, simulate,
+    webhooks,
 };
 
 /// Who may call a route.
@@ -88,6 +89,22 @@ fn get<H: Handler<T, App>, T: 'static>(
     Route::new(Method::GET, path, handler, summary)
 }
 
+fn put<H: Handler<T, App>, T: 'static>(
+    path: &'static str,
+    handler: H,
+    summary: &'static str,
+) -> Route {
+    Route::new(Method::PUT, path, handler, summary)
+}
+
+fn delete<H: Handler<T, App>, T: 'static>(
+    path: &'static str,
+    handler: H,
+    summary: &'static str,
+) -> Route {
+    Route::new(Method::DELETE, path, handler, summary)
+}
+
 fn post<H: Handler<T, App>, T: 'static>(
     path: &'static str,
     handler: H,
@@ -109,8 +126,10 @@ pub(crate) fn routes() -> Vec<Route> {
     let mut all = intent_routes();
     all.extend(decision_routes());
     all.extend(execution_routes());
+    all.extend(notice_routes());
     all.extend(agent_routes());
     all.extend(policy_routes());
+    all.extend(setting_routes());
     all.extend(other_routes());
     all
 }
@@ -191,6 +210,17 @@ fn execution_routes() -> Vec<Route> {
     ]
 }
 
+fn notice_routes() -> Vec<Route> {
+    vec![
+        post("/v1/webhooks/register", webhooks::register, "Be told how an intent is decided")
+            .who(Who::Key("the intent's own agent, or reviewer or admin"))
+            .body("Webhook"),
+        get("/v1/channels/{name}/deliveries", deliveries::list, "What became of notifications")
+            .who(Who::Key("reviewer, auditor, operator or admin"))
+            .query(&["limit", "before", "consistency", "min_index"]),
+    ]
+}
+
 fn agent_routes() -> Vec<Route> {
     let stopper = Who::Key("reviewer or admin");
     vec![
@@ -259,6 +289,64 @@ fn policy_routes() -> Vec<Route> {
     ]
 }
 
+fn setting_routes() -> Vec<Route> {
+    let readers = Who::Key("reviewer, auditor, operator or admin");
+    let read = |route: Route| route.who(readers).query(READ);
+    let put_one = |route: Route, answers| route.who(ADMIN).body("Yaml").answers(answers);
+    vec![
+        read(get("/v1/destinations", settings::destinations, "Destinations in force"))
+            .answers(&[(200, "DestinationList")]),
+        put(
+            "/v1/destinations",
+            setting_changes::put_destinations,
+            "Replace the whole set of destinations at once",
+        )
+        .who(ADMIN)
+        .body("DestinationSet"),
+        read(get(
+            "/v1/destinations/{name}",
+            settings::destination,
+            "Read a destination as written, and what it promises",
+        ))
+        .answers(&[(200, "Destination")]),
+        put_one(
+            put(
+                "/v1/destinations/{name}",
+                setting_changes::put_destination,
+                "Put one destination; the body is its YAML",
+            ),
+            &[(200, "PutDestination"), (201, "PutDestination")],
+        ),
+        delete(
+            "/v1/destinations/{name}",
+            setting_changes::delete_destination,
+            "Delete one destination",
+        )
+        .who(ADMIN),
+        read(get("/v1/channels", settings::channels, "Channels in force"))
+            .answers(&[(200, "ChannelList")]),
+        put(
+            "/v1/channels",
+            setting_changes::put_channels,
+            "Replace the whole set of channels at once",
+        )
+        .who(ADMIN)
+        .body("ChannelSet"),
+        read(get("/v1/channels/{name}", settings::channel, "Read a channel as written"))
+            .answers(&[(200, "Channel")]),
+        put_one(
+            put(
+                "/v1/channels/{name}",
+                setting_changes::put_channel,
+                "Put one channel; the body is its YAML",
+            ),
+            &[(200, "PutChannel"), (201, "PutChannel")],
+        ),
+        delete("/v1/channels/{name}", setting_changes::delete_channel, "Delete one channel")
+            .who(ADMIN),
+    ]
+}
+
 fn other_routes() -> Vec<Route> {
     vec![
         get("/v1/namespaces", namespaces::list, "Namespaces").query(READ),
@@ -292,6 +380,6 @@ pub(crate) fn router(app: App) -> Router {
     router
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
-        .layer(from_fn(finish))
+        .layer(from_fn_with_state(app.meters.clone(), finish))
         .with_state(app)
 }

@@ -34,6 +34,17 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let app = App::new(gate, config);
     let router = routes::router(app.clone());
+    connections(listener, router, shutdown, || app.stop()).await;
+    Ok(())
+}
+
+/// Serves one router on one address; `stop` is called when no more connections are taken.
+pub(crate) async fn connections(
+    listener: TcpListener,
+    router: axum::Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+    stop: impl FnOnce(),
+) {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
@@ -67,9 +78,8 @@ pub async fn serve(
         while connections.try_join_next().is_some() {}
     }
     drop(listener);
-    app.stop();
+    stop();
     drain(graceful, connections).await;
-    Ok(())
 }
 
 fn connect(

@@ -12,6 +12,8 @@ use types::KeyId;
 use types::limits::IN_FLIGHT_PER_KEY_MAX;
 
 use crate::HttpConfig;
+use crate::meters::Meters;
+use crate::routes;
 
 /// Shared by all requests; cheap to clone.
 #[derive(Clone)]
@@ -21,6 +23,7 @@ pub(crate) struct App(Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) gate: Arc<Gate>,
     pub(crate) config: HttpConfig,
+    pub(crate) meters: Arc<Meters>,
     in_flight: Mutex<HashMap<KeyId, usize>>,
     stopping: watch::Sender<bool>,
 }
@@ -36,7 +39,10 @@ impl std::ops::Deref for App {
 impl App {
     pub(crate) fn new(gate: Arc<Gate>, config: HttpConfig) -> Self {
         let (stopping, _) = watch::channel(false);
-        Self(Arc::new(Shared { gate, config, in_flight: Mutex::default(), stopping }))
+        let table = routes::routes().into_iter().map(|route| (route.method, route.path));
+        let meters = Meters::new(table);
+        meters::BUILD_INFO.gauge(&[config.version]).set(1.0);
+        Self(Arc::new(Shared { gate, config, meters, in_flight: Mutex::default(), stopping }))
     }
 
     /// Takes a place for one request of a key; `None` if the key has as many as it may.

@@ -271,8 +271,9 @@ fn by_policy(at: LogTime) -> Decided {
     Decided { at, by: None, name: "system".into(), reason: None }
 }
 
-/// What people approve: payload, destination and its document, the rules that matched with the set's version,
-/// the approval rule, the requester and the expiry. Any change of these is another digest.
+/// What people approve: payload, destination and its document, the rules that matched with the
+/// set's version, the approval rule, the requester and the expiry. Any change of these is another
+/// digest.
 pub(crate) fn approval_digest(
     namespace: NamespaceId,
     head: &Head,

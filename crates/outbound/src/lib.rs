@@ -20,3 +20,4 @@ pub use connect::Roots;
 pub use redact::Redactor;
 pub use secrets::{BadDeclaration, Revealed, SecretDeclaration, SecretError, Secrets};
 pub use source::SecretSource;
+pub use target::host_of;

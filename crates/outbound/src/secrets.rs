@@ -11,6 +11,7 @@ use std::fmt;
 
 use types::destination::secret_names;
 use types::glob;
+use types::limits::SECRET_NAME_CHARS_MAX;
 use zeroize::Zeroizing;
 
 use crate::redact::MASK;
@@ -19,8 +20,6 @@ use crate::target::Target;
 
 /// How a reference begins.
 const OPENING: &str = "${secret:";
-/// Characters of a name.
-const NAME_CHARS_MAX: usize = 128;
 
 /// One secret, as the node's configuration declares it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +98,7 @@ impl Secrets {
             let name = declaration.name.clone();
             let bad = |why| BadDeclaration { name: name.clone(), why };
             if !is_name(&name) {
-                return Err(bad("a name has 1 to 128 letters, digits, `_`, `-` and `.`"));
+                return Err(bad("a name has 1 to 64 letters, digits, `_`, `-` and `.`"));
             }
             if !declaration.source.is_complete() {
                 return Err(bad("its source is empty; name a variable, a file or a program"));
@@ -279,7 +278,7 @@ impl fmt::Display for Revealed {
 
 fn is_name(name: &str) -> bool {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    (1..=NAME_CHARS_MAX).contains(&name.len()) && name.bytes().all(good)
+    (1..=SECRET_NAME_CHARS_MAX).contains(&name.len()) && name.bytes().all(good)
 }
 
 #[cfg(test)]

@@ -70,6 +70,14 @@ impl Target {
     }
 }
 
+/// The host that a URL names, as the hosts of secrets are compared.
+///
+/// # Errors
+/// Why it is no URL that could be sent to; the URL itself is never repeated.
+pub fn host_of(url: &str) -> Result<String, String> {
+    Target::parse(url).map(|target| target.host)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

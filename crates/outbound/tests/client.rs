@@ -110,17 +110,31 @@ async fn a_redirect_is_an_answer() {
 
 #[tokio::test]
 async fn long_answers_are_cut() {
-    for (length, truncated) in [
-        (limits::CAPTURE_BYTES_MAX, false),
-        (limits::CAPTURE_BYTES_MAX + 1, true),
-        (limits::ANSWER_BYTES_MAX * 8, true),
-    ] {
+    for (length, truncated) in
+        [(limits::CAPTURE_BYTES_MAX, false), (limits::CAPTURE_BYTES_MAX + 1, true)]
+    {
         let mut bytes = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").into_bytes();
         bytes.resize(bytes.len() + length, b'x');
         let answer = answered_with(&bytes).await.unwrap();
         assert_eq!(answer.truncated, truncated, "{length}");
         assert_eq!(answer.body.len(), limits::CAPTURE_BYTES_MAX, "{length}");
     }
+}
+
+#[tokio::test]
+async fn an_endless_answer_is_hung_up_on() {
+    let (listener, address) = listen().await;
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        request_of(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        // Ends only when the client does.
+        while stream.write_all(&[b'x'; 4096]).await.is_ok() {}
+    });
+    let answer = client().send(post(format!("http://{address}/"))).await.unwrap();
+    assert_eq!((answer.status, answer.truncated), (200, true));
+    assert_eq!(answer.body.len(), limits::CAPTURE_BYTES_MAX);
+    server.await.unwrap();
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! Policy: YAML rules compiled, facts taken from payloads, judgement made of facts.
 //!
-//! Two halves. With the feature `parse` (the edge): documents become a [`PolicySet`], an intent
-//! becomes [`Facts`]. Always, and `no_std` (the core): [`judge`] makes a decision of facts, without
-//! clock, randomness, floats, parsing or patterns.
+//! Two halves. With the feature `parse` (the edge): documents become a [`PolicySet`], a destination
+//! or a channel, an intent becomes [`Facts`]. Always, and `no_std` (the core): [`judge`] makes a
+//! decision of facts, without clock, randomness, floats, parsing or patterns.
 //! Invariant: a rule that errs never allows.
 #![cfg_attr(not(feature = "parse"), no_std)]
 #![forbid(unsafe_code)]
@@ -29,6 +29,8 @@ pub use set::{
 
 #[cfg(feature = "parse")]
 mod compile;
+#[cfg(feature = "parse")]
+pub mod documents;
 #[cfg(feature = "parse")]
 mod engine;
 #[cfg(feature = "parse")]

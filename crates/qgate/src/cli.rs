@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use client::{Client, Endpoint, Settings};
 
-use crate::commands::{agent, audit, cluster, dev, inspect, intent, namespace, policy, serve};
+use crate::commands::{
+    agent, audit, channel, cluster, destination, dev, inspect, intent, namespace, policy, serve,
+};
 use crate::failure::Failure;
 use crate::output::{Format, Output};
 
@@ -82,6 +84,15 @@ pub(crate) enum Command {
         after_help = "Example: qgate policy lint policies && qgate policy apply policies"
     )]
     Policy(policy::PolicyCommand),
+    /// Say how allowed intents are carried out, target by target.
+    #[command(
+        subcommand,
+        after_help = "Example: qgate destination put leads.outbound_call phone.yaml"
+    )]
+    Destination(destination::DestinationCommand),
+    /// Say whom the gate tells what happens to intents.
+    #[command(subcommand, after_help = "Example: qgate channel put ops ops.yaml")]
+    Channel(channel::ChannelCommand),
     /// Submit, read and decide intents.
     #[command(subcommand, after_help = "Example: qgate intent list --status pending_approval")]
     Intent(intent::IntentCommand),
@@ -182,6 +193,8 @@ mod tests {
             "qgate intent show int_2c2846cac3071a90 --wait soon",
             "qgate agent register x --role king",
             "qgate intent submit x.json --idempotency-key é",
+            "qgate destination put crm.contacts",
+            "qgate channel delete ops --if-version soon",
         ];
         for case in cases {
             let error = Cli::try_parse_from(case.split(' ')).expect_err(case);

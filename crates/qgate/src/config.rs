@@ -5,6 +5,7 @@
 //! Invariant: a configuration that was read is safe to serve: no plain text beyond this machine
 //! unless it says so, no open registration beyond this machine at all.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use types::ids::NODE_ID_MAX;
 
 use crate::files;
+use crate::outward::{Outbound, Secret};
 
 /// Bytes of a configuration file.
 const CONFIG_BYTES_MAX: usize = 64 * 1024;
@@ -29,7 +31,7 @@ pub(crate) struct Config {
     pub(crate) http: Http,
     pub(crate) peer: Option<Listen>,
     pub(crate) grpc: Option<Listen>,
-    pub(crate) metrics: Option<Listen>,
+    pub(crate) metrics: Option<Http>,
     #[serde(default)]
     pub(crate) cluster: Cluster,
     #[serde(default)]
@@ -40,6 +42,15 @@ pub(crate) struct Config {
     /// the configuration file, made on the first start.
     #[serde(default = "data_key_file")]
     pub(crate) data_key_file: PathBuf,
+    /// Where calls and notifications may go.
+    #[serde(default)]
+    pub(crate) outbound: Outbound,
+    /// What destinations and channels refer to as `${secret:NAME}`.
+    #[serde(default)]
+    pub(crate) secrets: BTreeMap<String, Secret>,
+    /// Where the file lies: other files that it names are relative to that.
+    #[serde(skip)]
+    pub(crate) base: PathBuf,
     /// Where the first admin key is written, besides stdout. Relative to the configuration file.
     pub(crate) admin_key_file: Option<PathBuf>,
 }
@@ -57,7 +68,7 @@ pub(crate) struct Node {
     pub(crate) id: u64,
 }
 
-/// The front door.
+/// A door that speaks HTTP.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Http {
@@ -142,6 +153,7 @@ impl Config {
         config.data_dir = base.join(&config.data_dir);
         config.data_key_file = base.join(&config.data_key_file);
         config.admin_key_file = config.admin_key_file.map(|file| base.join(file));
+        config.base = base.to_path_buf();
         Ok(config)
     }
 
@@ -156,9 +168,12 @@ impl Config {
             self.http.listen,
             self.http.plaintext
         );
-        let others = [("grpc", &self.grpc), ("peer", &self.peer), ("metrics", &self.metrics)];
+        let others = [("grpc", &self.grpc), ("peer", &self.peer)];
         for (name, listen) in others.iter().filter_map(|(name, l)| Some((name, l.as_ref()?))) {
             text.push_str(&format!("{name}: {{listen: \"{}\"}}\n", listen.listen));
+        }
+        if let Some(Http { listen, plaintext }) = &self.metrics {
+            text.push_str(&format!("metrics: {{listen: \"{listen}\", plaintext: {plaintext}}}\n"));
         }
         let Cluster { profile: Profile::Lan, initialise } = self.cluster;
         text.push_str(&format!("cluster: {{profile: lan, initialise: {initialise}}}\n"));
@@ -169,6 +184,11 @@ impl Config {
         };
         let filter = quoted(Path::new(&self.log.filter));
         text.push_str(&format!("log: {{format: {format}, filter: {filter}}}\n"));
+        let allowed: Vec<_> =
+            self.outbound.allow.iter().map(|net| quoted(Path::new(net))).collect();
+        if !allowed.is_empty() {
+            text.push_str(&format!("outbound: {{allow: [{}]}}\n", allowed.join(", ")));
+        }
         text.push_str(&format!("data_key_file: {}\n", quoted(&self.data_key_file)));
         if let Some(file) = &self.admin_key_file {
             text.push_str(&format!("admin_key_file: {}\n", quoted(file)));
@@ -188,11 +208,16 @@ impl Config {
             return Err(format!("node.id is {id}; node ids are 1 to {NODE_ID_MAX}"));
         }
         let listen = self.http.listen;
-        if !listen.ip().is_loopback() && !self.http.plaintext {
-            return Err(format!(
-                "http.listen is {listen}, which other machines reach, and http serves plain \
-                 text; listen on 127.0.0.1, or say `plaintext: true` if TLS ends in front of it"
-            ));
+        for (name, door) in [("http", Some(&self.http)), ("metrics", self.metrics.as_ref())] {
+            if let Some(Http { listen, plaintext: false }) = door
+                && !listen.ip().is_loopback()
+            {
+                return Err(format!(
+                    "{name}.listen is {listen}, which other machines reach, and {name} serves \
+                     plain text; listen on 127.0.0.1, or say `plaintext: true` if TLS ends in \
+                     front of it"
+                ));
+            }
         }
         if self.registration.open && !listen.ip().is_loopback() {
             return Err(format!(
@@ -204,10 +229,11 @@ impl Config {
     }
 
     fn check_addresses(&self) -> Result<(), String> {
-        let others = [("peer", &self.peer), ("grpc", &self.grpc), ("metrics", &self.metrics)];
+        let of = |listen: &Option<Listen>| listen.as_ref().map(|listen| listen.listen);
+        let metrics = self.metrics.as_ref().map(|door| door.listen);
+        let others = [("peer", of(&self.peer)), ("grpc", of(&self.grpc)), ("metrics", metrics)];
         let mut taken = vec![("http", self.http.listen)];
-        for (name, listen) in others.iter().filter_map(|(name, l)| Some((*name, l.as_ref()?))) {
-            let address = listen.listen;
+        for (name, address) in others.into_iter().filter_map(|(name, at)| Some((name, at?))) {
             let same = taken.iter().find(|(_, other)| *other == address && address.port() != 0);
             if let Some((other, _)) = same {
                 return Err(format!("{name}.listen and {other}.listen are both {address}"));
@@ -253,6 +279,9 @@ mod tests {
             ("peer: {listen: nowhere}\n",                     "4:16: invalid socket address"),
             ("log: [\n",                                      "line"),
             ("metrics: {listen: \"127.0.0.1:4000\"}\n",       " metrics.listen and http.listen"),
+            ("metrics: {listen: \"127.0.0.1:4003\"}\n",       "ok"),
+            ("metrics: {listen: \"10.0.0.1:4003\"}\n",        " metrics.listen is 10.0.0.1:4003"),
+            ("metrics: {listen: \"10.0.0.1:4003\", plaintext: true}\n", "ok"),
         ];
         for (more, expected) in cases {
             let result = Config::parse(&format!("{LEAST}{more}"));

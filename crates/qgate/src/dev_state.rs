@@ -3,6 +3,7 @@
 //! Promise: each file is replaced in one step; a reader of `dev.json` sees a cluster that answers.
 //! Invariant: files that hold keys are readable for their owner only.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -16,6 +17,7 @@ use crate::config::{
 };
 use crate::failure::Failure;
 use crate::files::{self, Readable};
+use crate::outward::Outbound;
 
 /// Bytes of a state file.
 const STATE_BYTES_MAX: usize = 1024 * 1024;
@@ -211,11 +213,18 @@ impl Ports {
             http: Http { listen: self.address(0), plaintext: false },
             grpc: listen(1),
             peer: listen(2),
-            metrics: listen(3),
+            metrics: Some(Http { listen: self.address(3), plaintext: false }),
             cluster: Cluster { profile: Profile::Lan, initialise: id == 1 },
             registration: Registration { open: open_registration },
             log: Log::default(),
             data_key_file: data_key_file(),
+            // A local gate speaks to targets on the same machine.
+            outbound: Outbound {
+                allow: vec!["127.0.0.0/8".into(), "::1/128".into()],
+                ca_file: None,
+            },
+            secrets: BTreeMap::new(),
+            base: PathBuf::new(),
             admin_key_file: (id == 1).then(|| PathBuf::from("admin.key")),
         }
     }

@@ -124,6 +124,10 @@ fn next_after(refusal: &Refusal) -> Option<String> {
         (Some("policy_version_mismatch"), _) => {
             "see what is in force with `qgate policy list`, then apply with its version"
         }
+        (Some("settings_version_mismatch"), _) => {
+            "see what is in force with `qgate destination list --output json` or `qgate channel \
+             list --output json`, then name its version"
+        }
         (Some("agent_inactive"), _) => "ask an admin to run `qgate agent resume`",
         (_, 401) => "name a valid API key with --key or QGATE_API_KEY",
         (_, 403) => "use a key with the role that this needs",

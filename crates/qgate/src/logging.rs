@@ -1,6 +1,7 @@
 //! Logs: one line per event on stderr, text or JSON.
 //!
 //! Invariant: keys are never logged; key types hide themselves, and no module logs headers.
+//! `crates/http-api/tests/logs.rs` looks for planted ones.
 
 use std::io::{self, IsTerminal};
 

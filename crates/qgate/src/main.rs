@@ -14,7 +14,9 @@ mod dev_state;
 mod failure;
 mod files;
 mod logging;
+mod metrics_door;
 mod output;
+mod outward;
 mod policy_files;
 mod signals;
 
@@ -53,6 +55,8 @@ fn run(cli: Cli) -> Outcome {
             Command::Dev(args) => commands::dev::run(args).await,
             Command::Serve(args) => commands::serve::run(args).await,
             Command::Policy(command) => commands::policy::run(&global, command).await,
+            Command::Destination(command) => commands::destination::run(&global, command).await,
+            Command::Channel(command) => commands::channel::run(&global, command).await,
             Command::Intent(command) => commands::intent::run(&global, command).await,
             Command::Agent(command) => commands::agent::run(&global, command).await,
             Command::Namespace(command) => commands::namespace::run(&global, command).await,

@@ -10,6 +10,7 @@ pub mod clock;
 mod codec;
 mod config;
 mod log_store;
+mod meters;
 mod network;
 mod node;
 mod propose;

@@ -28,6 +28,7 @@ use crate::clock::LeaderClock;
 use crate::codec::{self, Identity};
 use crate::config::Config;
 use crate::log_store::RaftLog;
+use crate::meters::{self, ReplicaMeters};
 use crate::network::NoPeers;
 use crate::queue::{Queue, Receiver};
 use crate::raft::TypeConfig;
@@ -89,7 +90,7 @@ pub(crate) struct Core {
     pub(crate) config: Config,
     pub(crate) cluster_id: String,
     pub(crate) raft: Raft<TypeConfig, StateMachine>,
-    metrics: WatchReceiverOf<TypeConfig, RaftMetrics<TypeConfig>>,
+    pub(crate) metrics: WatchReceiverOf<TypeConfig, RaftMetrics<TypeConfig>>,
     pub(crate) log: Arc<LogStore>,
     pub(crate) state: Arc<StateStore>,
     pub(crate) listeners: Listeners,
@@ -98,6 +99,7 @@ pub(crate) struct Core {
     pub(crate) stopping: watch::Sender<bool>,
     fault: watch::Sender<Option<String>>,
     leading: Mutex<Option<Leading>>,
+    pub(crate) meters: ReplicaMeters,
 }
 
 impl Core {
@@ -164,6 +166,7 @@ impl Replica {
     /// # Errors
     /// [`StartError`] says what is wrong with the data or the configuration.
     pub async fn start(config: Config) -> Result<Arc<Self>, StartError> {
+        let meters = ReplicaMeters::default();
         let log = Arc::new(LogStore::open(&config.data_dir, &LogOptions::default())?);
         let state = Arc::new(StateStore::open(&config.data_dir)?);
         check_state(&log, &state)?;
@@ -197,12 +200,14 @@ impl Replica {
             stopping: watch::Sender::new(false),
             fault: watch::Sender::new(None),
             leading: Mutex::new(None),
+            meters,
         });
         let tasks = vec![
             tokio::spawn(propose::run(core.clone())),
             tokio::spawn(reads::run(core.clone(), asks)),
             tokio::spawn(upkeep::run(core.clone())),
             tokio::spawn(watch_raft(core.clone())),
+            tokio::spawn(meters::count_leaders(core.clone())),
         ];
         Ok(Arc::new(Self { core, tasks: Mutex::new(tasks) }))
     }
@@ -273,6 +278,13 @@ impl Replica {
     #[must_use]
     pub fn queue_depth(&self) -> usize {
         self.core.queue.len()
+    }
+
+    /// Brings the metrics up to date that are read only when somebody asks.
+    pub fn sample(&self) {
+        self.core.log.sample();
+        self.core.state.sample();
+        self.core.meters.sample(&self.core);
     }
 
     /// The state on disk, for backups and checks.

@@ -33,6 +33,7 @@ pub(crate) async fn run(core: Arc<Core>) {
         let header = BatchHeader { level: COMMANDS_LEVEL, time, proposer: core.config.node };
         let Batch { commands, answers } = batch;
         let bytes = BatchBytes(encode_batch(&header, &commands).into());
+        core.meters.proposed(commands.len(), bytes.0.len());
         let (responder, reply) = ProgressResponder::complete_only();
         if core.raft.client_write_ff(bytes, Some(responder)).await.is_err() {
             fail(answers, ProposeError::Unknown);

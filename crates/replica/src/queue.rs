@@ -92,6 +92,11 @@ impl Queue {
         self.waiting.lock().commands.len()
     }
 
+    /// How many bytes of commands wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.waiting.lock().bytes
+    }
+
     /// Refuses what comes and what waits.
     pub(crate) fn close(&self) {
         let mut waiting = self.waiting.lock();

@@ -4,6 +4,7 @@
 //! the next.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use gate::log::{Consistency, ProposeError, ReadPoint};
 use openraft::ReadPolicy;
@@ -26,7 +27,9 @@ pub(crate) fn queue() -> (mpsc::Sender<Ask>, mpsc::Receiver<Ask>) {
 pub(crate) async fn run(core: Arc<Core>, mut asks: mpsc::Receiver<Ask>) {
     let mut waiting = Vec::new();
     while asks.recv_many(&mut waiting, READS_WAITING_MAX).await > 0 {
+        let began = Instant::now();
         let index = read_index(&core, ReadPolicy::ReadIndex).await;
+        core.meters.read_round(waiting.len(), began.elapsed());
         for ask in waiting.drain(..) {
             _ = ask.send(index);
         }

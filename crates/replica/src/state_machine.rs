@@ -7,6 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use futures::{Stream, TryStreamExt as _};
 use gate::log::Progress;
@@ -20,6 +21,7 @@ use types::limits::EFFECTS_KEPT_MAX;
 
 use crate::apply::{self, Applied, Chunk};
 use crate::codec;
+use crate::meters::ApplyMeters;
 use crate::raft::{Replies, TypeConfig};
 
 /// Entries of more bytes than this are applied on a thread of their own.
@@ -55,6 +57,7 @@ pub struct StateMachine {
     state: Arc<StateStore>,
     applied: Applied,
     listeners: Listeners,
+    meters: ApplyMeters,
 }
 
 impl StateMachine {
@@ -64,7 +67,7 @@ impl StateMachine {
     /// If the state cannot be read.
     pub fn open(state: Arc<StateStore>, listeners: Listeners) -> io::Result<Self> {
         let applied = Applied::of(&state).map_err(io::Error::other)?;
-        let machine = Self { state, applied, listeners };
+        let machine = Self { state, applied, listeners, meters: ApplyMeters::default() };
         machine.publish(true);
         Ok(machine)
     }
@@ -84,6 +87,7 @@ impl StateMachine {
         if chunk.is_empty() {
             return Ok(());
         }
+        let (began, entries) = (Instant::now(), responders.len());
         let applied = if chunk.bytes() <= INLINE_BYTES_MAX {
             apply::apply(&self.state, &mut self.applied, chunk)
         } else {
@@ -101,6 +105,7 @@ impl StateMachine {
         let outcome = applied
             .inspect_err(|error| tracing::error!(%error, "cannot apply, stopping"))
             .map_err(io::Error::other)?;
+        self.meters.applied(entries, began.elapsed());
         self.publish(
             outcome.effects.iter().any(|effect| {
                 matches!(effect, Effect::PrincipalsChanged | Effect::SettingsChanged)

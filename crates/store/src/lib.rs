@@ -10,6 +10,7 @@ mod error;
 pub mod failpoint;
 mod files;
 pub mod log;
+mod meters;
 pub mod state;
 
 pub use error::StoreError;

@@ -27,6 +27,7 @@ use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch
 use crate::database::family;
 use crate::error::{Context as _, StoreError};
 use crate::failpoint;
+use crate::meters::{Caches, LogMeters};
 
 use queue::{Durable, Operation, Queue};
 pub use stats::LogStats;
@@ -98,6 +99,7 @@ pub struct LogStore {
     window: RwLock<Window>,
     queue: Arc<Queue>,
     thread: Option<JoinHandle<()>>,
+    meters: LogMeters,
 }
 
 impl LogStore {
@@ -111,7 +113,8 @@ impl LogStore {
         let db = Arc::new(db);
         let queue = Arc::new(Queue::new(marks));
         let thread = recover::spawn(&db, &queue)?;
-        Ok(Self { db, window: RwLock::new(window), queue, thread: Some(thread) })
+        let (window, meters) = (RwLock::new(window), LogMeters::default());
+        Ok(Self { db, window, queue, thread: Some(thread), meters })
     }
 
     /// Appends entries with consecutive indexes. They can be read at return; `done` is called
@@ -361,6 +364,12 @@ impl LogStore {
     #[must_use]
     pub fn stats(&self) -> LogStats {
         self.queue.counters.read()
+    }
+
+    /// Brings the metrics up to date that are read only when somebody asks.
+    pub fn sample(&self) {
+        self.meters.counted(&self.stats(), self.poisoned().is_some());
+        self.meters.database.sample(&self.db, &[LOG, META], Caches::Own);
     }
 
     fn write(&self, batch: WriteBatch) -> Result<(), StoreError> {

@@ -25,6 +25,7 @@ use crate::database::family;
 use crate::error::{Context as _, StoreError};
 use crate::failpoint;
 use crate::files;
+use crate::meters::{Caches, StateMeters, Taking};
 
 use generation::{Generation, ROW_FAMILIES, family_of};
 use reader::Reader;
@@ -60,6 +61,7 @@ pub struct StateStore {
     written: Mutex<Written>,
     /// Held while a snapshot is published or installed: one at a time.
     publishing: Mutex<()>,
+    meters: StateMeters,
 }
 
 impl StateStore {
@@ -81,6 +83,7 @@ impl StateStore {
             live: RwLock::new(Arc::new(generation)),
             written: Mutex::new(written),
             publishing: Mutex::new(()),
+            meters: StateMeters::default(),
         })
     }
 
@@ -109,7 +112,9 @@ impl StateStore {
         let mut options = WriteOptions::default();
         options.disable_wal(true);
         failpoint::hit("state.write.before");
+        let writing = Taking::begin(&self.meters.write_seconds);
         db.write_opt(batch, &options).context("write the state")?;
+        writing.done();
         generation.hot.written(hot_rows);
         failpoint::hit("state.write.after");
         written.unflushed_bytes += bytes;
@@ -148,7 +153,9 @@ impl StateStore {
             (written.applied.as_ref().map(|applied| applied.index), written.unflushed_bytes)
         };
         failpoint::hit("state.flush.before");
+        let flushing = Taking::begin(&self.meters.flush_seconds);
         generation::flush(self.generation().db())?;
+        flushing.done();
         failpoint::hit("state.flush.after");
         let mut written = self.written.lock();
         written.flushed = written.flushed.max(applied);
@@ -196,6 +203,20 @@ impl StateStore {
         })?;
         scanned.map_err(|fault| StoreError::damaged(fault.0))?;
         Ok((index, Digest(hasher.finalize().into())))
+    }
+
+    /// Brings the metrics up to date that are read only when somebody asks.
+    pub fn sample(&self) {
+        let families = ROW_FAMILIES.into_iter().chain([generation::META]).collect::<Vec<_>>();
+        self.meters.database.sample(self.generation().db(), &families, Caches::Shared);
+        let bytes = match self.latest_snapshot() {
+            Ok(Some(snapshot)) => {
+                meters::number(snapshot.manifest.files.iter().map(|file| file.bytes).sum())
+            }
+            Ok(None) => 0.0,
+            Err(_) => f64::NAN,
+        };
+        self.meters.snapshot_bytes.set(bytes);
     }
 
     fn generation(&self) -> Arc<Generation> {

@@ -121,6 +121,14 @@ pub const ORDER_MS: u64 = 15 * 60 * 1_000;
 pub const SETTING_BYTES_MAX: usize = 64 * 1024;
 /// Destinations, or channels, of one namespace.
 pub const SETTINGS_MAX: usize = 256;
+/// Characters of a destination's name, and of a channel's pattern over resources.
+pub const DESTINATION_NAME_CHARS_MAX: usize = 256;
+/// Characters of a channel's name.
+pub const CHANNEL_NAME_CHARS_MAX: usize = 64;
+/// Characters of the name in a reference to a secret.
+pub const SECRET_NAME_CHARS_MAX: usize = 64;
+/// Characters of the environment that a destination declares.
+pub const ENVIRONMENT_CHARS_MAX: usize = 64;
 /// Calls at a time to one destination.
 pub const DESTINATION_CONCURRENCY_MAX: u16 = 256;
 /// Calls at a time to one destination that names no number.
@@ -156,6 +164,8 @@ pub const SECRET_BYTES_MAX: usize = 16 * 1024;
 pub const SECRET_WAIT_MS_MAX: u64 = 5_000;
 /// Claims of one intent by the executor; after the last one without an outcome it stays in doubt.
 pub const EXECUTOR_ATTEMPTS_MAX: u32 = 5;
+/// Intents that one executor runs at a time.
+pub const EXECUTIONS_AT_A_TIME_MAX: usize = 256;
 /// Claims that one command turns into doubts when another executor takes over.
 pub const TAKE_OVER_ROWS_MAX: usize = 1_000;
 /// Attempts to deliver one notification; after the last it failed.

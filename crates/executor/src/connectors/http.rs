@@ -15,7 +15,7 @@ use percent_encoding::utf8_percent_encode;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
-use types::{Effect, HttpTarget, IntentId, LogIndex, StatusRange, limits};
+use types::{Effect, HttpTarget, IntentId, LogIndex, StatusRange, destination, limits};
 
 use crate::connectors::Outcome;
 use crate::connectors::url::{Origin, encoding_after};
@@ -93,6 +93,21 @@ pub async fn call_if(
     };
     let result = send(client, &request, patience, still_wanted).await;
     outcome(call.target, result, &redactor)
+}
+
+/// Whether every secret of a target is to be had on this node now; nothing is sent.
+///
+/// # Errors
+/// Which one is not, and why.
+pub async fn ready(target: &HttpTarget, namespace: &str, secrets: &Secrets) -> Result<(), String> {
+    let origin = Origin::of(&target.url)?;
+    let headers = target.headers.iter().map(|(_, value)| value.as_str());
+    let texts = [target.url.as_str()].into_iter().chain(headers).chain(target.body.as_deref());
+    for name in texts.flat_map(destination::secret_names) {
+        let had = secrets.reveal(name, namespace, origin.host()).await;
+        had.map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }
 
 /// Looks at a target's templates as far as that goes without an intent.

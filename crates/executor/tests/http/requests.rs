@@ -74,7 +74,7 @@ async fn values_cannot_bend_a_request() {
         ("",           "is empty",            |bench| bench.target.url += "/{{ payload.v }}"),
         ("x.example",  "must be literal",     |bench| bench.target.url = url("{{ payload.v }}")),
         ("v",          "undefined",           |bench| bench.target.url += "/{{ payload.w }}"),
-        ("v",          "request.body: line 2", |bench| bench.target.body = Some("\n{{ x }}".into())),
+        ("v",          "body: line 2",        |bench| bench.target.body = Some("\n{{ x }}".into())),
     ];
     for (value, expected, change) in cases {
         let mut bench = Bench::new().await;
@@ -83,6 +83,11 @@ async fn values_cannot_bend_a_request() {
         let why = why_not(bench.unsent().await);
         assert!(why.contains(expected), "{value:?}: {why}");
     }
+    // What the payload spoils does not wait for a secret.
+    let mut bench = Bench::new().await.header("X-Token", "${secret:missing}");
+    bench.target.url += "/{{ payload.v }}";
+    bench.material.payload = Payload::Json(json!({ "v": ".." }).to_string());
+    assert!(why_not(bench.unsent().await).contains("`..`"));
     let bench = Bench::new().await.header("X-Broken", "${secret:broken}");
     let why = why_not(bench.unsent().await);
     assert!(why.contains("control character") && !why.contains("canary"), "{why}");

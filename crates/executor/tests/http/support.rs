@@ -1,5 +1,7 @@
 //! A target on loopback for each test, and what a call to it needs.
 
+use std::time::Duration;
+
 use executor::connectors::http::{Call, call};
 use executor::{Material, Outcome, Payload};
 use outbound::{AddressRule, Client, Roots, SecretDeclaration, SecretSource, Secrets};
@@ -93,7 +95,9 @@ impl Bench {
     pub(crate) async fn answered(&mut self, answer: &[u8]) -> (Outcome, String) {
         let server = serve(self.listener.take().unwrap(), answer.to_vec());
         let outcome = self.run().await;
-        let (listener, request) = server.await.unwrap();
+        let served = tokio::time::timeout(Duration::from_secs(10), server).await;
+        let served = served.unwrap_or_else(|_| panic!("nobody called: {outcome:?}"));
+        let (listener, request) = served.unwrap();
         self.listener = Some(listener);
         (outcome, request)
     }

@@ -21,9 +21,12 @@ async fn every_route_is_in_the_document_and_every_reference_resolves() {
         .collect();
     #[rustfmt::skip]
     let expected = [
+        "delete /v1/channels/{name}", "delete /v1/destinations/{name}",
         "delete /v1/policies/{id}", "get /.well-known/gate", "get /health", "get /livez",
         "get /openapi.json", "get /readyz", "get /v1/agents", "get /v1/agents/{id}",
-        "get /v1/audit/checkpoint", "get /v1/audit/{id}", "get /v1/cluster",
+        "get /v1/audit/checkpoint", "get /v1/audit/{id}", "get /v1/channels",
+        "get /v1/channels/{name}", "get /v1/cluster", "get /v1/destinations",
+        "get /v1/destinations/{name}",
         "get /v1/executions/{id}", "get /v1/intents",
         "get /v1/intents/{id}", "get /v1/intents/{id}/audit", "get /v1/intents/{id}/decision",
         "get /v1/metrics", "get /v1/namespaces", "get /v1/policies", "get /v1/policies/{id}",
@@ -35,7 +38,10 @@ async fn every_route_is_in_the_document_and_every_reference_resolves() {
         "post /v1/intents/{id}/approve", "post /v1/intents/{id}/cancel-approval",
         "post /v1/intents/{id}/execute", "post /v1/intents/{id}/reject",
         "post /v1/intents/{id}/resolve", "post /v1/namespaces", "post /v1/policies/simulate",
-        "post /v1/propose", "post /v1/reject", "put /v1/policies", "put /v1/policies/{id}",
+        "post /v1/propose", "post /v1/reject", "post /v1/webhooks/register",
+        "get /v1/channels/{name}/deliveries", "put /v1/channels", "put /v1/channels/{name}",
+        "put /v1/destinations", "put /v1/destinations/{name}", "put /v1/policies",
+        "put /v1/policies/{id}",
     ];
     assert_eq!(listed, expected.map(str::to_owned).into());
     let schemas = document["components"]["schemas"].as_object().unwrap();

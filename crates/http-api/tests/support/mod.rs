@@ -14,8 +14,8 @@ use futures::future::BoxFuture;
 use gate::log::{Committed, Consistency, Log, Member, Progress, ProposeError, ReadPoint};
 use gate::log::{Standing, Status};
 use gate::seal::DataKey;
-use gate::{Gate, Settings};
-use http_api::HttpConfig;
+use gate::{DocumentChecks, Gate, Settings};
+use http_api::{Exporter, HttpConfig};
 use ledger::{BatchHeader, Effect, Fault, MapState, Read, Session, encode_batch};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -61,6 +61,11 @@ impl MemoryLog {
     /// Lets log time go on.
     pub(crate) fn advance_ms(&self, span: u64) {
         self.clock_ms.fetch_add(span, Ordering::SeqCst);
+    }
+
+    /// Index of the last applied entry.
+    pub(crate) fn applied(&self) -> u64 {
+        self.state.lock().1.index.0
     }
 
     /// Falls behind: later entries are not seen here before a fresh read.
@@ -184,6 +189,8 @@ pub(crate) struct Door {
     pub(crate) log: Arc<MemoryLog>,
     pub(crate) router: Router,
     pub(crate) gate: Arc<Gate>,
+    /// Where this door's metrics are, apart from those of other tests.
+    pub(crate) exporter: Exporter,
     pub(crate) admin: String,
     pub(crate) agent: String,
     pub(crate) reviewer: String,
@@ -226,17 +233,29 @@ impl Door {
     /// A cluster with one of each, where anybody may register or not.
     pub(crate) async fn with(open_registration: bool) -> Self {
         let log = MemoryLog::new();
-        let settings = Settings { open_registration, data_key: DataKey::draw() };
-        let gate = Gate::new(log.clone(), NodeId(1), settings);
+        let documents = DocumentChecks {
+            secret_declared: Arc::new(|name, namespace| {
+                name.starts_with("known_") && namespace == "default"
+            }),
+            check_destination: Some(Arc::new(|destination| {
+                let open = destination.texts().any(|text| text.ends_with("{{"));
+                if open { Err("a template is never closed".into()) } else { Ok(()) }
+            })),
+        };
+        let settings = Settings { open_registration, data_key: DataKey::draw(), documents };
+        let exporter = Exporter::new().expect("every histogram has buckets");
+        let gate = exporter.within(|| Gate::new(log.clone(), NodeId(1), settings));
         tokio::spawn(gate.clone().run_watch());
         let admin = gate::keys::ApiKey::draw();
         let made = gate.bootstrap(&"c".repeat(32), &admin).await;
         assert!(made.expect("bootstrap is answered"), "the first admin gets a key");
-        let router = http_api::router(gate.clone(), HttpConfig { version: "0.0.0-test" });
+        let config = HttpConfig { version: "0.0.0-test" };
+        let router = exporter.within(|| http_api::router(gate.clone(), config));
         let mut door = Self {
             log,
             router,
             gate,
+            exporter,
             admin: admin.reveal().to_owned(),
             agent: String::new(),
             reviewer: String::new(),

@@ -12,11 +12,11 @@ mod rules;
 use std::collections::BTreeMap;
 
 use types::Digest;
-use types::limits::{POLICY_DOCUMENTS_MAX, POLICY_ID_CHARS_MAX};
+use types::limits::{POLICY_BYTES_MAX, POLICY_DOCUMENTS_MAX, POLICY_ID_CHARS_MAX};
 
-pub(crate) use node::Node;
+pub(crate) use node::{Node, position, read as read_tree};
 pub use problem::Problem;
-pub(crate) use report::{Report, Site};
+pub(crate) use report::{Fields, Report, Site};
 
 use crate::set::{Document, PolicySet, RuleList};
 use document::Contents;
@@ -94,7 +94,7 @@ impl Building {
             let message = format!("the id `{id}` is also that of {}", other.file);
             self.problem_at_top(name, message);
         }
-        let root = match node::read(name, &file.bytes) {
+        let root = match node::read(name, &file.bytes, POLICY_BYTES_MAX) {
             Ok(root) => root,
             Err(problem) => {
                 self.problems.push(problem);

@@ -8,7 +8,7 @@ use core::fmt;
 use serde::de::{self, Deserialize, MapAccess, SeqAccess, Visitor};
 use serde_yaml::budget::BudgetBreach;
 use serde_yaml::{Error, Location, Spanned};
-use types::limits::{POLICY_BYTES_MAX, POLICY_DEPTH_MAX, POLICY_NODES_MAX};
+use types::limits::{POLICY_DEPTH_MAX, POLICY_NODES_MAX};
 
 use super::problem::Problem;
 
@@ -127,11 +127,11 @@ impl Node {
     }
 }
 
-/// Reads a document.
+/// Reads a document of at most `bytes_max` bytes.
 ///
 /// # Errors
 /// The one problem that stopped the reading.
-pub(crate) fn read(file: &str, bytes: &[u8]) -> Result<Node, Problem> {
+pub(crate) fn read(file: &str, bytes: &[u8], bytes_max: usize) -> Result<Node, Problem> {
     let problem = |line: u32, column: u32, message: String| Problem {
         file: file.to_owned(),
         line,
@@ -139,9 +139,9 @@ pub(crate) fn read(file: &str, bytes: &[u8]) -> Result<Node, Problem> {
         message,
         nearest: None,
     };
-    if let Some(crossing) = bytes.get(..=POLICY_BYTES_MAX) {
-        let (line, column) = position(crossing, POLICY_BYTES_MAX);
-        let message = format!("the document is longer than {POLICY_BYTES_MAX} bytes");
+    if let Some(crossing) = bytes.get(..=bytes_max) {
+        let (line, column) = position(crossing, bytes_max);
+        let message = format!("the document is longer than {bytes_max} bytes");
         return Err(problem(line, column, message));
     }
     let source = core::str::from_utf8(bytes).map_err(|error| {
@@ -220,7 +220,7 @@ fn line_and_column(place: Location) -> (u32, u32) {
 }
 
 /// Line and column of a byte, both from 1.
-fn position(bytes: &[u8], at: usize) -> (u32, u32) {
+pub(crate) fn position(bytes: &[u8], at: usize) -> (u32, u32) {
     let before = &bytes[..at];
     let line = before.iter().filter(|byte| **byte == b'\n').count();
     let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |found| found + 1);

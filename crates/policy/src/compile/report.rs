@@ -147,6 +147,28 @@ impl<'a> Report<'a> {
         Some(text.to_owned())
     }
 
+    /// One of the words that a key may have.
+    pub(crate) fn word<'w>(
+        &mut self,
+        node: &Node,
+        key: &str,
+        valid: &[&'w str],
+    ) -> Option<&'w str> {
+        let written = self.text(node)?;
+        let found = valid.iter().find(|word| **word == written);
+        if found.is_none() {
+            let message = match valid {
+                [words @ .., last] => format!("`{key}` is {} or {last}", words.join(", ")),
+                [] => format!("`{key}` has no valid word"),
+            };
+            match nearest(&written, valid) {
+                Some(near) => self.error_near(node, &message, near),
+                None => self.error(node, &message),
+            }
+        }
+        found.copied()
+    }
+
     /// A list of texts with at least one entry.
     pub(crate) fn text_list(&mut self, node: &Node) -> Option<Vec<String>> {
         let Some(items) = node.list() else {

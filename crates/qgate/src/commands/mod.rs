@@ -2,13 +2,16 @@
 
 pub(crate) mod agent;
 pub(crate) mod audit;
+pub(crate) mod channel;
 pub(crate) mod cluster;
+pub(crate) mod destination;
 pub(crate) mod dev;
 pub(crate) mod inspect;
 pub(crate) mod intent;
 pub(crate) mod namespace;
 pub(crate) mod policy;
 pub(crate) mod serve;
+pub(crate) mod setting;
 pub(crate) mod simulate;
 
 use std::io::Read;

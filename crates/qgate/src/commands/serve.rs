@@ -1,9 +1,11 @@
 //! `qgate serve`: one node, from its data to its front door.
 //!
 //! Starts the replica, the gate and the door in this order and stops them in the other one, so
-//! that a request that was taken is answered. Promise: the process ends with 0 when it was asked
-//! to stop, and with 1 and the reason when the node cannot go on.
+//! that a request that was taken is answered; metrics are served from before a leader is known
+//! until all else has stopped. Promise: the process ends with 0 when it was asked to stop, and
+//! with 1 and the reason when the node cannot go on.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +27,9 @@ use crate::data_key;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::files::{self, Readable};
 use crate::logging;
+use crate::metrics_door::MetricsDoor;
 use crate::output::line;
+use crate::outward::{Outward, unusable};
 use crate::signals::StopSignals;
 
 /// How long a node of one waits to become its own leader.
@@ -38,6 +42,7 @@ const LEAD_WITHIN: Duration = Duration::from_secs(30);
     node: {id: 1}\n  \
     data_dir: data\n  \
     http: {listen: \"127.0.0.1:4000\"}\n  \
+    metrics: {listen: \"127.0.0.1:4003\"}\n  \
     cluster: {profile: lan, initialise: true}")]
 pub(crate) struct ServeArgs {
     /// Its configuration in YAML, e.g. node.yaml
@@ -67,24 +72,31 @@ pub(crate) async fn run(args: ServeArgs) -> Outcome {
     let config = Config::load(&args.config).map_err(Failure::usage)?;
     logging::start(&config.log)?;
     let mut stop = StopSignals::new()?;
-    let listener = listen(&config).await?;
+    let listener = listen("http", config.http.listen).await?;
+    let metrics = match &config.metrics {
+        Some(door) => Some(MetricsDoor::new(listen("metrics", door.listen).await?)?),
+        None => None,
+    };
     let node = Node::start(&config).await?;
+    let metrics = metrics.map(|door| door.open(config.node.id, &node.gate, &node.replica));
     let served = match node.open(&config).await {
         Ok(()) => node.serve(listener, &mut stop).await,
         Err(failure) => Err(failure),
     };
     node.stop().await;
+    if let Some(metrics) = metrics {
+        metrics.close().await;
+    }
     served?;
     tracing::info!(node = config.node.id, "stopped");
     Ok(Exit::Done)
 }
 
 /// Taken first, so that a port in use is said before the disk is touched.
-async fn listen(config: &Config) -> Result<TcpListener, Failure> {
-    let address = config.http.listen;
+async fn listen(name: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
-        Failure::refused(format!("http cannot listen on {address}: {error}"))
-            .next("stop what listens there, or set another http.listen")
+        Failure::refused(format!("{name} cannot listen on {address}: {error}"))
+            .next(format!("stop what listens there, or set another {name}.listen"))
     })
 }
 
@@ -93,6 +105,9 @@ struct Node {
     id: u64,
     replica: Arc<Replica>,
     gate: Arc<Gate>,
+    outward: Outward,
+    /// Told to stop after the door, so that what a request began still goes out.
+    outgoing: watch::Sender<bool>,
     stopping: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -105,14 +120,28 @@ impl Node {
         let replica = Replica::start(replica_config(config)).await.map_err(|error| {
             Failure::refused(format!("node {} cannot start: {error}", config.node.id))
         })?;
-        let settings = Settings { open_registration: config.registration.open, data_key };
+        let outward = Outward::of(&config.outbound, &config.secrets, &config.base);
+        let outward = outward.map_err(unusable)?;
+        let settings = Settings {
+            open_registration: config.registration.open,
+            data_key,
+            documents: outward.checks(),
+        };
         let gate = Gate::new(replica.clone(), id, settings);
         let stopping = watch::Sender::new(false);
         let tasks = vec![
             tokio::spawn(gate::run_tick(gate.clone(), told_to(stopping.subscribe()))),
             tokio::spawn(gate.clone().run_watch()),
         ];
-        Ok(Self { id: config.node.id, replica, gate, stopping, tasks })
+        Ok(Self {
+            id: config.node.id,
+            replica,
+            gate,
+            outward,
+            outgoing: watch::Sender::new(false),
+            stopping,
+            tasks,
+        })
     }
 
     /// Waits for a leader; gives a new cluster its first admin and shows the key once.
@@ -159,6 +188,7 @@ impl Node {
             "serving"
         );
         let config = HttpConfig { version: env!("CARGO_PKG_VERSION") };
+        let outgoing = self.outward.start(&self.gate, &self.outgoing);
         let told = told_to(self.stopping.subscribe());
         let mut door = tokio::spawn(http_api::serve(listener, self.gate.clone(), config, told));
         let ended = tokio::select! {
@@ -170,10 +200,20 @@ impl Node {
                 Err(Failure::refused(format!("node {} cannot go on: {reason}", self.id))
                     .next("see what its log says before this line, then start it again"))
             }
-            ended = &mut door => return Err(door_ended(ended)),
+            ended = &mut door => {
+                outgoing.iter().for_each(JoinHandle::abort);
+                return Err(door_ended(ended));
+            }
         };
         self.stopping.send_replace(true);
-        match door.await {
+        let door = door.await;
+        self.outgoing.send_replace(true);
+        for task in outgoing {
+            if let Err(error) = task.await {
+                tracing::error!(node = self.id, %error, "a task ended by a fault of its own");
+            }
+        }
+        match door {
             Ok(Ok(())) => ended,
             other => ended.and(Err(door_ended(other))),
         }

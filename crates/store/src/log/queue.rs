@@ -82,9 +82,14 @@ impl Marks {
         Ok(())
     }
 
-    fn advance(&mut self, durable: &Durable) {
+    /// Takes in what is durable now, and says how many entries that are.
+    fn advance(&mut self, durable: &Durable) -> u64 {
+        let before = self.durable.next;
         match *durable {
-            Durable::Appended { last } => self.durable.next = last + 1,
+            Durable::Appended { last } => {
+                self.durable.next = last + 1;
+                return self.durable.next.saturating_sub(before);
+            }
             Durable::Voted => self.durable.votes += 1,
             Durable::Truncated { next } => {
                 self.ceilings.pop_front();
@@ -95,6 +100,7 @@ impl Marks {
             }
             Durable::Other => {}
         }
+        0
     }
 
     /// Brings the file up to what is durable. Says whether it had to write.
@@ -203,9 +209,11 @@ impl Queue {
             self.poison(error);
         } else {
             failpoint::hit("log.sync.after");
-            self.counters.synced(operations.len(), began.elapsed());
+            let took = began.elapsed();
+            self.counters.synced(operations.len(), took);
             let mut marks = self.marks.lock();
-            operations.iter().for_each(|operation| marks.advance(&operation.durable));
+            let entries = operations.iter().map(|operation| marks.advance(&operation.durable));
+            self.counters.made_durable(entries.sum(), took);
         }
         for operation in operations {
             (operation.done)(result.clone().map_err(io::Error::from));

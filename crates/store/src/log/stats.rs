@@ -1,7 +1,9 @@
-//! Counters of the log store; whoever serves metrics reads them.
+//! Counters of the log store, and the metrics of its syncs.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use meters::Histogram;
 
 /// Counters since the store was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,7 +26,6 @@ pub struct LogStats {
     pub marks: u64,
 }
 
-#[derive(Default)]
 pub(crate) struct Counters {
     syncs: AtomicU64,
     sync_us_total: AtomicU64,
@@ -34,6 +35,26 @@ pub(crate) struct Counters {
     entries: AtomicU64,
     entry_bytes: AtomicU64,
     marks: AtomicU64,
+    fsync_seconds: Histogram,
+    fsync_entries: Histogram,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        let zero = AtomicU64::default;
+        Self {
+            syncs: zero(),
+            sync_us_total: zero(),
+            sync_us_max: zero(),
+            operations: zero(),
+            operations_per_sync_max: zero(),
+            entries: zero(),
+            entry_bytes: zero(),
+            marks: zero(),
+            fsync_seconds: meters::WAL_FSYNC_SECONDS.histogram(&[]),
+            fsync_entries: meters::WAL_BATCH_ENTRIES.histogram(&[]),
+        }
+    }
 }
 
 impl Counters {
@@ -49,6 +70,12 @@ impl Counters {
         self.sync_us_max.fetch_max(took_us, Ordering::Relaxed);
         self.operations.fetch_add(operations as u64, Ordering::Relaxed);
         self.operations_per_sync_max.fetch_max(operations as u64, Ordering::Relaxed);
+    }
+
+    /// A sync that worked, and the entries it made durable.
+    pub(crate) fn made_durable(&self, entries: u64, took: Duration) {
+        self.fsync_seconds.record(took.as_secs_f64());
+        self.fsync_entries.record(meters::number(entries));
     }
 
     pub(crate) fn marked(&self) {

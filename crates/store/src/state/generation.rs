@@ -28,7 +28,7 @@ use super::versions::Versions;
 /// Column families of rows, in the order of [`family_of`].
 pub(super) const ROW_FAMILIES: [&str; 3] = ["rows", "payloads", "audit"];
 /// Column family of what is this node's own: the applied entry and the membership.
-const META: &str = "meta";
+pub(super) const META: &str = "meta";
 const META_APPLIED: &[u8] = b"applied";
 const META_MEMBERSHIP: &[u8] = b"membership";
 

@@ -13,6 +13,7 @@ use types::codec::{decode, encode};
 use crate::error::StoreError;
 use crate::failpoint;
 use crate::files;
+use crate::meters::Taking;
 
 use super::generation::{self, Generation, Number};
 use super::snapshot::{self, Snapshot};
@@ -43,6 +44,7 @@ impl StateStore {
     /// the next start finishes or undoes the install.
     pub fn install(&self, dir: &Path) -> Result<Snapshot, StoreError> {
         let _one = self.publishing.lock();
+        let installing = Taking::begin(&self.meters.install_seconds);
         let mut snapshot = Snapshot::open(dir)?;
         if dir.parent() != Some(&self.data_dir.join("snap")) {
             snapshot = snapshot.copy_to(self.staging_dir("import")?)?;
@@ -73,6 +75,7 @@ impl StateStore {
         files::remove(&Marker::path(&self.data_dir))?;
         failpoint::hit("install.cleared");
         old.mark_replaced();
+        installing.done();
         Ok(snapshot)
     }
 }

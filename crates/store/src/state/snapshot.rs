@@ -19,6 +19,7 @@ use types::codec::{decode, encode};
 use crate::error::{Context as _, StoreError};
 use crate::failpoint;
 use crate::files;
+use crate::meters::Taking;
 
 use super::{AppliedMeta, StateStore, generation};
 
@@ -165,6 +166,7 @@ impl StateStore {
     /// If nothing is applied yet, or the disk refuses. Nothing is published then.
     pub fn checkpoint(&self) -> Result<Snapshot, StoreError> {
         let _one = self.publishing.lock();
+        let building = Taking::begin(&self.meters.snapshot_seconds);
         self.flush()?;
         let staging = self.staging_dir("checkpoint")?;
         failpoint::hit("checkpoint.begin");
@@ -192,6 +194,7 @@ impl StateStore {
         failpoint::hit("checkpoint.manifest");
         let snapshot = self.publish(Snapshot { dir: staging, manifest })?;
         failpoint::hit("checkpoint.published");
+        building.done();
         Ok(snapshot)
     }
 

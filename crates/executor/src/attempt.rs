@@ -1,0 +1,242 @@
+//! One attempt: claimed, called, reported.
+//!
+//! Invariant: a target is called after the claim was committed, at most once per claim, and only
+//! while the executor that claimed still reigns. What an attempt came to is said until it is heard.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use gate::times::iso;
+use gate::{Claimed, Gate, Work};
+use ledger::{AttemptEnd, OrderRow};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use types::{
+    Connector, Destination, ExecutionId, HttpTarget, IntentId, LogIndex, NamespaceId, PayloadKind,
+};
+
+use crate::connectors::{Outcome, http};
+use crate::material::{Material, Payload};
+use crate::run::Means;
+
+/// Waits before a report that got no answer is said again.
+const REPORT_AGAIN_AFTER: Duration = Duration::from_millis(200);
+
+/// A place in the waits before a claim that fits what only the outside can change.
+const NOT_READY: u32 = 2;
+
+/// What all attempts of one executor share.
+pub(crate) struct Reign {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) means: Arc<Means>,
+    /// Log index at which it began.
+    pub(crate) epoch: LogIndex,
+    /// Another executor has begun, or this node leads no more.
+    pub(crate) over: AtomicBool,
+    /// Calls that were begun here and have no committed outcome: none is begun twice.
+    begun: Mutex<HashSet<ExecutionId>>,
+}
+
+/// How an attempt leaves its intent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// Nothing more is to be done for it here now.
+    Done,
+    /// It may be claimed again after a while; the number of the attempt that ended.
+    Later(u32),
+}
+
+impl Reign {
+    pub(crate) fn new(gate: Arc<Gate>, means: Arc<Means>, epoch: LogIndex) -> Self {
+        Self { gate, means, epoch, over: AtomicBool::new(false), begun: Mutex::default() }
+    }
+
+    /// It still claims and calls.
+    pub(crate) fn stands(&self) -> bool {
+        !self.over.load(Ordering::Acquire) && self.gate.leads()
+    }
+
+    /// A call of this order was begun here.
+    pub(crate) fn has_begun(&self, execution: ExecutionId) -> bool {
+        self.begun.lock().contains(&execution)
+    }
+
+    /// Claims an intent and runs it.
+    pub(crate) async fn claim_and_run(&self, namespace: NamespaceId, intent: IntentId) -> After {
+        if let Err(why) = self.ready(namespace, intent).await {
+            tracing::warn!(%intent, why, "not claimed: secret_unavailable");
+            return After::Later(NOT_READY);
+        }
+        match self.gate.claim(self.epoch, namespace, intent).await {
+            Ok(Claimed::Run(order, destination)) => self.run(namespace, &order, &destination).await,
+            Ok(Claimed::Nothing) => After::Done,
+            Ok(Claimed::EpochOver) => {
+                self.over.store(true, Ordering::Release);
+                After::Done
+            }
+            Err(error) => {
+                // The claim may stand all the same; it is found among the open ones then.
+                tracing::debug!(%intent, %error, "a claim got no answer");
+                After::Later(0)
+            }
+        }
+    }
+
+    /// Runs an order that was claimed by somebody's request, or by a claim whose reply was lost.
+    pub(crate) async fn run_open(&self, namespace: NamespaceId, order: &OrderRow) -> After {
+        let claimed = order.executor.map(|claim| claim.destination);
+        let serving = match self.gate.work(namespace, order.intent) {
+            Ok(work) => work.and_then(|work| work.destination),
+            Err(error) => {
+                tracing::warn!(execution = %order.id, %error, "an order cannot be read");
+                return After::Later(0);
+            }
+        };
+        match serving.filter(|destination| Some(destination.digest) == claimed) {
+            Some(destination) => self.run(namespace, order, &destination).await,
+            None => {
+                let why = "the destination's document changed before anybody was called";
+                self.report(namespace, order, AttemptEnd::NotStarted, None, Some(why.into())).await;
+                After::Later(0)
+            }
+        }
+    }
+
+    /// A secret that this node cannot have leaves the intent unclaimed, for another node or later.
+    async fn ready(&self, namespace: NamespaceId, intent: IntentId) -> Result<(), String> {
+        let work = self.gate.work(namespace, intent).map_err(|error| error.to_string())?;
+        let Some(Work { namespace_name, destination: Some(destination), .. }) = work else {
+            return Ok(());
+        };
+        match &destination.connector {
+            Connector::Worker => Ok(()),
+            Connector::Http(target) => {
+                http::ready(target, &namespace_name, &self.means.secrets).await
+            }
+        }
+    }
+
+    async fn run(
+        &self,
+        namespace: NamespaceId,
+        order: &OrderRow,
+        destination: &Destination,
+    ) -> After {
+        if !self.begun.lock().insert(order.id) {
+            return After::Done;
+        }
+        let (ended, result, why) = match self.gate.work(namespace, order.intent) {
+            Ok(Some(work)) => match &destination.connector {
+                Connector::Http(target) => said(self.call(&work, order, target).await),
+                Connector::Worker => not_started("its destination has no connector"),
+            },
+            Ok(None) => not_started("the intent cannot be found"),
+            Err(error) => not_started(&error.to_string()),
+        };
+        if let Some(why) = &why {
+            let (intent, execution) = (order.intent, order.id);
+            tracing::info!(%intent, %execution, attempt = order.attempt, why, "not succeeded");
+        }
+        if self.report(namespace, order, ended, result, why).await {
+            self.begun.lock().remove(&order.id);
+        }
+        match ended {
+            AttemptEnd::Succeeded | AttemptEnd::Failed(_) => After::Done,
+            AttemptEnd::InDoubt => After::Later(order.attempt),
+            AttemptEnd::NotStarted => After::Later(0),
+        }
+    }
+
+    async fn call(&self, work: &Work, order: &OrderRow, target: &HttpTarget) -> Outcome {
+        let call = http::Call {
+            target,
+            namespace: &work.namespace_name,
+            intent: order.intent,
+            fence: order.fence,
+            attempt: order.attempt,
+            material: &material(work),
+        };
+        let Means { client, secrets, patience } = self.means.as_ref();
+        http::call_if(client, secrets, &call, *patience, &|| self.stands()).await
+    }
+
+    /// Says how an attempt ended until it is heard, or until saying it is another's turn. False if
+    /// it was never heard: the order ends in doubt then.
+    async fn report(
+        &self,
+        namespace: NamespaceId,
+        order: &OrderRow,
+        ended: AttemptEnd,
+        result: Option<Value>,
+        why: Option<String>,
+    ) -> bool {
+        let result = result.map(|value| value.to_string());
+        loop {
+            let said =
+                self.gate.report_attempt(namespace, order.id, ended, result.clone(), why.clone());
+            match said.await {
+                Ok(_) => return true,
+                Err(error) => {
+                    tracing::debug!(execution = %order.id, %error, "a report got no answer");
+                }
+            }
+            if self.over.load(Ordering::Acquire) {
+                return false;
+            }
+            tokio::time::sleep(REPORT_AGAIN_AFTER).await;
+        }
+    }
+}
+
+type Said = (AttemptEnd, Option<Value>, Option<String>);
+
+fn said(outcome: Outcome) -> Said {
+    match outcome {
+        Outcome::Succeeded { answer, .. } => (AttemptEnd::Succeeded, Some(answer), None),
+        Outcome::Failed { effect, why, answer } => {
+            let result = json!({ "error": why, "answer": answer });
+            (AttemptEnd::Failed(effect), Some(result), Some(why))
+        }
+        Outcome::Doubt { why, answer } => {
+            (AttemptEnd::InDoubt, Some(json!({ "error": why, "answer": answer })), Some(why))
+        }
+        Outcome::NotReady { why } => not_started(&why),
+    }
+}
+
+fn not_started(why: &str) -> Said {
+    (AttemptEnd::NotStarted, None, Some(why.to_owned()))
+}
+
+/// What templates are filled from.
+fn material(work: &Work) -> Material {
+    let proposal = &work.content.proposal;
+    let text = || work.payload.as_deref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let payload = match proposal.payload_kind {
+        PayloadKind::Absent => None,
+        PayloadKind::Text | PayloadKind::Reference => text().map(Payload::Text),
+        PayloadKind::Json => text().map(Payload::Json),
+    };
+    let metadata = proposal.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let intent = json!({
+        "id": work.head.id.to_string(),
+        "revision": work.head.revision,
+        "destination": proposal.destination,
+        "action": proposal.action,
+        "trigger": proposal.trigger,
+        "policy": proposal.policy,
+        "agent": work.agent,
+        "agent_id": work.head.agent.to_string(),
+        "on_behalf_of": proposal.on_behalf_of,
+        "record_count": work.content.record_count,
+        "namespace": work.namespace_name,
+        "created_at": iso(work.head.submitted_at),
+    });
+    Material {
+        payload: payload.unwrap_or(Payload::Absent),
+        metadata: metadata.unwrap_or_else(|| json!({})),
+        intent,
+    }
+}

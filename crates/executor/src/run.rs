@@ -1,0 +1,225 @@
+//! The loop: while this node leads, what is to be run is claimed, called and reported, a bounded
+//! number at a time.
+//!
+//! Hints only wake; what is to be run is always read from the ledger, so a lost hint costs a moment
+//! and no intent. Invariant: an order is called at most once by this process, whatever is read
+//! twice.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use gate::{Gate, GateError};
+use ledger::{Effect, OrderRow};
+use outbound::{Client, Secrets};
+use tokio::sync::{broadcast, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use types::limits::{DRAIN_MS_MAX, EXECUTIONS_AT_A_TIME_MAX};
+use types::{IntentId, NamespaceId};
+
+use crate::attempt::{After, Reign};
+use crate::connectors::http::Patience;
+
+/// Rows that are looked at in one round.
+const ROUND_ROWS_MAX: usize = 4_096;
+/// The longest rest between two rounds.
+const REST_MAX: Duration = Duration::from_secs(1);
+/// How often a node that does not lead looks whether it does.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Waits before an intent is claimed again, by the number of the attempt that ended.
+const AGAIN_AFTER: [Duration; 5] = [
+    Duration::from_secs(1),
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+    Duration::from_secs(120),
+];
+
+/// What calling needs.
+pub struct Means {
+    /// Checks every address.
+    pub client: Client,
+    /// What destinations refer to by name.
+    pub secrets: Secrets,
+    /// How long connections that do not come to stand are tried again.
+    pub patience: Patience,
+}
+
+/// Runs what is to be run until it is told to stop; calls on their way then get a moment to end.
+pub async fn run(gate: Arc<Gate>, means: Arc<Means>, mut stopping: watch::Receiver<bool>) {
+    loop {
+        let reign = tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => return,
+            reign = begin(&gate, &means) => reign,
+        };
+        tracing::info!(epoch = reign.epoch.0, "the executor runs");
+        let mut round = Round::of(reign);
+        round.run(&mut stopping).await;
+        if *stopping.borrow() {
+            round.drain().await;
+            return;
+        }
+    }
+}
+
+/// Waits until this node leads, and begins a reign.
+async fn begin(gate: &Arc<Gate>, means: &Arc<Means>) -> Arc<Reign> {
+    loop {
+        if gate.leads() {
+            match gate.take_over().await {
+                Ok(epoch) => {
+                    return Arc::new(Reign::new(gate.clone(), means.clone(), epoch));
+                }
+                Err(error) => tracing::debug!(%error, "the executor cannot begin yet"),
+            }
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Namespace and destination: calls at a time are counted by them.
+type Share = (NamespaceId, String);
+
+/// What runs now.
+struct Round {
+    reign: Arc<Reign>,
+    running: HashMap<IntentId, Share>,
+    not_before: HashMap<IntentId, Instant>,
+    tasks: JoinSet<(IntentId, After)>,
+}
+
+impl Round {
+    fn of(reign: Arc<Reign>) -> Self {
+        Self { reign, running: HashMap::new(), not_before: HashMap::new(), tasks: JoinSet::new() }
+    }
+
+    /// Goes on until it is told to stop or the reign is over.
+    async fn run(&mut self, stopping: &mut watch::Receiver<bool>) {
+        let mut effects = self.reign.gate.effects();
+        while self.reign.stands() {
+            let rest = match self.begin_runnable() {
+                Ok(rest) => rest,
+                Err(error) => {
+                    tracing::warn!(%error, "what is to be run cannot be read");
+                    REST_MAX
+                }
+            };
+            tokio::select! {
+                _ = stopping.wait_for(|stop| *stop) => return,
+                () = woken(&mut effects) => {}
+                () = tokio::time::sleep(rest) => {}
+                Some(ended) = self.tasks.join_next() => self.ended(ended),
+            }
+        }
+        self.reign.over.store(true, Ordering::Release);
+        // Calls that are on their way are another executor's doubts by now; what they came to is
+        // still said, and counts unless a newer attempt runs.
+        tracing::info!(epoch = self.reign.epoch.0, "the executor has stopped");
+        self.drain().await;
+    }
+
+    /// Begins what may run and has room; gives the time until something may be claimed again.
+    fn begin_runnable(&mut self) -> Result<Duration, GateError> {
+        // Ends first: what has ended is no more among the open claims that are read after it.
+        while let Some(ended) = self.tasks.try_join_next() {
+            self.ended(ended);
+        }
+        let now = Instant::now();
+        for (namespace, order) in self.reign.gate.open_claims(self.reign.epoch, ROUND_ROWS_MAX)? {
+            let runs = self.running.contains_key(&order.intent) || self.has_no_room();
+            if !runs && !self.reign.has_begun(order.id) {
+                self.begin(namespace, order.intent, Some(order))?;
+            }
+        }
+        let runnable = self.reign.gate.runnable(ROUND_ROWS_MAX)?;
+        let listed: HashSet<IntentId> = runnable.iter().map(|(_, intent)| *intent).collect();
+        self.not_before.retain(|intent, _| listed.contains(intent));
+        let mut rest = REST_MAX;
+        for (namespace, intent) in runnable {
+            if self.has_no_room() {
+                break;
+            }
+            if self.running.contains_key(&intent) {
+                continue;
+            }
+            if let Some(at) = self.not_before.get(&intent).filter(|at| **at > now) {
+                rest = rest.min(*at - now);
+                continue;
+            }
+            self.begin(namespace, intent, None)?;
+        }
+        Ok(rest)
+    }
+
+    fn has_no_room(&self) -> bool {
+        self.running.len() >= EXECUTIONS_AT_A_TIME_MAX
+    }
+
+    /// Begins an intent, or an order that is claimed already, if its destination has room.
+    fn begin(
+        &mut self,
+        namespace: NamespaceId,
+        intent: IntentId,
+        order: Option<OrderRow>,
+    ) -> Result<(), GateError> {
+        let Some(work) = self.reign.gate.work(namespace, intent)? else { return Ok(()) };
+        let (share, at_a_time) = match work.destination {
+            Some(destination) => (destination.name, usize::from(destination.concurrency.max(1))),
+            // Nothing serves it any more: it is left to people, or given back.
+            None => (String::new(), 1),
+        };
+        let share = (namespace, share);
+        if self.running.values().filter(|other| **other == share).count() >= at_a_time {
+            return Ok(());
+        }
+        self.running.insert(intent, share);
+        let reign = self.reign.clone();
+        self.tasks.spawn(async move {
+            let after = match order {
+                Some(order) => reign.run_open(namespace, &order).await,
+                None => reign.claim_and_run(namespace, intent).await,
+            };
+            (intent, after)
+        });
+        Ok(())
+    }
+
+    fn ended(&mut self, ended: Result<(IntentId, After), tokio::task::JoinError>) {
+        match ended {
+            Ok((intent, after)) => {
+                self.running.remove(&intent);
+                if let After::Later(attempt) = after {
+                    let at = usize::try_from(attempt).unwrap_or(usize::MAX);
+                    let wait = AGAIN_AFTER[at.min(AGAIN_AFTER.len() - 1)];
+                    self.not_before.insert(intent, Instant::now() + wait);
+                }
+            }
+            // Its order stays open and is never called again here; time puts it in doubt.
+            Err(error) => tracing::error!(%error, "an attempt ended before it said how it went"),
+        }
+    }
+
+    /// Gives calls on their way a moment to end; the others are in doubt.
+    async fn drain(&mut self) {
+        let ends = Instant::now() + Duration::from_millis(DRAIN_MS_MAX);
+        while let Ok(Some(ended)) = tokio::time::timeout_at(ends, self.tasks.join_next()).await {
+            self.ended(ended);
+        }
+        self.tasks.shutdown().await;
+    }
+}
+
+/// Waits for a hint that something is to be run, or that hints were missed.
+async fn woken(effects: &mut broadcast::Receiver<Arc<Vec<Effect>>>) {
+    loop {
+        match effects.recv().await {
+            Ok(batch) if batch.contains(&Effect::Runnable) => return,
+            Ok(_) => {}
+            Err(broadcast::error::RecvError::Lagged(_)) => return,
+            // The log is going away; the rest between rounds goes on.
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}

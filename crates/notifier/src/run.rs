@@ -1,0 +1,229 @@
+//! The loop: what is due is sent, a bounded number at a time, while this node leads.
+//!
+//! A receiver that does not answer holds up no other: each has its own share. Hints only wake; what
+//! is due is always read from the ledger, so a lost hint costs a moment and no notification.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use gate::ids::unix_ms;
+use gate::{Dispatch, Gate, GateError, Target};
+use ledger::{Effect, Receiver};
+use outbound::{Client, OutboundRequest, Secrets};
+use tokio::sync::{broadcast, watch};
+use tokio::task::JoinSet;
+use types::limits::{DELIVERIES_AT_A_TIME_MAX, DELIVERY_TIMEOUT_MS, ERROR_CHARS_MAX};
+use types::{ChannelKind, DeliveryId, LogTime, NamespaceId};
+
+use crate::message::cut;
+use crate::{slack, webhook};
+
+/// Deliveries to one receiver at a time.
+const RECEIVER_SHARE: usize = DELIVERIES_AT_A_TIME_MAX / 4;
+/// Rows that are looked at in one round.
+const ROUND_ROWS_MAX: usize = 4_096;
+/// The longest rest between two rounds.
+const REST_MAX: Duration = Duration::from_secs(1);
+/// How much later than it was stamped a row may come to be seen, in milliseconds.
+const LATE_MS: u64 = 60_000;
+/// Waits before a report that got no answer is said again.
+const REPORT_AGAIN_AFTER: Duration = Duration::from_millis(200);
+
+/// What sending needs.
+pub struct Means {
+    /// Checks every address.
+    pub client: Client,
+    /// What channels refer to by name.
+    pub secrets: Secrets,
+}
+
+/// Sends what is due until it is told to stop; what is on its way then is finished first.
+pub async fn run(gate: Arc<Gate>, means: Arc<Means>, mut stopping: watch::Receiver<bool>) {
+    let mut effects = gate.effects();
+    let mut round =
+        Round { gate, means, on_its_way: HashMap::new(), tasks: JoinSet::new(), since: LogTime(0) };
+    loop {
+        let rest = round.begin_due().min(REST_MAX);
+        tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => break,
+            () = woken(&mut effects) => {}
+            () = tokio::time::sleep(rest) => {}
+            Some(ended) = round.tasks.join_next() => round.ended(ended),
+        }
+    }
+    while let Some(ended) = round.tasks.join_next().await {
+        round.ended(ended);
+    }
+}
+
+/// Waits for a hint that something is to be sent, or that hints were missed.
+async fn woken(effects: &mut broadcast::Receiver<Arc<Vec<Effect>>>) {
+    loop {
+        match effects.recv().await {
+            Ok(batch) if batch.contains(&Effect::DeliveryDue) => return,
+            Ok(_) => {}
+            Err(broadcast::error::RecvError::Lagged(_)) => return,
+            // The log is going away; the rest between rounds goes on.
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+/// Notifications on their way, by receiver.
+struct Round {
+    gate: Arc<Gate>,
+    means: Arc<Means>,
+    on_its_way: HashMap<DeliveryId, (NamespaceId, String)>,
+    tasks: JoinSet<DeliveryId>,
+    /// Nothing is due before: a scan need not go over what has been.
+    since: LogTime,
+}
+
+impl Round {
+    /// Begins what is due and has room; gives the time until the next is due.
+    fn begin_due(&mut self) -> Duration {
+        match self.try_begin_due() {
+            Ok(rest) => rest,
+            Err(error) => {
+                tracing::warn!(%error, "what is to be delivered cannot be read");
+                REST_MAX
+            }
+        }
+    }
+
+    fn try_begin_due(&mut self) -> Result<Duration, GateError> {
+        let Some(now) = self.gate.leader_time() else { return Ok(REST_MAX) };
+        let mut full: HashSet<(NamespaceId, String)> = HashSet::new();
+        let due = self.gate.deliveries_due(self.since, ROUND_ROWS_MAX)?;
+        let first = due.first().map_or(now, |(at, ..)| *at);
+        self.since = LogTime(first.0.min(now.0.saturating_sub(LATE_MS)));
+        for (at, namespace, id) in due {
+            if at > now {
+                return Ok(Duration::from_millis(at.since_ms(now)));
+            }
+            if self.on_its_way.len() >= DELIVERIES_AT_A_TIME_MAX {
+                break;
+            }
+            if self.on_its_way.contains_key(&id) {
+                continue;
+            }
+            let Some(dispatch) = self.gate.dispatch(namespace, id)? else { continue };
+            let receiver = (namespace, receiver_name(&dispatch.row.to));
+            if full.contains(&receiver) {
+                continue;
+            }
+            let share = self.on_its_way.values().filter(|other| **other == receiver).count();
+            if share >= RECEIVER_SHARE {
+                full.insert(receiver);
+                continue;
+            }
+            self.on_its_way.insert(id, receiver);
+            let (gate, means) = (self.gate.clone(), self.means.clone());
+            self.tasks.spawn(async move {
+                deliver(&gate, &means, dispatch).await;
+                id
+            });
+        }
+        Ok(REST_MAX)
+    }
+
+    fn ended(&mut self, ended: Result<DeliveryId, tokio::task::JoinError>) {
+        match ended {
+            Ok(id) => {
+                self.on_its_way.remove(&id);
+            }
+            Err(error) => {
+                // Its row is still due, and a new start or another leader tries it again.
+                tracing::error!(%error, "a delivery ended before it said how it went");
+            }
+        }
+    }
+}
+
+/// Webhooks share one name: agents choose their urls, so that none gets more by using many.
+fn receiver_name(to: &Receiver) -> String {
+    match to {
+        Receiver::Channel(name) => format!("channel {name}"),
+        Receiver::Webhook(_) => "webhooks".into(),
+    }
+}
+
+async fn deliver(gate: &Gate, means: &Means, dispatch: Dispatch) {
+    let attempt = dispatch.row.attempts.saturating_add(1);
+    let (namespace, delivery) = (dispatch.namespace, dispatch.row.id);
+    let error = attempted(means, &dispatch, attempt).await.err();
+    if let Some(error) = &error {
+        tracing::info!(%delivery, intent = %dispatch.row.intent, attempt, %error, "not delivered");
+    }
+    let error = error.map(|error| cut(&error, ERROR_CHARS_MAX));
+    // Unsaid, it would be sent again; after a while another leader may be the one to say it.
+    for _ in 0..50 {
+        match gate.report_delivery(namespace, delivery, attempt, error.clone()).await {
+            Ok(_) => return,
+            Err(error) => tracing::debug!(%delivery, %error, "a report got no answer"),
+        }
+        tokio::time::sleep(REPORT_AGAIN_AFTER).await;
+    }
+}
+
+/// Sends once.
+async fn attempted(means: &Means, dispatch: &Dispatch, attempt: u32) -> Result<(), String> {
+    let request = match &dispatch.to {
+        None => return Err("there is no such channel any more".into()),
+        Some(Target::Webhook { url, secret }) => {
+            // An agent's own words: nothing in them refers to a secret of this node.
+            let body = webhook::body(dispatch, attempt);
+            signed(dispatch, url.clone(), secret.as_deref(), body)
+        }
+        Some(Target::Channel(channel)) => {
+            let namespace = dispatch.namespace_name.as_str();
+            let url = means.secrets.resolve_url(&channel.url, namespace).await;
+            let url = url.map_err(|error| error.to_string())?;
+            match channel.kind {
+                ChannelKind::Slack => {
+                    json_request(url.expose().to_owned(), vec![], slack::body(dispatch))
+                }
+                ChannelKind::Webhook => {
+                    let host = outbound::host_of(url.expose())?;
+                    let body = webhook::body(dispatch, attempt);
+                    let text = channel.secret.as_deref().unwrap_or_default();
+                    let secret = means.secrets.resolve(text, namespace, &host).await;
+                    let secret = secret.map_err(|error| error.to_string())?;
+                    let key = channel.secret.is_some().then(|| secret.expose());
+                    signed(dispatch, url.expose().to_owned(), key, body)
+                }
+            }
+        }
+    };
+    match means.client.send(request).await {
+        Ok(answer) if (200..300).contains(&answer.status) => Ok(()),
+        Ok(answer) => Err(format!("the receiver answered {}", answer.status)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn signed(
+    dispatch: &Dispatch,
+    url: String,
+    secret: Option<&str>,
+    body: Vec<u8>,
+) -> OutboundRequest {
+    let mut headers = vec![("X-Gate-Delivery-ID".to_owned(), dispatch.row.id.to_string())];
+    if let Some(secret) = secret {
+        let signature = webhook::signature(secret, unix_ms(), &body);
+        headers.push(("X-Gate-Signature".into(), signature));
+    }
+    json_request(url, headers, body)
+}
+
+fn json_request(url: String, mut headers: Vec<(String, String)>, body: Vec<u8>) -> OutboundRequest {
+    headers.push(("Content-Type".into(), "application/json".into()));
+    OutboundRequest {
+        method: "POST".into(),
+        url,
+        headers,
+        body: body.into(),
+        timeout: Duration::from_millis(DELIVERY_TIMEOUT_MS),
+    }
+}

@@ -1,0 +1,126 @@
+//! Metrics of consensus: batches, rounds, applied runs, and where the log stands.
+//!
+//! What happens often is recorded through handles made at the start; what merely stands somewhere
+//! is read when somebody asks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meters::{Counter, Gauge, Histogram, number};
+use openraft::Instant as _;
+use openraft::async_runtime::watch::WatchReceiver as _;
+
+use crate::node::Core;
+
+/// Metrics of the one writer of the state.
+pub(crate) struct ApplyMeters {
+    seconds: Histogram,
+    entries: Histogram,
+}
+
+impl Default for ApplyMeters {
+    fn default() -> Self {
+        Self {
+            seconds: meters::APPLY_SECONDS.histogram(&[]),
+            entries: meters::APPLY_ENTRIES.histogram(&[]),
+        }
+    }
+}
+
+impl ApplyMeters {
+    /// A run of entries is applied.
+    pub(crate) fn applied(&self, entries: usize, took: Duration) {
+        self.seconds.record(took.as_secs_f64());
+        self.entries.record(number(entries as u64));
+    }
+}
+
+/// Metrics of the node's other tasks, and gauges that are set when somebody asks.
+pub(crate) struct ReplicaMeters {
+    batch_commands: Histogram,
+    batch_bytes: Histogram,
+    read_seconds: Histogram,
+    read_round: Histogram,
+    leader_changes: Counter,
+    queue_commands: Gauge,
+    queue_bytes: Gauge,
+    last_log_index: Gauge,
+    snapshot_index: Gauge,
+    purged_index: Gauge,
+    quorum_ack_age: Gauge,
+    clock_offset: Gauge,
+}
+
+impl Default for ReplicaMeters {
+    fn default() -> Self {
+        Self {
+            batch_commands: meters::BATCH_COMMANDS.histogram(&[]),
+            batch_bytes: meters::BATCH_BYTES.histogram(&[]),
+            read_seconds: meters::READ_INDEX_SECONDS.histogram(&[]),
+            read_round: meters::READ_ROUND_READS.histogram(&[]),
+            leader_changes: meters::LEADER_CHANGES.counter(&[]),
+            queue_commands: meters::QUEUE_COMMANDS.gauge(&[]),
+            queue_bytes: meters::QUEUE_BYTES.gauge(&[]),
+            last_log_index: meters::LAST_LOG_INDEX.gauge(&[]),
+            snapshot_index: meters::SNAPSHOT_INDEX.gauge(&[]),
+            purged_index: meters::PURGED_INDEX.gauge(&[]),
+            quorum_ack_age: meters::QUORUM_ACK_AGE_SECONDS.gauge(&[]),
+            clock_offset: meters::CLOCK_OFFSET_SECONDS.gauge(&[]),
+        }
+    }
+}
+
+impl ReplicaMeters {
+    /// A batch goes into the log as one entry.
+    pub(crate) fn proposed(&self, commands: usize, bytes: usize) {
+        self.batch_commands.record(number(commands as u64));
+        self.batch_bytes.record(number(bytes as u64));
+    }
+
+    /// One round to the majority has answered so many reads.
+    pub(crate) fn read_round(&self, reads: usize, took: Duration) {
+        self.read_seconds.record(took.as_secs_f64());
+        self.read_round.record(number(reads as u64));
+    }
+
+    /// Sets what is only read when somebody asks.
+    pub(crate) fn sample(&self, core: &Core) {
+        self.queue_commands.set(number(core.queue.len() as u64));
+        self.queue_bytes.set(number(core.queue.bytes() as u64));
+        let quorum_acked = {
+            let metrics = core.metrics.borrow_watched();
+            self.last_log_index.set(number(metrics.last_log_index.unwrap_or(0)));
+            // A leader that votes alone asks nobody, so its last answer only looks old.
+            let votes_alone = metrics.membership_config.membership().voter_ids().count() == 1;
+            metrics.last_quorum_acked.filter(|_| !votes_alone)
+        };
+        self.snapshot_index.set(number(core.applied_and_snapshot().1));
+        self.purged_index.set(number(core.log.purged().unwrap_or(0)));
+        let seconds = |ms: u64| Duration::from_millis(ms).as_secs_f64();
+        let ack_age = quorum_acked.map(|at| at.elapsed().as_secs_f64());
+        self.quorum_ack_age.set(ack_age.unwrap_or(f64::NAN));
+        let wall_us = core.config.time.read().wall_us;
+        let ahead = core.leader_time().map(|time| seconds(time.0) - seconds(wall_us / 1_000));
+        self.clock_offset.set(ahead.unwrap_or(f64::NAN));
+    }
+}
+
+/// Counts leaders as they begin to lead. The watch it waits on moves with votes and leaders, not
+/// with every entry.
+pub(crate) async fn count_leaders(core: Arc<Core>) {
+    let mut metrics = core.raft.server_metrics();
+    let mut last = None;
+    loop {
+        let now = {
+            let seen = metrics.borrow_watched();
+            seen.current_leader.map(|leader| (leader, seen.vote.leader_id.term))
+        };
+        if now.is_some() && now != last {
+            core.meters.leader_changes.increment(1);
+            last = now;
+        }
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}
