@@ -39,6 +39,7 @@ lint: tools ## check formatting and clippy
 .PHONY: bench fuzz
 bench: tools ## one gate beside its disk and PostgreSQL; BENCH='--seconds 5' changes a run
 	$(first_build_note)
+	@$(STAGE) judgement cargo bench --workspace $(CARGO_FLAGS) --bench judgement
 	@$(STAGE) bench cargo bench --workspace $(CARGO_FLAGS) --bench one_node -- $(BENCH)
 
 fuzz: export FUZZ_SEED ?= $(shell date +%s)

@@ -11,6 +11,7 @@ pub mod log;
 
 mod administer;
 mod administer_settings;
+mod callers;
 mod engines;
 mod errors;
 mod execute;

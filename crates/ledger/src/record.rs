@@ -255,6 +255,8 @@ impl<R: Read> Recorder<R> {
         detail: &LeafDetail,
     ) {
         let sequence = self.edge.size();
+        // An intent's head names its first leaf.
+        let is_first = matches!(body, LeafBody::Submitted { .. });
         let leaf = Leaf {
             version: LEAF_VERSION,
             sequence,
@@ -276,7 +278,7 @@ impl<R: Read> Recorder<R> {
             }
         });
         ledger.put(table::leaf(sequence), bytes);
-        if let Some(intent) = intent {
+        if let Some(intent) = intent.filter(|_| !is_first) {
             ledger.put(table::intent_leaf(namespace, intent, sequence), Vec::new());
         }
         if *detail != LeafDetail::default() {

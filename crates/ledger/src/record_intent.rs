@@ -157,10 +157,9 @@ impl<R: Read> Recorder<R> {
         }
         self.count_submit(stamp.time, namespace, &head)?;
         let body = submitted_leaf(&head, content, &opened);
-        let agent = query::agent(&self.ledger, namespace, head.agent)?;
-        let detail =
-            LeafDetail { actor_name: agent.map(|agent| agent.name), ..LeafDetail::default() };
         self.ledger.put(table::intent(namespace, id), encode(&head));
+        // The agent's own row has its name.
+        let detail = LeafDetail::default();
         self.leaf(stamp, namespace, Some(head.agent), Some(id), body, &detail);
         Ok(())
     }

@@ -472,6 +472,8 @@ pub enum Effect {
     PhaseChanged(IntentId),
     /// Keys, roles or status changed: caches of them are stale.
     PrincipalsChanged,
+    /// Other policies or destinations are in force: caches of them are stale.
+    SettingsChanged,
     /// There is something for the executor to claim or to run.
     Runnable,
     /// A notification is to be sent.

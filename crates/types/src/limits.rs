@@ -76,6 +76,8 @@ pub const REPLICATION_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub const APPLY_ENTRIES_MAX: usize = 1_024;
 /// Bytes of entries applied in one write of the state; one larger entry goes alone.
 pub const APPLY_BYTES_MAX: usize = 1024 * 1024;
+/// Callers whose key, role and status one node keeps a copy of.
+pub const CALLERS_KEPT_MAX: usize = 4_096;
 /// Linearizable reads waiting for one round to the majority; more get 503.
 pub const READS_WAITING_MAX: usize = 65_536;
 /// How long a read waits to become fresh, in milliseconds.
