@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test lint tools
+.PHONY: help run demo test lint tools
 
 # Where cargo puts its output; follows CARGO_TARGET_DIR when that is set.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -26,6 +26,11 @@ run: tools ## start a gate on this machine with the example policies; Ctrl-C sto
 	$(first_build_note)
 	@$(STAGE) build cargo build $(BUILD)
 	$(TARGET)/release/qgate dev --policies examples/policies --data .qgate/dev
+
+demo: tools ## tell three incidents on a real gate with real targets, and check each number
+	$(first_build_note)
+	@$(STAGE) build cargo build $(BUILD)
+	$(TARGET)/release/qgate demo
 
 test: lint ## check the form, then run every test
 	@$(STAGE) tests cargo test $(BUILD)

@@ -8,6 +8,7 @@ mod cli;
 mod commands;
 mod config;
 mod data_key;
+mod demo;
 mod dev_child;
 mod dev_keys;
 mod dev_state;
@@ -53,6 +54,7 @@ fn run(cli: Cli) -> Outcome {
     runtime.block_on(async {
         match command {
             Command::Dev(args) => commands::dev::run(args).await,
+            Command::Demo(args) => commands::demo::run(global.output(), args).await,
             Command::Serve(args) => commands::serve::run(args).await,
             Command::Policy(command) => commands::policy::run(&global, command).await,
             Command::Destination(command) => commands::destination::run(&global, command).await,
