@@ -50,7 +50,7 @@ pub(crate) struct ServeArgs {
     config: PathBuf,
 
     /// Threads that serve requests, without those of the disk; without it one on up to two cores,
-    /// half of the cores on more
+    /// half of the cores on more, e.g. 2
     #[arg(long, env = "QGATE_THREADS", value_name = "NUMBER",
         value_parser = clap::value_parser!(u16).range(1..=THREADS_MAX))]
     threads: Option<u16>,
