@@ -81,7 +81,7 @@ impl StateMachine {
         self.listeners.progress.send_replace(progress);
     }
 
-    /// Applies what waits. A large chunk is applied beside the runtime, which goes on with requests.
+    /// Applies what waits. A large chunk is applied beside the runtime, which serves on.
     async fn apply_chunk(&mut self, waiting: &mut Waiting) -> io::Result<()> {
         let Waiting { chunk, responders } = std::mem::take(waiting);
         if chunk.is_empty() {

@@ -22,7 +22,7 @@ pub(crate) fn common_options() -> Options {
     options.set_max_log_file_size(INFO_LOG_BYTES);
     options.set_keep_log_file_num(INFO_LOG_FILES);
     options.set_log_level(rocksdb::LogLevel::Warn);
-    // There is one writer, so its rows go in one after the other, each from where the last one went.
+    // There is one writer, so its rows go in one after the other, each behind the last one.
     options.set_allow_concurrent_memtable_write(false);
     options.set_enable_write_thread_adaptive_yield(false);
     // Table files reach the disk as they are written: what is left for their end is what a sync of

@@ -115,7 +115,7 @@ impl Story<'_> {
         let submitted = agent.client.submit(&batch, None).await?;
         let (id, body) = (&submitted.id, &submitted.answer.body);
         let rule = "require_approval_if_template_error";
-        let reason = self.held(&submitted, "email-template-guard", rule, "gates.yaml:18");
+        let reason = self.held(&submitted, "email-template-guard", rule, "gates.yaml:19");
         let found = format!("{} of {}", reason["hits_total"], body["record_count"]);
         self.report.check("messages with a token", format!("{BROKEN} of {MESSAGES}"), found);
         let hits = reason["hits"].as_array().map_or(&[][..], Vec::as_slice);
