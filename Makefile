@@ -27,7 +27,7 @@ run: tools ## start a gate on this machine with the example policies; Ctrl-C sto
 	@$(STAGE) build cargo build $(BUILD)
 	$(TARGET)/release/qgate dev --policies examples/policies --data .qgate/dev
 
-demo: tools ## stop three incidents on a local gate with local targets, and check each number
+demo: tools ## tell three incidents on a real gate with real targets, and check each number
 	$(first_build_note)
 	@$(STAGE) build cargo build $(BUILD)
 	$(TARGET)/release/qgate demo
@@ -44,6 +44,7 @@ lint: tools ## check formatting and clippy
 .PHONY: bench fuzz
 bench: tools ## one gate beside its disk and PostgreSQL; BENCH='--seconds 5' changes a run
 	$(first_build_note)
+	@$(STAGE) judgement cargo bench --workspace $(CARGO_FLAGS) --bench judgement
 	@$(STAGE) bench cargo bench --workspace $(CARGO_FLAGS) --bench one_node -- $(BENCH)
 
 fuzz: export FUZZ_SEED ?= $(shell date +%s)

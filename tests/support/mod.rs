@@ -4,6 +4,9 @@
 //! when a test fails.
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part of it")]
 
+pub mod node;
+pub mod target;
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::State;
-use ledger::{Fault, Read, query};
+use ledger::{Fault, Read, Refusal, query};
 use policy::{Context, Engine, OpenWindow, PolicySet, Subject, World};
 use serde_json::{Value, json};
 use types::{AgentId, Digest, LogTime, NamespaceId, Outcome, Phase, Proposal, Role, destination};
@@ -20,6 +20,7 @@ use crate::policy_changes::documents;
 use crate::problem::{Problem, places};
 use crate::propose::{Spelling, read};
 use crate::propose_answer::reason_views;
+use crate::refusals::refused;
 use crate::state::App;
 
 const NOTE: &str = "simulated: nothing was stored; dedup windows, rate limits and the agent's own \
@@ -129,6 +130,9 @@ fn run(
         metadata: trial.metadata.as_ref(),
     };
     let facts = engine.facts_in(&subject, trial.environment.as_deref());
+    if let Some(fault) = &facts.profile_fault {
+        return Err(refused(&Refusal::Profile(fault.clone())));
+    }
     let context = Context { now: trial.now, agent: trial.agent };
     let Ok(judgement) = policy::judge(&facts, &set, &context, &Nothing);
     let phase = match judgement.outcome {

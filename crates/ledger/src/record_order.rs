@@ -53,7 +53,8 @@ impl<R: Read> Recorder<R> {
                 let mut head = query::expect_head(&self.ledger, namespace, order.intent)?;
                 let content = self.content(namespace, &head)?;
                 head.effect = *effect;
-                let actor = if order.executor.is_some() { EXECUTOR } else { "runner" };
+                let by_gate = order.executor.is_some();
+                let actor = if by_gate { EXECUTOR } else { "runner" };
                 self.tell(stamp, namespace, &head, *phase, &Told { actor, reason: None })?;
                 self.change_phase(stamp, namespace, head, *phase)?;
                 self.put_order(namespace, order);
@@ -65,7 +66,11 @@ impl<R: Read> Recorder<R> {
                     effect: *effect,
                     result: commitment(&content.salt, result),
                 };
-                let detail = LeafDetail { reason: result.cloned(), ..LeafDetail::default() };
+                let detail = LeafDetail {
+                    actor_name: by_gate.then(|| EXECUTOR.into()),
+                    reason: result.cloned(),
+                    ..LeafDetail::default()
+                };
                 self.leaf(stamp, namespace, *by, Some(order.intent), body, &detail);
             }
             Event::DoubtBegan { .. } => self.doubt_began(stamp, namespace, event)?,

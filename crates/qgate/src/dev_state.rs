@@ -397,6 +397,7 @@ mod tests {
         let mut expected = config;
         expected.data_key_file = dir.path().join("data.key");
         expected.admin_key_file = Some(dir.path().join("admin.key"));
+        expected.base = dir.path().to_owned();
         assert_eq!(Config::load(&path).unwrap(), expected);
     }
 }

@@ -65,7 +65,7 @@ impl Story<'_> {
         let reason = format!("half an answer: {} clean values would be cleared", cleared.len());
         self.rejected(agent, id, &reason).await?;
         self.untouched();
-        self.remember(&submitted, agent, "rejected");
+        self.remember(&submitted, agent, &intent, "rejected");
         Ok(())
     }
 
@@ -98,8 +98,8 @@ impl Story<'_> {
         self.report
             .say(&format!("        the next call to {LEAD} may be at {}", ends.unwrap_or("?")));
         self.called_once();
-        self.remember(&first, agent, "succeeded");
-        self.remember(&second, retry, "refused");
+        self.remember(&first, agent, &call, "succeeded");
+        self.remember(&second, retry, &call, "refused");
         Ok(())
     }
 
@@ -127,7 +127,7 @@ impl Story<'_> {
         self.mailed(0, "mails sent");
         self.rejected(agent, id, "the template was not filled in").await?;
         self.mailed(0, "mails sent");
-        self.remember(&submitted, agent, "rejected");
+        self.remember(&submitted, agent, &batch, "rejected");
 
         self.report.say(&format!("{} fills in the template and submits again.", agent.name));
         let mended = agent.client.submit(&fixtures::mended_batch(), None).await?;
@@ -141,7 +141,7 @@ impl Story<'_> {
         self.report.check("requests at the mail server", 1, count(from.len()));
         self.report.check("its Gate-Intent", mended.id.clone(), from[0].intent.clone());
         self.report.check("its Idempotency-Key", mended.id.clone(), from[0].key.clone());
-        self.remember(&mended, agent, "succeeded");
+        self.remember(&mended, agent, &batch, "succeeded");
         Ok(())
     }
 
@@ -213,12 +213,12 @@ impl Story<'_> {
     }
 
     /// Keeps a row for the table at the end.
-    fn remember(&mut self, submitted: &Submitted, agent: &Agent, then: &str) {
+    fn remember(&mut self, submitted: &Submitted, agent: &Agent, intent: &Value, then: &str) {
         let body = &submitted.answer.body;
         let rule = body.pointer("/reasons/0/rule").or_else(|| body.get("rule"));
         let row = json!({
             "intent": submitted.id,
-            "resource": body["resource"],
+            "resource": intent["resource"],
             "agent": agent.name,
             "decision": submitted.verdict.name(),
             "rule": rule,

@@ -89,7 +89,10 @@ mod tests {
 
     #[test]
     fn a_leaf_is_one_line_with_whoever_did_it() {
-        let event = |sequence: u64, kind: &str, actor: &str| json!({ "sequence": sequence, "event_type": kind, "actor": actor });
+        let event = |sequence: u64, kind: &str, actor: &str| {
+            let (kind, actor) = (Value::from(kind), Value::from(actor));
+            json!({ "sequence": sequence, "event_type": kind, "actor": actor })
+        };
         let events = [
             event(7, "approval_state_changed", "system"),
             event(7, "proposed", "bot"),
