@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test lint tools
+.PHONY: help run demo test lint tools
 
 # Where cargo puts its output; follows CARGO_TARGET_DIR when that is set.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -27,6 +27,11 @@ run: tools ## start a gate on this machine with the example policies; Ctrl-C sto
 	@$(STAGE) build cargo build $(BUILD)
 	$(TARGET)/release/qgate dev --policies examples/policies --data .qgate/dev
 
+demo: tools ## tell three incidents on a real gate with real targets, and check each number
+	$(first_build_note)
+	@$(STAGE) build cargo build $(BUILD)
+	$(TARGET)/release/qgate demo
+
 test: lint ## check the form, then run every test
 	@$(STAGE) tests cargo test $(BUILD)
 	@$(STAGE) crash-tests cargo test $(BUILD) --features store/failpoints --test crash
@@ -39,6 +44,7 @@ lint: tools ## check formatting and clippy
 .PHONY: bench fuzz
 bench: tools ## one gate beside its disk and PostgreSQL; BENCH='--seconds 5' changes a run
 	$(first_build_note)
+	@$(STAGE) judgement cargo bench --workspace $(CARGO_FLAGS) --bench judgement
 	@$(STAGE) bench cargo bench --workspace $(CARGO_FLAGS) --bench one_node -- $(BENCH)
 
 fuzz: export FUZZ_SEED ?= $(shell date +%s)

@@ -24,6 +24,9 @@ use crate::run::Means;
 /// Waits before a report that got no answer is said again.
 const REPORT_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
+/// A place in the waits before a claim that fits what only the outside can change.
+const NOT_READY: u32 = 2;
+
 /// What all attempts of one executor share.
 pub(crate) struct Reign {
     pub(crate) gate: Arc<Gate>,
@@ -64,7 +67,7 @@ impl Reign {
     pub(crate) async fn claim_and_run(&self, namespace: NamespaceId, intent: IntentId) -> After {
         if let Err(why) = self.ready(namespace, intent).await {
             tracing::warn!(%intent, why, "not claimed: secret_unavailable");
-            return After::Later(0);
+            return After::Later(NOT_READY);
         }
         match self.gate.claim(self.epoch, namespace, intent).await {
             Ok(Claimed::Run(order, destination)) => self.run(namespace, &order, &destination).await,

@@ -7,15 +7,16 @@ use std::sync::Arc;
 use ledger::{Read, query};
 use parking_lot::Mutex;
 use policy::{Engine, Facts, PolicySet, Subject};
-use types::{Destination, NamespaceId, destination};
+use types::{Destination, LogIndex, NamespaceId, destination};
 
 use crate::errors::GateError;
 use crate::log::Log;
 
-/// Engines by namespace; only the newest version of each is kept.
+/// What is in force by namespace, each with the standing at which it was; only the newest version
+/// is kept.
 #[derive(Default)]
 pub(crate) struct Engines {
-    kept: Mutex<HashMap<NamespaceId, Arc<Engine>>>,
+    kept: Mutex<HashMap<NamespaceId, (LogIndex, InForce)>>,
 }
 
 /// Policies and destinations of one moment.
@@ -51,32 +52,38 @@ impl Engines {
         log: &dyn Log,
         namespace: NamespaceId,
     ) -> Result<InForce, GateError> {
+        let changed = log.standing().changed;
+        let kept = self.kept.lock().get(&namespace).cloned();
+        let kept = match kept {
+            Some((since, kept)) if since == changed => return Ok(kept),
+            kept => kept.map(|(_, kept)| kept.engine),
+        };
         let mut found = Ok(None);
-        log.with_state(&mut |state, _| found = self.look_up(state, namespace).map(Some))?;
-        found?.ok_or_else(|| ledger::Fault("state was not read".into()).into())
+        log.with_state(&mut |state, _| {
+            found = look_up(state, namespace, kept.as_ref()).map(Some);
+        })?;
+        let found: InForce = found?.ok_or_else(|| ledger::Fault("state was not read".into()))?;
+        self.kept.lock().insert(namespace, (changed, found.clone()));
+        Ok(found)
     }
+}
 
-    fn look_up(&self, state: &dyn Read, namespace: NamespaceId) -> Result<InForce, GateError> {
-        let destinations = match query::settings_head(state, namespace)?.destinations {
-            Some(head) => Some((head.version, state.destinations(namespace, head.version)?)),
-            None => None,
-        };
-        Ok(InForce { engine: self.engine(state, namespace)?, destinations })
+fn look_up(
+    state: &dyn Read,
+    namespace: NamespaceId,
+    kept: Option<&Arc<Engine>>,
+) -> Result<InForce, GateError> {
+    let destinations = match query::settings_head(state, namespace)?.destinations {
+        Some(head) => Some((head.version, state.destinations(namespace, head.version)?)),
+        None => None,
+    };
+    let version = query::policy_head(state, namespace)?.map_or(0, |head| head.version);
+    if let Some(engine) = kept.filter(|engine| engine.version() == version) {
+        return Ok(InForce { engine: engine.clone(), destinations });
     }
-
-    fn engine(&self, state: &dyn Read, namespace: NamespaceId) -> Result<Arc<Engine>, GateError> {
-        let version = query::policy_head(state, namespace)?.map_or(0, |head| head.version);
-        if let Some(kept) = self.kept.lock().get(&namespace)
-            && kept.version() == version
-        {
-            return Ok(kept.clone());
-        }
-        let set = match version {
-            0 => Arc::new(PolicySet::empty()),
-            version => state.compiled(namespace, version)?,
-        };
-        let engine = Arc::new(Engine::new(set, version));
-        self.kept.lock().insert(namespace, engine.clone());
-        Ok(engine)
-    }
+    let set = match version {
+        0 => Arc::new(PolicySet::empty()),
+        version => state.compiled(namespace, version)?,
+    };
+    Ok(InForce { engine: Arc::new(Engine::new(set, version)), destinations })
 }

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger::{AgentRow, Command, Envelope, Reply, RequestKey, query};
+use ledger::{AgentRow, Command, Envelope, Reply, RequestKey};
 use types::codec::encode;
-use types::{AgentStatus, KeyId, LogIndex, NamespaceId, NodeId, Role};
+use types::{KeyId, LogIndex, NamespaceId, NodeId, Role};
 
 use crate::administer_settings::DocumentChecks;
+use crate::callers::Callers;
 use crate::engines::Engines;
 use crate::errors::GateError;
-use crate::ids::{IdSource, random, unix_ms};
+use crate::ids::{IdSource, random};
 use crate::log::{Log, ProposeError};
 use crate::meters::GateMeters;
 use crate::seal::DataKey;
@@ -83,6 +84,7 @@ pub struct Gate {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) ids: IdSource,
     pub(crate) engines: Engines,
+    callers: Callers,
     pub(crate) waiters: Waiters,
     node: NodeId,
     settings: Settings,
@@ -97,6 +99,7 @@ impl Gate {
             log,
             ids: IdSource::new(node),
             engines: Engines::default(),
+            callers: Callers::default(),
             waiters: Waiters::default(),
             node,
             settings,
@@ -126,24 +129,7 @@ impl Gate {
     /// # Errors
     /// [`GateError::UnknownKey`] or [`GateError::Inactive`].
     pub fn authenticate(&self, key: &str) -> Result<Caller, GateError> {
-        let hash = crate::keys::hash(key);
-        let mut found = Err(GateError::UnknownKey);
-        self.log.with_state(&mut |state, progress| {
-            found = (|| {
-                let row = query::key_by_hash(state, &hash)?.ok_or(GateError::UnknownKey)?;
-                let now = progress.time.0.max(unix_ms());
-                if row.expires_at.is_some_and(|ends| now >= ends.0) {
-                    return Err(GateError::UnknownKey);
-                }
-                let agent =
-                    query::agent(state, row.namespace, row.agent)?.ok_or(GateError::UnknownKey)?;
-                if agent.status != AgentStatus::Active {
-                    return Err(GateError::Inactive(agent.status.name()));
-                }
-                Ok(Caller { namespace: row.namespace, agent: Arc::new(agent), key: row.id })
-            })();
-        })?;
-        found
+        self.callers.find(self.log.as_ref(), &crate::keys::hash(key))
     }
 
     /// Sends a command of a caller and waits for its answer.

@@ -1,5 +1,6 @@
 //! Ids, request ids and salts: drawn by the node that takes a request, carried in its command.
 
+use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
@@ -46,15 +47,39 @@ pub fn unix_ms() -> u64 {
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Bytes from the operating system's source of randomness.
+/// Bytes that one call to the operating system draws; a submit needs some seventy.
+const DRAWN_BYTES: usize = 1_024;
+
+/// Random bytes that were drawn and not yet given out. What was given out is zero.
+struct Drawn {
+    bytes: [u8; DRAWN_BYTES],
+    given: usize,
+}
+
+thread_local! {
+    static DRAWN: RefCell<Drawn> =
+        const { RefCell::new(Drawn { bytes: [0; DRAWN_BYTES], given: DRAWN_BYTES }) };
+}
+
+/// Bytes from the operating system's source of randomness, drawn many at a time.
 ///
 /// # Panics
 /// If that source fails: nothing safe can be drawn then.
 #[must_use]
 pub fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
-    bytes
+    const { assert!(N <= DRAWN_BYTES) };
+    DRAWN.with_borrow_mut(|drawn| {
+        if drawn.given + N > DRAWN_BYTES {
+            getrandom::fill(&mut drawn.bytes).expect("the operating system gives random bytes");
+            drawn.given = 0;
+        }
+        let from = &mut drawn.bytes[drawn.given..drawn.given + N];
+        let mut bytes = [0; N];
+        bytes.copy_from_slice(from);
+        from.fill(0);
+        drawn.given += N;
+        bytes
+    })
 }
 
 /// A fresh salt for the commitments of one intent.
@@ -68,6 +93,13 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn random_bytes_are_given_out_once() {
+        let drawn: BTreeSet<[u8; 16]> = (0..1_000).map(|_| random()).collect();
+        assert_eq!(drawn.len(), 1_000);
+        assert!(drawn.iter().all(|bytes| *bytes != [0; 16]));
+    }
 
     #[test]
     fn ids_grow_and_never_repeat() {

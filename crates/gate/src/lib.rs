@@ -11,11 +11,14 @@ pub mod log;
 
 mod administer;
 mod administer_settings;
+mod callers;
 mod engines;
 mod errors;
 mod execute;
 mod handle;
+mod links;
 mod meters;
+mod nonces;
 mod notify;
 mod read;
 mod run;
@@ -32,6 +35,8 @@ pub use administer_settings::{
 pub use errors::{CODES, GateError};
 pub use execute::{IssuedOrder, ReportRequest, TOKEN_PREFIX};
 pub use handle::{Answer, Caller, Gate, Settings};
+pub use links::{IssuedLink, LINK_PREFIX, OpenedLink};
+pub use nonces::Nonce;
 pub use notify::{Dispatch, Target, WebhookRequest};
 pub use read::Freshness;
 pub use run::{Claimed, Work};

@@ -70,6 +70,15 @@ pub struct Progress {
     pub time: LogTime,
 }
 
+/// What a copy of keys, principals and policies hangs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// While this stays, so do they.
+    pub changed: LogIndex,
+    /// Log time after the last applied entry.
+    pub time: LogTime,
+}
+
 /// What this node knows of the cluster without asking anybody.
 #[derive(Debug, Clone)]
 pub struct Status {
@@ -133,6 +142,11 @@ pub trait Log: Send + Sync + 'static {
     /// # Errors
     /// [`Fault`] if the view cannot be made; `read` was not called then.
     fn with_state(&self, read: &mut dyn FnMut(&dyn Read, Progress)) -> Result<(), Fault>;
+
+    /// What copies of keys, principals and policies hang on, at no cost. It has moved before the
+    /// reply to a command that changes them leaves, and never before [`Self::with_state`] shows the
+    /// change, so a copy read after it is at least as new.
+    fn standing(&self) -> Standing;
 
     /// Hints of what applied entries caused, in order. A receiver that lags looks at the ledger.
     fn effects(&self) -> broadcast::Receiver<Arc<Vec<Effect>>>;

@@ -12,7 +12,7 @@ use crate::handle::Answer;
 use crate::log::{ProposeError, Status};
 
 /// Kinds of commands, in the order of [`place`].
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 25] = [
     "bootstrap",
     "tick",
     "submit",
@@ -36,6 +36,8 @@ const COMMANDS: [&str; 23] = [
     "report_attempt",
     "register_webhook",
     "report_delivery",
+    "issue_link",
+    "decide_by_link",
 ];
 
 fn place(command: &Command) -> usize {
@@ -63,6 +65,8 @@ fn place(command: &Command) -> usize {
         Command::ReportAttempt(_) => 20,
         Command::RegisterWebhook(_) => 21,
         Command::ReportDelivery(_) => 22,
+        Command::IssueLink(_) => 23,
+        Command::DecideByLink(_) => 24,
     }
 }
 

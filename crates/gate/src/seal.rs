@@ -8,6 +8,8 @@ use std::fmt;
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 use types::Digest;
 
 use crate::ids::random;
@@ -102,6 +104,12 @@ impl DataKey {
         String::from_utf8(opened).map_err(|_| UnsealError::Damaged)
     }
 
+    /// A key of its own for one purpose; nothing of the data key can be learned from it.
+    #[must_use]
+    pub fn derived(&self, purpose: &str) -> [u8; 32] {
+        mac(&self.0, &[b"quorum-gate ", purpose.as_bytes()])
+    }
+
     fn cipher(&self) -> XChaCha20Poly1305 {
         XChaCha20Poly1305::new(&Key::from(self.0))
     }
@@ -111,6 +119,24 @@ impl DataKey {
         let digest = Digest::of_parts(&[b"quorum-gate data key tag", &self.0]);
         [digest.0[0], digest.0[1], digest.0[2], digest.0[3]]
     }
+}
+
+/// HMAC-SHA-256 over parts, put one behind the other.
+#[must_use]
+pub fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    keyed(key, parts).finalize().into_bytes().into()
+}
+
+/// True if a text has this beginning of its HMAC-SHA-256; takes the same time for every answer.
+#[must_use]
+pub(crate) fn has_mac(key: &[u8], parts: &[&[u8]], beginning: &[u8]) -> bool {
+    keyed(key, parts).verify_truncated_left(beginning).is_ok()
+}
+
+fn keyed(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    parts.iter().for_each(|part| mac.update(part));
+    mac
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use ledger::{
-    Approve, Cancel, Command, Content, Envelope, Reject, Reply, RequestKey, Submit, query,
+    Approve, Cancel, Command, Content, Envelope, Reject, ReplayGuard, Reply, RequestKey, Submit,
+    query,
 };
 use policy::{Facts, Payload, Subject};
 use serde_json::Value;
@@ -19,7 +20,7 @@ use crate::handle::{Answer, Caller, Gate};
 use crate::ids::{random, salt};
 
 /// How often facts are made again for one request before it is given up.
-const TRIES_MAX: usize = 8;
+pub(crate) const TRIES_MAX: usize = 8;
 
 /// A payload above this many bytes is scanned on a thread of its own, so that one large request
 /// holds up no small ones.
@@ -45,6 +46,10 @@ pub struct DecideRequest {
     pub digest: Option<Digest>,
     /// In the person's words.
     pub reason: Option<String>,
+    /// Against replay.
+    pub guard: Option<ReplayGuard>,
+    /// The principal for whom the person says to decide.
+    pub on_behalf_of: Option<String>,
     /// The `Idempotency-Key` header.
     pub request_key: Option<RequestKey>,
 }
@@ -136,6 +141,8 @@ impl Gate {
                 digest: request.digest,
                 facts: facts.take(),
                 reason: request.reason.clone(),
+                guard: request.guard.clone(),
+                on_behalf_of: request.on_behalf_of.clone(),
             }));
             let answer = self.command(caller, request.request_key, command).await?;
             match answer.reply {
@@ -158,8 +165,8 @@ impl Gate {
         intent: IntentId,
         request: DecideRequest,
     ) -> Result<Answer, GateError> {
-        let DecideRequest { digest, reason, request_key } = request;
-        let command = Command::Reject(Reject { intent, digest, reason });
+        let DecideRequest { digest, reason, guard, request_key, .. } = request;
+        let command = Command::Reject(Reject { intent, digest, reason, guard });
         self.command(caller, request_key, command).await
     }
 
@@ -173,8 +180,9 @@ impl Gate {
         intent: IntentId,
         request: DecideRequest,
     ) -> Result<Answer, GateError> {
-        let command = Command::Cancel(Cancel { intent, reason: request.reason });
-        self.command(caller, request.request_key, command).await
+        let DecideRequest { reason, guard, request_key, .. } = request;
+        let command = Command::Cancel(Cancel { intent, reason, guard });
+        self.command(caller, request_key, command).await
     }
 
     /// Facts of a stored intent for the version in force; `None` if the intent is not known here.

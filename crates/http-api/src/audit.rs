@@ -7,6 +7,7 @@ use types::limits::PAGE_ROWS_MAX;
 
 use crate::answer::Answer;
 use crate::call::Authed;
+use crate::evidence::{EvidenceKey, read_evidence};
 use crate::finish::no_such_route;
 use crate::intents::{intent_id, visible};
 use crate::problem::Problem;
@@ -20,9 +21,12 @@ pub(crate) async fn trail(call: Authed) -> Result<Answer, Problem> {
     let id = intent_id(&call, "Proposal not found")?;
     let limit = call.limit(PAGE_ROWS_MAX)?;
     let namespace = call.namespace();
+    let key = EvidenceKey::of(&call.app.gate);
     let (body, point) = call
         .read(|state, reader, _| {
-            visible(state, namespace, reader, id)?;
+            let head = visible(state, namespace, reader, id)?;
+            let decided = query::content(state, namespace, id, head.revision)?;
+            let evidence = read_evidence(state, &key, namespace, &head, &decided)?;
             // The first leaf tells of the first revision.
             let content = query::content(state, namespace, id, 1)?;
             let mut trail = query::trail(state, namespace, id, limit.saturating_add(1))?;
@@ -35,7 +39,7 @@ pub(crate) async fn trail(call: Authed) -> Result<Answer, Problem> {
                 "count": events.len(),
                 "events": events,
                 "truncated": truncated,
-                "approval_evidence": null,
+                "approval_evidence": evidence,
             }))
         })
         .await?;

@@ -4,16 +4,19 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use gate::DecideRequest;
-use ledger::{Refusal, Reply};
+use gate::log::Consistency;
+use gate::{DecideRequest, Freshness, Gate};
+use ledger::{Refusal, Reply, query};
 use serde_json::{Map, Value, json};
-use types::{Digest, IntentId, Phase, Role};
+use types::{Digest, IntentId, LogIndex, NamespaceId, Phase, Role};
 
 use crate::answer::Answer;
 use crate::body::JsonBody;
-use crate::call::Authed;
+use crate::call::{Authed, bounded};
+use crate::evidence::{EvidenceKey, evidence};
 use crate::fields::Fields;
 use crate::intents::intent_id;
+use crate::nonces::replay_guard;
 use crate::problem::Problem;
 use crate::refusals::{refused, unexpected};
 use crate::request_key::request_key;
@@ -24,12 +27,11 @@ use crate::view::approval_state;
 const FORBIDDEN: &str = "Reviewer API key required for approvals";
 
 /// What existing clients may send with a decision and nothing here reads.
-const UNUSED: &[&str] =
-    &["decided_at", "intentId", "on_behalf_of_principal", "principal_id", "proposalId"];
+const UNUSED: &[&str] = &["intentId", "on_behalf_of_principal", "principal_id", "proposalId"];
 
 /// What a person does with a held intent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verb {
+pub(crate) enum Verb {
     Approve,
     Reject,
     Cancel,
@@ -80,23 +82,39 @@ async fn decide(app: App, mut call: Authed, body: JsonBody, verb: Verb) -> Resul
     } else {
         intent_id(&call, verb.unknown())?
     };
-    let mut request = read(&mut fields, verb)?;
-    request.request_key = request_key;
     let gate = &app.gate;
+    let mut request = read(gate, &mut fields, verb)?;
+    request.request_key = request_key;
     let answer = match verb {
         Verb::Approve => gate.approve(&call.caller, id, request).await?,
         Verb::Reject => gate.reject(&call.caller, id, request).await?,
         Verb::Cancel => gate.cancel(&call.caller, id, request).await?,
     };
+    answered(&app, call.namespace(), &answer, verb).await
+}
+
+/// What the ledger made of a decision, in the words of existing clients.
+pub(crate) async fn answered(
+    app: &App,
+    namespace: NamespaceId,
+    answer: &gate::Answer,
+    verb: Verb,
+) -> Result<Answer, Problem> {
     let (reply, replayed) = answer.unwrapped();
     let body = match reply {
-        Reply::Refused(refusal) => return Err(refusal_of(refusal, verb).committed(&answer)),
+        Reply::Refused(refusal) => return Err(refusal_of(refusal, verb).committed(answer)),
         Reply::PolicyChanged { intent, digest } => {
-            return Err(policy_changed(*intent, *digest).committed(&answer));
+            return Err(policy_changed(*intent, *digest).committed(answer));
         }
-        reply => decided(reply).ok_or_else(|| unexpected(reply))?,
+        reply => {
+            let evidence = match of_a_person(reply) {
+                Some(intent) => evidence_at(app, namespace, intent, answer.index).await,
+                None => None,
+            };
+            decided(reply, evidence).ok_or_else(|| unexpected(reply))?
+        }
     };
-    Ok(Answer::ok(&body).committed(&answer).replayed(replayed))
+    Ok(Answer::ok(&body).committed(answer).replayed(replayed))
 }
 
 /// The older routes name the intent in the body.
@@ -112,23 +130,17 @@ fn named_in_body(fields: &mut Fields, verb: Verb) -> Result<IntentId, Problem> {
     Ok(id)
 }
 
-fn read(fields: &mut Fields, verb: Verb) -> Result<DecideRequest, Problem> {
+pub(crate) fn read(gate: &Gate, fields: &mut Fields, verb: Verb) -> Result<DecideRequest, Problem> {
     let digest = fields.words("digest")?.map(|text| parse_digest(&text));
     let reason = fields.words("reason")?;
-    if let Some(nonce) = fields.string("nonce")? {
-        let reason = if nonce.is_empty() { "nonce_required" } else { "nonce_unknown" };
-        let message = "this gate issues no nonces; leave the field out";
-        return Err(Problem::new(StatusCode::CONFLICT, "invalid_request", message)
-            .says("replay_rejected")
-            .with("reason", reason));
-    }
-    if verb == Verb::Approve && fields.words("on_behalf_of_principal")?.is_some() {
-        let message = "no delegation lets this key decide for that principal";
-        return Err(Problem::forbidden(message).says("delegation_not_found"));
-    }
+    let guard = replay_guard(gate, fields)?;
+    let on_behalf_of = match verb {
+        Verb::Approve => fields.words("on_behalf_of_principal")?,
+        Verb::Reject | Verb::Cancel => None,
+    };
     // A decision with a misspelled `digest` would not be bound to what the person saw.
     fields.nothing_else(UNUSED)?;
-    Ok(DecideRequest { digest, reason, request_key: None })
+    Ok(DecideRequest { digest, reason, guard, on_behalf_of, request_key: None })
 }
 
 /// A text that is no digest is one that nobody was shown: it must match nothing.
@@ -146,7 +158,40 @@ fn parse_digest(text: &str) -> Digest {
     Digest(bytes)
 }
 
-fn decided(reply: &Reply) -> Option<Value> {
+/// The intent that this decision just settled.
+fn of_a_person(reply: &Reply) -> Option<IntentId> {
+    match reply {
+        Reply::Approved { intent, already: false, .. }
+        | Reply::Ended { intent, phase: Phase::Rejected, .. } => Some(*intent),
+        _ => None,
+    }
+}
+
+/// The evidence of a decision as it was made, before any order used it. The decision stands
+/// whether or not this node can still read it back.
+async fn evidence_at(
+    app: &App,
+    namespace: NamespaceId,
+    intent: IntentId,
+    min_index: LogIndex,
+) -> Option<Value> {
+    let key = EvidenceKey::of(&app.gate);
+    let freshness = Freshness { consistency: Consistency::Stale, min_index };
+    let read = app.gate.read(freshness, |state, _| {
+        let Some(head) = query::head(state, namespace, intent)? else { return Ok(None) };
+        let content = query::content(state, namespace, intent, head.revision)?;
+        Ok(evidence(&key, &head, &content, None))
+    });
+    match bounded(read).await {
+        Ok((evidence, _)) => evidence,
+        Err(_) => {
+            tracing::warn!(%intent, "the evidence of a decision cannot be read back here");
+            None
+        }
+    }
+}
+
+fn decided(reply: &Reply, evidence: Option<Value>) -> Option<Value> {
     match reply {
         Reply::VoteRecorded { intent, votes, required, voted_by } => Some(json!({
             "status": Phase::Held.status(),
@@ -170,15 +215,17 @@ fn decided(reply: &Reply) -> Option<Value> {
             "intentId": intent.to_string(),
             "autoDeliver": false,
             "gate_exec": false,
-            "approvalEvidence": null,
+            "approvalEvidence": evidence,
             "phase": Phase::Allowed.name(),
         })),
-        Reply::Ended { intent, phase, reason } => Some(ended(*intent, *phase, reason.as_deref())),
+        Reply::Ended { intent, phase, reason } => {
+            Some(ended(*intent, *phase, reason.as_deref(), evidence))
+        }
         _ => None,
     }
 }
 
-fn ended(intent: IntentId, phase: Phase, reason: Option<&str>) -> Value {
+fn ended(intent: IntentId, phase: Phase, reason: Option<&str>, evidence: Option<Value>) -> Value {
     let mut body = Map::new();
     body.insert("status".into(), json!(phase.status()));
     body.insert("approvalState".into(), json!(approval_state(phase)));
@@ -187,7 +234,7 @@ fn ended(intent: IntentId, phase: Phase, reason: Option<&str>) -> Value {
         body.insert("reason".into(), json!(reason));
     }
     if phase == Phase::Rejected {
-        body.insert("approvalEvidence".into(), Value::Null);
+        body.insert("approvalEvidence".into(), evidence.unwrap_or_default());
     }
     body.insert("intentId".into(), json!(intent.to_string()));
     body.insert("phase".into(), json!(phase.name()));
@@ -203,7 +250,8 @@ fn policy_changed(intent: IntentId, digest: Digest) -> Problem {
         .with("approval_digest", digest.to_string())
 }
 
-fn refusal_of(refusal: &Refusal, verb: Verb) -> Problem {
+/// A refusal as the routes of this verb say it.
+pub(crate) fn refusal_of(refusal: &Refusal, verb: Verb) -> Problem {
     match refusal {
         Refusal::Role { .. } => Problem::forbidden(FORBIDDEN),
         Refusal::UnknownIntent { .. } => refused(refusal).says(verb.unknown()),

@@ -6,6 +6,7 @@ use types::{Outcome, Phase};
 
 use crate::answer::Answer;
 use crate::call::Authed;
+use crate::evidence::{EvidenceKey, read_evidence};
 use crate::intents::{intent_id, visible};
 use crate::problem::Problem;
 use crate::times::iso;
@@ -16,18 +17,20 @@ pub(crate) async fn decision(call: Authed) -> Result<Answer, Problem> {
     const UNKNOWN: &str = "No decision found for this intent";
     let id = intent_id(&call, UNKNOWN)?;
     let namespace = call.namespace();
+    let key = EvidenceKey::of(&call.app.gate);
     let (body, point) = call
         .read(|state, reader, _| {
             let head = visible(state, namespace, reader, id)
                 .map_err(|problem| problem.instead_of_unknown(UNKNOWN))?;
             let content = query::content(state, namespace, id, head.revision)?;
-            Ok(decision_view(&head, &content))
+            let evidence = read_evidence(state, &key, namespace, &head, &content)?;
+            Ok(decision_view(&head, &content, evidence.as_ref()))
         })
         .await?;
     Ok(Answer::ok(&body).at(point))
 }
 
-fn decision_view(head: &Head, content: &Content) -> Value {
+fn decision_view(head: &Head, content: &Content, evidence: Option<&Value>) -> Value {
     let decision = &content.decision;
     let decided = match decision.outcome {
         Outcome::Allow => Phase::Allowed,
@@ -51,7 +54,7 @@ fn decision_view(head: &Head, content: &Content) -> Value {
         "policy_snapshot": snapshot.to_string(),
         "required_approvals": if held { head.approval.rule.count.max(1) } else { 0 },
         "evaluated_at": iso(decision.at),
-        "approval_evidence": null,
+        "approval_evidence": evidence,
         "phase": head.phase.name(),
         "outcome": decision.outcome.name(),
         "reasons": reasons,

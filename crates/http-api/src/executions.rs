@@ -15,13 +15,14 @@ use types::{Effect, ExecutionId, LogTime, NamespaceId, Phase, Role};
 use crate::answer::Answer;
 use crate::body::JsonBody;
 use crate::call::{Authed, Call, bounded};
+use crate::evidence::{EvidenceKey, evidence};
 use crate::fields::{Fields, path};
 use crate::intents::intent_id;
 use crate::problem::Problem;
 use crate::refusals::{refused, unexpected};
 use crate::request_key::request_key;
 use crate::state::App;
-use crate::times::iso;
+use crate::times::{iso, read_ms};
 
 const UNKNOWN_INTENT: &str = "Intent not found";
 const UNKNOWN: &str = "Execution not found";
@@ -56,13 +57,15 @@ pub(crate) async fn execute(
         min_index: issued.answer.index,
     };
     let namespace = call.namespace();
-    let (content, _) = call
+    let ((head, content), _) = call
         .read_at(fresh, |state, _, _| {
             let head = head_of(state, namespace, order)?;
-            Ok(query::content(state, namespace, order.intent, head.revision)?)
+            let content = query::content(state, namespace, order.intent, head.revision)?;
+            Ok((head, content))
         })
         .await?;
-    let view = order_view(order, &content, issued.token.as_deref());
+    let evidence = evidence(&EvidenceKey::of(&app.gate), &head, &content, Some(order));
+    let view = order_view(order, &content, issued.token.as_deref(), evidence.as_ref());
     Ok(Answer::new(StatusCode::CREATED, &view).committed(&issued.answer).replayed(replayed))
 }
 
@@ -70,7 +73,8 @@ pub(crate) async fn execute(
 pub(crate) async fn order(State(app): State<App>, call: Authed) -> Result<Answer, Problem> {
     let id = execution_id(&call)?;
     let namespace = call.namespace();
-    let ((order, content, may_execute), point) = call
+    let key = EvidenceKey::of(&app.gate);
+    let ((order, content, evidence, may_execute), point) = call
         .read(|state, reader, _| {
             let unknown = || Problem::not_found(UNKNOWN, "no such order here");
             let order = query::order(state, namespace, id)?.ok_or_else(unknown)?;
@@ -81,13 +85,14 @@ pub(crate) async fn order(State(app): State<App>, call: Authed) -> Result<Answer
                 return Err(Problem::forbidden("Cannot access intents from other agents"));
             }
             let content = query::content(state, namespace, order.intent, head.revision)?;
-            Ok((order, content, may_execute))
+            let evidence = evidence(&key, &head, &content, Some(&order));
+            Ok((order, content, evidence, may_execute))
         })
         .await?;
     // A token that has reported opens nothing any more, and is shown to nobody.
     let is_open = order.report.is_none();
     let token = if may_execute && is_open { app.gate.token_of(&order) } else { None };
-    Ok(Answer::ok(&order_view(&order, &content, token.as_deref())).at(point))
+    Ok(Answer::ok(&order_view(&order, &content, token.as_deref(), evidence.as_ref())).at(point))
 }
 
 /// Who reports, known before the body is read.
@@ -211,11 +216,10 @@ fn read_report(execution: ExecutionId, body: Value) -> Result<ReportRequest, Pro
     };
     let effect = effect(&mut fields)?;
     let result = fields.object("result")?.map(Value::Object);
-    let executed_at = match fields.words("executed_at")? {
+    let executed_at = match fields.value("executed_at") {
         None => None,
-        Some(text) => {
-            let at: Result<jiff::Timestamp, _> = text.parse();
-            let at = at.ok().and_then(|at| u64::try_from(at.as_millisecond()).ok());
+        Some(value) => {
+            let at = read_ms(&value).and_then(|ms| u64::try_from(ms).ok());
             let wrong = || Problem::field(path("executed_at"), "expected a time in ISO 8601");
             Some(at.ok_or_else(wrong)?)
         }
@@ -235,18 +239,20 @@ async fn reported(app: &App, answer: &gate::Answer) -> Result<Answer, Problem> {
     gate::note_intent(order.intent);
     let fresh =
         gate::Freshness { consistency: gate::log::Consistency::Stale, min_index: answer.index };
-    let (content, _) = app
+    let (found, _) = app
         .gate
         .read(fresh, |state, _| {
             let Some((namespace, order)) = query::find_order(state, order.id)? else {
                 return Ok(None);
             };
             let Some(head) = query::head(state, namespace, order.intent)? else { return Ok(None) };
-            Ok(Some(query::content(state, namespace, order.intent, head.revision)?))
+            let content = query::content(state, namespace, order.intent, head.revision)?;
+            Ok(Some((head, content)))
         })
         .await?;
-    let content = content.ok_or_else(Problem::internal)?;
-    let view = order_view(order, &content, None);
+    let (head, content) = found.ok_or_else(Problem::internal)?;
+    let evidence = evidence(&EvidenceKey::of(&app.gate), &head, &content, Some(order));
+    let view = order_view(order, &content, None, evidence.as_ref());
     Ok(Answer::ok(&view).committed(answer).replayed(replayed))
 }
 
@@ -279,7 +285,12 @@ fn not_authorized(problem: Problem) -> Problem {
     if problem.is_unauthorized() { unauthorized() } else { problem }
 }
 
-fn order_view(order: &OrderRow, content: &Content, token: Option<&str>) -> Value {
+fn order_view(
+    order: &OrderRow,
+    content: &Content,
+    token: Option<&str>,
+    evidence: Option<&Value>,
+) -> Value {
     let proposal = &content.proposal;
     let report = order.report.as_ref();
     let result: Option<Value> =
@@ -302,7 +313,7 @@ fn order_view(order: &OrderRow, content: &Content, token: Option<&str>) -> Value
         "expires_at": iso(order.expires_at),
         "executed_at": executed_at.map(iso),
         "result": result,
-        "approval_evidence": null,
+        "approval_evidence": evidence,
         "attempt": order.attempt,
         "fence": order.fence.0,
     })

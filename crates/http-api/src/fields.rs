@@ -24,6 +24,11 @@ impl Fields {
         self.0.swap_remove(name).filter(|value| !value.is_null())
     }
 
+    /// Any value, null too; `None` only if the member is not there.
+    pub(crate) fn sent(&mut self, name: &str) -> Option<Value> {
+        self.0.swap_remove(name)
+    }
+
     /// A string of ordinary length.
     pub(crate) fn string(&mut self, name: &str) -> Result<Option<String>, Problem> {
         match self.value(name) {

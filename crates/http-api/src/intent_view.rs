@@ -8,9 +8,10 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use types::{Outcome, PayloadKind};
 
+use crate::propose_answer::profile_summary;
 use crate::times::iso;
 use crate::trail::{AuditRow, audit_rows};
-use crate::view::{ReasonView, Row, approval_interaction_id, approval_state, message_id};
+use crate::view::{ReasonView, Row, approval_interaction_id, approval_state, factor, message_id};
 
 /// What the ledger holds of an intent.
 pub(crate) struct Rows {
@@ -18,6 +19,7 @@ pub(crate) struct Rows {
     pub(crate) content: Content,
     pub(crate) payload: Option<Vec<u8>>,
     pub(crate) trail: Vec<(Leaf, LeafDetail)>,
+    pub(crate) evidence: Option<Value>,
 }
 
 /// One intent with all that belongs to it.
@@ -29,11 +31,14 @@ struct Whole<'a> {
     intent_id: String,
     payload: Box<RawValue>,
     metadata: Box<RawValue>,
+    profile: Option<&'a str>,
+    #[serde(rename = "profileSummary")]
+    profile_summary: Option<String>,
     reasons: Vec<ReasonView<'a>>,
     votes: Vec<Value>,
     decided: Option<Value>,
     manifest: Option<Value>,
-    approval_evidence: Option<Value>,
+    approval_evidence: Option<&'a Value>,
     approval_interactions: Vec<Value>,
     #[serde(rename = "auditTrail")]
     audit_trail: Vec<AuditRow>,
@@ -42,12 +47,17 @@ struct Whole<'a> {
 impl Rows {
     /// The body of the answer.
     pub(crate) fn print(&self) -> Vec<u8> {
-        let Self { head, content, payload, trail } = self;
+        let Self { head, content, payload, trail, evidence } = self;
         let proposal = &content.proposal;
         let reference = reference(content, payload.as_deref());
         let vote = |vote: &ledger::Vote| {
             let agent = vote.agent.to_string();
-            json!({ "agent_id": agent, "name": vote.name, "at": iso(vote.at) })
+            json!({
+                "agent_id": agent,
+                "name": vote.shown_name(),
+                "at": iso(vote.at),
+                "factor": factor(vote.factor),
+            })
         };
         let decided = |decided: &ledger::Decided| {
             json!({
@@ -62,12 +72,14 @@ impl Rows {
             intent_id: head.id.to_string(),
             payload: payload_value(proposal.payload_kind, payload.as_deref()),
             metadata: raw(proposal.metadata.clone()),
+            profile: proposal.profile.as_deref(),
+            profile_summary: profile_summary(proposal),
             reasons: content.decision.reasons.iter().map(ReasonView::of).collect(),
             votes: head.approval.votes.iter().map(vote).collect(),
             decided: head.decided.as_ref().map(decided),
             manifest: None,
-            approval_evidence: None,
-            approval_interactions: interactions(head, content),
+            approval_evidence: evidence.as_ref(),
+            approval_interactions: interactions(head, content, evidence.as_ref()),
             audit_trail: audit_rows(head.id, content, trail),
         };
         // Wire types have string keys only and cannot fail otherwise.
@@ -100,11 +112,16 @@ pub(crate) fn reference(content: &Content, payload: Option<&[u8]>) -> Option<Str
 }
 
 /// The one question to people, if policy asked it.
-fn interactions(head: &Head, content: &Content) -> Vec<Value> {
+fn interactions(head: &Head, content: &Content, evidence: Option<&Value>) -> Vec<Value> {
     if content.decision.outcome != Outcome::Hold {
         return Vec::new();
     }
-    let answered = head.decided.as_ref().filter(|decided| decided.by.is_some());
+    let said = head.decided.as_ref().filter(|decided| decided.by.is_some());
+    let answered_at = match evidence {
+        // What a person says later of an execution is no answer to this question.
+        Some(evidence) => evidence["decided_at"].clone(),
+        None => json!(said.map(|decided| iso(decided.at))),
+    };
     vec![json!({
         "id": approval_interaction_id(head.id),
         "intentId": head.id.to_string(),
@@ -115,12 +132,12 @@ fn interactions(head: &Head, content: &Content) -> Vec<Value> {
         "principalId": null,
         "channelType": null,
         "channelAddressRedacted": null,
-        "approvedIntentHash": null,
+        "approvedIntentHash": evidence.map(|evidence| &evidence["approved_intent_hash"]),
         "requiredFactors": [],
         "assuranceLevel": null,
         "evidence": null,
         "createdAt": iso(head.submitted_at),
         "expiresAt": iso(head.expires_at),
-        "answeredAt": answered.map(|decided| iso(decided.at)),
+        "answeredAt": answered_at,
     })]
 }

@@ -15,6 +15,7 @@ use types::{IntentId, NamespaceId};
 use crate::answer::Answer;
 use crate::body::INLINE_BYTES_MAX;
 use crate::call::{Authed, bounded, read_problem};
+use crate::evidence::{EvidenceKey, read_evidence};
 use crate::intent_view::Rows;
 use crate::problem::Problem;
 use crate::spans::wait_ms;
@@ -56,6 +57,7 @@ pub(crate) async fn one(call: Authed) -> Result<Answer, Problem> {
 
 async fn show(call: &Authed, id: IntentId, freshness: Freshness) -> Result<Answer, Problem> {
     let namespace = call.namespace();
+    let key = EvidenceKey::of(&call.app.gate);
     let (rows, point) = call
         .read_at(freshness, |state, reader, _| {
             let head = visible(state, namespace, reader, id)?;
@@ -63,7 +65,8 @@ async fn show(call: &Authed, id: IntentId, freshness: Freshness) -> Result<Answe
             let payload = query::payload(state, namespace, id, head.revision)?;
             let limit = usize::try_from(PAGE_ROWS_MAX).unwrap_or(usize::MAX);
             let trail = query::trail(state, namespace, id, limit)?;
-            Ok(Rows { head, content, payload, trail })
+            let evidence = read_evidence(state, &key, namespace, &head, &content)?;
+            Ok(Rows { head, content, payload, trail, evidence })
         })
         .await?;
     let large = rows.payload.as_ref().is_some_and(|bytes| bytes.len() > INLINE_BYTES_MAX);

@@ -107,7 +107,7 @@ fn show(listed: &Listed, list: &str, names: &HashMap<AgentId, Option<String>>) -
     let Listed { head, content, payload } = listed;
     let reference = reference(content, payload.as_deref());
     let row = ListedRow {
-        row: Row::of(head, content, reference.as_deref()),
+        row: Row::of(head, content, reference.as_deref()).in_list(head),
         agent_name: names.get(&head.agent).and_then(Option::as_deref),
         intent_id: (list == "intents").then(|| head.id.to_string()),
     };

@@ -43,6 +43,10 @@ fn operation(route: &Route) -> Value {
     });
     match route.who {
         Who::Open => operation["security"] = json!([]),
+        Who::Token(which) => {
+            operation["security"] = json!([]);
+            operation["description"] = format!("Needs {which}.").into();
+        }
         Who::Key(roles) => {
             operation["security"] = json!([{ "key": [] }]);
             operation["description"] = format!("Needs a key: {roles}.").into();

@@ -5,12 +5,13 @@
 use axum::http::StatusCode;
 use ledger::{Content, Duplicate, Head};
 use serde::Serialize;
-use types::{Phase, Reason};
+use types::{Phase, Proposal, Reason};
 
 use crate::answer::Answer;
 use crate::times::iso;
 use crate::view::{
-    ReasonView, approval_interaction_id, explanation, message_id, reason_code, score,
+    ReasonView, approval_interaction_id, explanation, message_id, profile_metadata, reason_code,
+    score,
 };
 
 #[derive(Serialize)]
@@ -28,7 +29,7 @@ struct Accepted<'a> {
     required_approval_factors: [&'a str; 0],
     assurance_level: Option<&'a str>,
     profile: Option<&'a str>,
-    profile_summary: Option<&'a str>,
+    profile_summary: Option<String>,
     standing_approval_id: Option<&'a str>,
     required_approvals: u32,
     block_reason: Option<&'a str>,
@@ -44,6 +45,9 @@ struct Accepted<'a> {
 #[derive(Serialize)]
 struct Ours<'a> {
     intent_id: &'a str,
+    message_id: String,
+    required_approvals: u32,
+    risk_factors: &'a [String],
     revision: u32,
     resource: &'a str,
     trigger: Option<&'a str>,
@@ -81,7 +85,7 @@ pub(crate) fn accepted(head: &Head, content: &Content) -> Answer {
         required_approval_factors: [],
         assurance_level: None,
         profile: content.proposal.profile.as_deref(),
-        profile_summary: None,
+        profile_summary: profile_summary(&content.proposal),
         standing_approval_id: None,
         required_approvals: head.approval.rule.count.max(1),
         block_reason: objection,
@@ -91,6 +95,9 @@ pub(crate) fn accepted(head: &Head, content: &Content) -> Answer {
         risk_factors: &content.risk.factors,
         ours: Ours {
             intent_id: &id,
+            message_id: message_id(head.id),
+            required_approvals: head.approval.rule.count.max(1),
+            risk_factors: &content.risk.factors,
             revision: head.revision,
             resource: &content.proposal.destination,
             trigger: content.proposal.trigger.as_deref(),
@@ -107,6 +114,12 @@ pub(crate) fn accepted(head: &Head, content: &Content) -> Answer {
             expires_at,
         },
     })
+}
+
+/// What people are shown of the action.
+pub(crate) fn profile_summary(proposal: &Proposal) -> Option<String> {
+    let profile = proposal.profile.as_deref()?;
+    policy::profiles::summary(profile, profile_metadata(proposal).as_ref())
 }
 
 #[derive(Serialize)]

@@ -4,6 +4,7 @@
 
 use axum::http::StatusCode;
 use ledger::{Refusal, Reply};
+use policy::ProfileFault;
 
 use crate::problem::{Problem, uncovered};
 
@@ -64,9 +65,33 @@ pub(crate) fn refused(refusal: &Refusal) -> Problem {
         }
         Refusal::RunByGate { .. } => conflict("run_by_gate"),
         Refusal::NothingCovers => uncovered(message),
+        Refusal::Replay { reason } => conflict("replay_rejected").with("reason", reason.name()),
+        Refusal::NoDelegation { .. } => {
+            Problem::new(StatusCode::FORBIDDEN, "delegation_not_found", message)
+        }
+        Refusal::UnknownLink => Problem::new(StatusCode::NOT_FOUND, "invalid_link", message),
+        Refusal::LinkUsed => Problem::new(StatusCode::GONE, "link_already_used", message),
+        Refusal::LinkExpired => Problem::new(StatusCode::GONE, "link_expired", message),
+        Refusal::Profile(fault) => unfit_profile(fault, message),
         Refusal::FeatureLevel { .. } => {
             Problem::new(StatusCode::BAD_REQUEST, "invalid_feature_level", message)
         }
+    }
+}
+
+/// 400: the typed profile, in the words of existing clients.
+pub(crate) fn unfit_profile(fault: &ProfileFault, message: String) -> Problem {
+    let problem = |code| Problem::new(StatusCode::BAD_REQUEST, code, message);
+    match fault {
+        ProfileFault::Required { required } => {
+            problem("profile_required").with("required_profile", required.as_str())
+        }
+        ProfileFault::Mismatch { required, sent } => problem("profile_mismatch")
+            .with("required_profile", required.as_str())
+            .with("profile", sent.as_str()),
+        ProfileFault::Invalid { profile, messages } => problem("invalid_profile_payload")
+            .with("messages", messages.clone())
+            .with("profile", profile.as_str()),
     }
 }
 

@@ -12,8 +12,8 @@ use crate::finish::{finish, unknown_method, unknown_route};
 use crate::state::App;
 use crate::{
     agents, audit, cluster, decide, decision, deliveries, discovery, executions, health, intents,
-    listing, namespaces, policies, policy_changes, propose, setting_changes, settings, simulate,
-    webhooks,
+    links, listing, namespaces, nonces, policies, policy_changes, propose, setting_changes,
+    settings, simulate, webhooks,
 };
 
 /// Who may call a route.
@@ -21,6 +21,8 @@ use crate::{
 pub(crate) enum Who {
     /// Anybody, without a key.
     Open,
+    /// Anybody with a token that is no key; the words say where it stands.
+    Token(&'static str),
     /// A key; the words say of which role.
     Key(&'static str),
 }
@@ -119,6 +121,7 @@ const PROPOSED: &[(u16, &str)] = &[(200, "ProposeAnswer"), (409, "DuplicateAnswe
 const DECIDED: &[(u16, &str)] = &[(200, "DecideAnswer")];
 const OWN: Who = Who::Key("the intent's own agent, or reviewer, auditor or admin");
 const DECIDER: Who = Who::Key("reviewer or admin, and not who asked");
+const LINK: Who = Who::Token("the approval link's token in the path");
 const ADMIN: Who = Who::Key("admin");
 
 /// All routes.
@@ -177,6 +180,23 @@ fn intent_routes() -> Vec<Route> {
 fn decision_routes() -> Vec<Route> {
     let decision = |route: Route| route.who(DECIDER).body("Decide").answers(DECIDED);
     vec![
+        get("/v1/nonce", nonces::nonce, "A nonce that one decision may carry, once")
+            .answers(&[(200, "Nonce")]),
+        get(
+            "/v1/intents/{id}/approval-link",
+            links::issue,
+            "A link that carries your decision once",
+        )
+        .who(DECIDER)
+        .answers(&[(200, "ApprovalLink")]),
+        get("/v1/approval-links/{token}", links::show, "What an approval link decides")
+            .who(LINK)
+            .query(READ)
+            .answers(&[(200, "LinkView")]),
+        decision(post("/v1/approval-links/{token}/approve", links::approve, "Approve by a link"))
+            .who(LINK),
+        decision(post("/v1/approval-links/{token}/reject", links::reject, "Reject by a link"))
+            .who(LINK),
         decision(post("/v1/intents/{id}/approve", decide::approve, "Approve a held intent")),
         decision(post("/v1/approve", decide::approve, "Approve; the older spelling")),
         decision(post("/v1/intents/{id}/reject", decide::reject, "Reject a held intent")),

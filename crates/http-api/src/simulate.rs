@@ -7,9 +7,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::State;
+use ledger::{Fault, Read, Refusal, query};
 use policy::{Context, Engine, OpenWindow, PolicySet, Subject, World};
 use serde_json::{Value, json};
-use types::{AgentId, Digest, LogTime, NamespaceId, Outcome, Phase, Proposal, Role};
+use types::{AgentId, Digest, LogTime, NamespaceId, Outcome, Phase, Proposal, Role, destination};
 
 use crate::answer::Answer;
 use crate::body::JsonBody;
@@ -19,6 +20,7 @@ use crate::policy_changes::documents;
 use crate::problem::{Problem, places};
 use crate::propose::{Spelling, read};
 use crate::propose_answer::reason_views;
+use crate::refusals::refused;
 use crate::state::App;
 
 const NOTE: &str = "simulated: nothing was stored; dedup windows, rate limits and the agent's own \
@@ -32,6 +34,8 @@ struct Trial {
     proposal: Proposal,
     payload: policy::Payload,
     metadata: Option<Value>,
+    /// The environment that the resource's destination declares.
+    environment: Option<String>,
 }
 
 /// `POST /v1/policies/simulate`.
@@ -49,15 +53,17 @@ pub(crate) async fn simulate(
     }
     let request = read(body, Spelling::Intents)?;
     let namespace = call.namespace();
-    let ((version, set, now), point) = call
+    let resource = request.proposal.destination.clone();
+    let ((version, set, environment, now), point) = call
         .read(|state, _, progress| {
-            let head = ledger::query::policy_head(state, namespace)?;
+            let head = query::policy_head(state, namespace)?;
             let version = head.map_or(0, |head| head.version);
             let set = match version {
                 0 => Arc::new(PolicySet::empty()),
                 version => state.compiled(namespace, version)?,
             };
-            Ok((version, set, progress.time))
+            let environment = declared_environment(state, namespace, &resource)?;
+            Ok((version, set, environment, progress.time))
         })
         .await?;
     let mut proposal = request.proposal;
@@ -72,11 +78,22 @@ pub(crate) async fn simulate(
         proposal,
         payload: request.payload,
         metadata: request.metadata,
+        environment,
     };
     // Documents and payloads are the caller's and may be large.
     let judged = tokio::task::spawn_blocking(move || run(&trial, candidate, version, set)).await;
     let body = judged.map_err(|error| Problem::internal().because(&error))??;
     Ok(Answer::ok(&body).at(point))
+}
+
+fn declared_environment(
+    state: &dyn Read,
+    namespace: NamespaceId,
+    resource: &str,
+) -> Result<Option<String>, Fault> {
+    let Some(head) = query::settings_head(state, namespace)?.destinations else { return Ok(None) };
+    let set = state.destinations(namespace, head.version)?;
+    Ok(destination::serving(&set, resource).and_then(|found| found.environment.clone()))
 }
 
 /// The intent without the documents to try it on.
@@ -106,12 +123,16 @@ fn run(
         }
     };
     let engine = Engine::new(set.clone(), version.unwrap_or(0));
-    let facts = engine.facts(&Subject {
+    let subject = Subject {
         namespace: trial.namespace,
         proposal: &trial.proposal,
         payload: &trial.payload,
         metadata: trial.metadata.as_ref(),
-    });
+    };
+    let facts = engine.facts_in(&subject, trial.environment.as_deref());
+    if let Some(fault) = &facts.profile_fault {
+        return Err(refused(&Refusal::Profile(fault.clone())));
+    }
     let context = Context { now: trial.now, agent: trial.agent };
     let Ok(judgement) = policy::judge(&facts, &set, &context, &Nothing);
     let phase = match judgement.outcome {

@@ -81,27 +81,16 @@ fn lines(leaf: &Leaf, detail: &LeafDetail, content: &Content) -> Vec<Line> {
             let metadata = json!({ "gate": gate, "rule": "idempotency_key" });
             vec![line("duplicate_refused", actor, metadata)]
         }
-        LeafBody::Approved { digest, votes, required, .. } => {
-            let digest = digest.to_string();
-            let counts = json!({
-                "votes": votes, "required": required, "reason": reason, "approval_digest": digest,
-                "votedBy": detail.voters,
-            });
-            let mut lines = Vec::new();
-            if *required > 1 {
-                lines.push(line("approval_vote_recorded", actor, counts));
-            }
-            if votes >= required {
-                if *required > 1 {
-                    let counts = json!({ "votes": votes, "required": required });
-                    lines.push(line("approval_quorum_reached", actor, counts));
-                }
-                lines.push(state_changed(actor, "waiting_input", "answered", reason));
-            }
-            lines
-        }
+        LeafBody::Approved { .. } => approved(&leaf.body, actor, detail),
         LeafBody::Allowed => {
             vec![line("approved", actor, json!({ "approver": actor }))]
+        }
+        LeafBody::LinkIssued { expires_at } => {
+            vec![line(leaf.body.kind(), actor, json!({ "expires_at": iso(*expires_at) }))]
+        }
+        LeafBody::LinkUsed { .. } => {
+            let issued_to = leaf.actor.map(|id| id.to_string());
+            vec![line(leaf.body.kind(), actor, json!({ "issued_to": issued_to }))]
         }
         LeafBody::Ended { phase, .. } => ended(*phase, actor, reason),
         LeafBody::PolicyChanged { policy_version, outcome, approval_digest, .. } => {
@@ -153,6 +142,28 @@ fn lines(leaf: &Leaf, detail: &LeafDetail, content: &Content) -> Vec<Line> {
         }
         other => vec![line(other.kind(), actor, json!({}))],
     }
+}
+
+/// A vote, and what it completes.
+fn approved(body: &LeafBody, actor: &str, detail: &LeafDetail) -> Vec<Line> {
+    let LeafBody::Approved { digest, votes, required, .. } = body else { return Vec::new() };
+    let (digest, reason) = (digest.to_string(), detail.reason.as_deref());
+    let counts = json!({
+        "votes": votes, "required": required, "reason": reason, "approval_digest": digest,
+        "votedBy": detail.voters,
+    });
+    let mut lines = Vec::new();
+    if *required > 1 {
+        lines.push(line("approval_vote_recorded", actor, counts));
+    }
+    if votes >= required {
+        if *required > 1 {
+            let counts = json!({ "votes": votes, "required": required });
+            lines.push(line("approval_quorum_reached", actor, counts));
+        }
+        lines.push(state_changed(actor, "waiting_input", "answered", reason));
+    }
+    lines
 }
 
 /// Existing clients see the states of the question before the proposal itself.

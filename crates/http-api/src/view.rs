@@ -2,8 +2,9 @@
 //!
 //! Invariant: no path of a server, no link token, no key; what is not known is null.
 
-use ledger::{Content, Decision, Head};
+use ledger::{Content, Decision, Factor, Head};
 use serde::Serialize;
+use serde_json::Value;
 use types::limits::HITS_MAX;
 use types::{Digest, IntentId, Outcome, PayloadKind, Phase, Proposal, Reason, Risk, RuleSource};
 
@@ -100,6 +101,19 @@ pub(crate) fn approval_interaction_id(id: IntentId) -> String {
     format!("gai_{:016x}", id.0)
 }
 
+/// The agent's metadata, parsed again where a typed profile reads it.
+pub(crate) fn profile_metadata(proposal: &Proposal) -> Option<Value> {
+    proposal.profile.as_ref()?;
+    proposal.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok())
+}
+
+/// Hash of the fields that the intent's typed profile asks for.
+pub(crate) fn profile_fields_hash(proposal: &Proposal) -> Option<String> {
+    let profile = proposal.profile.as_deref()?;
+    let hash = policy::profiles::fields_hash(profile, profile_metadata(proposal).as_ref())?;
+    Some(hash.to_string())
+}
+
 /// One policy decision per intent.
 pub(crate) fn decision_id(id: IntentId) -> String {
     format!("dec_{:016x}", id.0)
@@ -147,10 +161,10 @@ pub(crate) struct Row<'a> {
     approved_at: Option<String>,
     message_id: String,
     approval_state: &'static str,
-    approval_link_expires_at: Option<&'a str>,
-    approval_link_used_at: Option<&'a str>,
+    approval_link_expires_at: Option<Value>,
+    approval_link_used_at: Option<Value>,
     profile_id: Option<&'a str>,
-    profile_fields_hash: Option<&'a str>,
+    profile_fields_hash: Option<String>,
     required_approvals: u32,
     standing_approval_id: Option<&'a str>,
     has_approval_link: bool,
@@ -183,6 +197,7 @@ impl<'a> Row<'a> {
         let expires_at = iso(head.expires_at);
         let allowed = head.decided.as_ref().filter(|_| head.was_allowed);
         let hash = proposal.payload_digest;
+        let used_at = head.link.and_then(|mark| mark.used_at);
         let hash = hash.filter(|_| proposal.payload_kind != PayloadKind::Reference);
         Self {
             id: head.id.to_string(),
@@ -207,13 +222,13 @@ impl<'a> Row<'a> {
             approved_at: allowed.map(|decided| iso(decided.at)),
             message_id: message_id(head.id),
             approval_state: approval_state(head.phase),
-            approval_link_expires_at: None,
-            approval_link_used_at: None,
+            approval_link_expires_at: head.link.map(|_| iso(head.expires_at).into()),
+            approval_link_used_at: used_at.map(|at| iso(at).into()),
             profile_id: proposal.profile.as_deref(),
-            profile_fields_hash: None,
+            profile_fields_hash: profile_fields_hash(proposal),
             required_approvals: head.approval.rule.count.max(1),
             standing_approval_id: None,
-            has_approval_link: false,
+            has_approval_link: head.link.is_some(),
             phase: head.phase.name(),
             revision: head.revision,
             resource: &proposal.destination,
@@ -233,6 +248,16 @@ impl<'a> Row<'a> {
     }
 }
 
+impl Row<'_> {
+    /// The row as lists of existing clients have it: link times in milliseconds.
+    pub(crate) fn in_list(mut self, head: &Head) -> Self {
+        self.approval_link_expires_at = head.link.map(|_| head.expires_at.0.into());
+        let used_at = head.link.and_then(|mark| mark.used_at);
+        self.approval_link_used_at = used_at.map(|at| at.0.into());
+        self
+    }
+}
+
 /// Why it does not run: the person's words where a person said no, else policy's.
 fn block_reason<'a>(head: &'a Head, content: &'a Content) -> Option<&'a str> {
     match head.phase {
@@ -247,4 +272,12 @@ fn block_reason<'a>(head: &'a Head, content: &'a Content) -> Option<&'a str> {
 /// A JSON string, as existing clients expect it.
 fn tags(proposal: &Proposal) -> String {
     serde_json::to_string(&proposal.sensitivity_tags).unwrap_or_else(|_| "[]".into())
+}
+
+/// How a decision came, in the words of existing clients.
+pub(crate) fn factor(factor: Option<Factor>) -> &'static str {
+    match factor {
+        None => "manual.dashboard.v1",
+        Some(Factor::Link) => "link.single_use.v1",
+    }
 }

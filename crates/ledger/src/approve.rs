@@ -9,17 +9,21 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use policy::{ApprovalRule, Facts};
-use types::{AgentId, Digest, NamespaceId, Outcome, Phase, Place, Reason, Role, RuleSource, Stamp};
+use types::{
+    AgentId, Digest, KeyId, NamespaceId, Outcome, Phase, Place, Reason, Role, RuleSource, Stamp,
+};
 
 use crate::command::{Approve, Envelope};
 use crate::credential::{agent, principal_who};
 use crate::event::Event;
 use crate::expire;
+use crate::guard;
 use crate::judge::{judge_again, policy_in_force};
+use crate::link_rows::{Factor, LINK_NAME};
 use crate::query;
 use crate::read::{Fault, Read};
 use crate::reply::{Effect, Refusal, Reply};
-use crate::rows::{AgentRow, ApprovalState, Decided, Decision, Head, KeyRow, Vote};
+use crate::rows::{AgentRow, ApprovalState, Decided, Decision, Head, Vote};
 use crate::settings;
 use crate::submit::approval_digest;
 use crate::transition::{Stop, Transition};
@@ -34,9 +38,37 @@ pub(crate) fn approve(
     envelope: &Envelope,
     command: &Approve,
 ) -> Result<Transition, Stop> {
-    let namespace = envelope.namespace;
     let (person, key) =
         principal_who(ledger, envelope, stamp.time, Role::may_decide, "reviewer or admin")?;
+    let voter = Voter { person, credential: key.id, factor: None };
+    cast(ledger, stamp, envelope.namespace, &voter, command)
+}
+
+/// Somebody who may decide, and how the decision came.
+pub(crate) struct Voter {
+    pub(crate) person: AgentRow,
+    pub(crate) credential: KeyId,
+    pub(crate) factor: Option<Factor>,
+}
+
+impl Voter {
+    /// The name that the decision is shown under.
+    pub(crate) fn shown_name(&self) -> String {
+        match self.factor {
+            None => self.person.name.clone(),
+            Some(Factor::Link) => LINK_NAME.into(),
+        }
+    }
+}
+
+/// Takes the yes of somebody who may decide, in the order of checks of existing clients.
+pub(crate) fn cast(
+    ledger: &impl Read,
+    stamp: Stamp,
+    namespace: NamespaceId,
+    voter: &Voter,
+    command: &Approve,
+) -> Result<Transition, Stop> {
     let id = command.intent;
     let head = query::head(ledger, namespace, id)?.ok_or(Refusal::UnknownIntent { id })?;
     if head.phase == Phase::Allowed && stamp.time < head.expires_at {
@@ -49,12 +81,16 @@ pub(crate) fn approve(
     if !matches!(head.phase, Phase::Held | Phase::Allowed) {
         return Err(Refusal::NotHeld { id, phase: head.phase }.into());
     }
+    guard::check(ledger, stamp.time, command.guard.as_ref())?;
     if stamp.time >= head.expires_at {
         return Ok(expire::too_late(&head, stamp.time));
     }
     check_digest(&head, command.digest)?;
-    if asked_for_it(ledger, namespace, &head, &person, &key)? {
+    if asked_for_it(ledger, namespace, &head, &voter.person, voter.credential)? {
         return Err(Refusal::SelfApproval { id }.into());
+    }
+    if let Some(principal) = &command.on_behalf_of {
+        return Err(Refusal::NoDelegation { principal: principal.clone() }.into());
     }
     if let Some(changed) =
         judged_by_changed_policy(ledger, stamp, namespace, &head, command.facts.as_ref())?
@@ -62,7 +98,9 @@ pub(crate) fn approve(
         return Ok(changed);
     }
     let runs_by = settings::runs_by(ledger, namespace, &head)?;
-    Ok(vote(stamp, &head, &person, &key, command.reason.clone(), runs_by))
+    let mut done = vote(stamp, &head, voter, command.reason.clone(), runs_by);
+    guard::use_up(command.guard.as_ref(), &mut done.events);
+    Ok(done)
 }
 
 /// A decision names the digest that stands; without one it counts only while there has been one.
@@ -82,9 +120,9 @@ pub(crate) fn asked_for_it(
     namespace: NamespaceId,
     head: &Head,
     person: &AgentRow,
-    key: &KeyRow,
+    credential: KeyId,
 ) -> Result<bool, Fault> {
-    if head.agent == person.id || head.credential == key.id {
+    if head.agent == person.id || head.credential == credential {
         return Ok(true);
     }
     let Some(submitter) = agent(ledger, namespace, head.agent)? else { return Ok(false) };
@@ -219,11 +257,11 @@ fn blocked_by(head: &Head, standing: &Decision) -> Option<Transition> {
 fn vote(
     stamp: Stamp,
     head: &Head,
-    person: &AgentRow,
-    key: &KeyRow,
+    voter: &Voter,
     reason: Option<String>,
     runs_by: Option<Digest>,
 ) -> Transition {
+    let person = &voter.person;
     let mut votes = head.approval.votes.clone();
     let required = head.approval.rule.count.max(1);
     let voted = votes.iter().any(|vote| is_same_person(vote, person));
@@ -233,9 +271,10 @@ fn vote(
     let cast = Vote {
         agent: person.id,
         name: person.name.clone(),
-        credential: key.id,
+        credential: voter.credential,
         owner: person.owner.clone(),
         at: stamp.time,
+        factor: voter.factor,
     };
     votes.push(cast.clone());
     let count = u32::try_from(votes.len()).unwrap_or(u32::MAX);
@@ -252,7 +291,7 @@ fn vote(
     }
     events.push(Event::Allowed {
         intent: head.id,
-        decided: Decided { at: stamp.time, by: Some(person.id), name: person.name.clone(), reason },
+        decided: Decided { at: stamp.time, by: Some(person.id), name: voter.shown_name(), reason },
         runs_by,
     });
     Transition {
@@ -272,6 +311,6 @@ fn recorded(head: &Head, votes: &[Vote], required: u32) -> Reply {
         intent: head.id,
         votes: u32::try_from(votes.len()).unwrap_or(u32::MAX),
         required,
-        voted_by: votes.iter().map(|vote| vote.name.clone()).collect(),
+        voted_by: votes.iter().map(|vote| vote.shown_name().into()).collect(),
     }
 }

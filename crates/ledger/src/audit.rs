@@ -396,6 +396,20 @@ pub enum LeafBody {
         #[n(5)]
         error: Option<Digest>,
     },
+    /// See [`crate::Event::LinkIssued`].
+    #[n(27)]
+    LinkIssued {
+        /// From then on it is refused.
+        #[n(0)]
+        expires_at: LogTime,
+    },
+    /// See [`crate::Event::LinkUsed`]; the decision has a leaf of its own.
+    #[n(28)]
+    LinkUsed {
+        /// The key that had asked for the link.
+        #[n(0)]
+        credential: KeyId,
+    },
 }
 
 /// The readable side of a leaf: names and words, erasable.
@@ -452,6 +466,8 @@ impl LeafBody {
                 "webhook_attempt_failed"
             }
             Self::DeliveryReported { status: DeliveryStatus::Failed, .. } => "webhook_failed",
+            Self::LinkIssued { .. } => "approval_link_issued",
+            Self::LinkUsed { .. } => "approval_link_used",
         }
     }
 }

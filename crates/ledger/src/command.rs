@@ -15,6 +15,8 @@ pub use crate::command_outward::{
     ApplyChannels, ApplyDestinations, AttemptEnd, Claim, RegisterWebhook, ReportAttempt,
     ReportDelivery, TakeOver,
 };
+use crate::guard::ReplayGuard;
+use crate::link::{DecideByLink, IssueLink};
 
 /// A command with who sends it and how a repeat is recognised.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
@@ -119,6 +121,12 @@ pub enum Command {
     /// The notifier says how an attempt to deliver ended.
     #[n(22)]
     ReportDelivery(#[n(0)] ReportDelivery),
+    /// A reviewer asks for a link that carries one decision.
+    #[n(23)]
+    IssueLink(#[n(0)] Box<IssueLink>),
+    /// A decision that came through a link.
+    #[n(24)]
+    DecideByLink(#[n(0)] Box<DecideByLink>),
 }
 
 /// See [`Command::IssueOrder`].
@@ -251,6 +259,12 @@ pub struct Approve {
     /// In the person's words.
     #[n(3)]
     pub reason: Option<String>,
+    /// Against replay.
+    #[n(4)]
+    pub guard: Option<ReplayGuard>,
+    /// The principal for whom the person says to decide; nobody may, unless it was delegated.
+    #[n(5)]
+    pub on_behalf_of: Option<String>,
 }
 
 /// See [`Command::Reject`].
@@ -265,6 +279,9 @@ pub struct Reject {
     /// In the person's words.
     #[n(2)]
     pub reason: Option<String>,
+    /// Against replay.
+    #[n(3)]
+    pub guard: Option<ReplayGuard>,
 }
 
 /// See [`Command::Cancel`].
@@ -276,6 +293,9 @@ pub struct Cancel {
     /// In the person's words.
     #[n(1)]
     pub reason: Option<String>,
+    /// Against replay.
+    #[n(2)]
+    pub guard: Option<ReplayGuard>,
 }
 
 /// See [`Command::RegisterAgent`].

@@ -24,6 +24,8 @@ pub enum DueKind {
     OrderEnd = 6,
     /// A notification that has ended; subject: delivery id.
     DeliveryEnd = 7,
+    /// The end of a nonce that has served; subject: digest.
+    NonceEnd = 10,
 }
 
 impl DueKind {
@@ -38,6 +40,7 @@ impl DueKind {
             Self::IdempotencyKey,
             Self::OrderEnd,
             Self::DeliveryEnd,
+            Self::NonceEnd,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)

@@ -11,6 +11,7 @@ use types::{
 };
 
 use crate::command::SourceFile;
+use crate::link_rows::LinkRow;
 use crate::rows::{
     AgentRow, ApprovalState, Content, Decided, Decision, Head, KeyRow, NamespaceRow, OrderRow,
     PolicyHead, Vote,
@@ -276,6 +277,27 @@ pub enum Event {
         namespace: NamespaceId,
         /// What.
         event: Box<Event>,
+    },
+    /// A reviewer got an approval link.
+    LinkIssued {
+        /// The link.
+        row: Box<LinkRow>,
+        /// The reviewer's name.
+        name: String,
+    },
+    /// A decision came through an approval link.
+    LinkUsed {
+        /// The link, used up.
+        row: Box<LinkRow>,
+        /// The decision was a rejection.
+        rejected: bool,
+    },
+    /// A nonce has served; the decision that it came with has a leaf. No leaf of its own.
+    NonceUsed {
+        /// SHA-256 of its text.
+        digest: Digest,
+        /// Until when it is remembered.
+        until: LogTime,
     },
     /// The schedule was worked off up to a time. No leaf.
     SweptTo {

@@ -215,7 +215,7 @@ pub(crate) fn resolve(
     if head.phase != Phase::InDoubt {
         return Err(Refusal::NotInDoubt { id, phase: head.phase }.into());
     }
-    if crate::approve::asked_for_it(ledger, envelope.namespace, &head, &person, &key)? {
+    if crate::approve::asked_for_it(ledger, envelope.namespace, &head, &person, key.id)? {
         return Err(Refusal::SelfApproval { id }.into());
     }
     let (phase, effect) = if command.succeeded {

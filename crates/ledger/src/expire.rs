@@ -79,6 +79,9 @@ fn work_off(
                 Ok(now >= decode::<RequestKeyRow>(bytes, "request key")?.kept_until)
             })?
         }
+        DueKind::NonceEnd => over(ledger, table::used_nonce(&digest(subject)), |bytes| {
+            Ok(now >= decode::<LogTime>(bytes, "used nonce")?)
+        })?,
         DueKind::IdempotencyKey => {
             let key = table::idempotency_key(namespace, &digest(subject));
             over(ledger, key, |bytes| {

@@ -23,13 +23,18 @@ mod end;
 mod event;
 mod execute;
 mod expire;
+mod guard;
 mod judge;
+mod link;
+mod link_rows;
 mod policies;
 pub mod query;
+mod query_links;
 mod query_outward;
 mod read;
 mod record;
 mod record_intent;
+mod record_link;
 mod record_order;
 mod record_outward;
 mod reply;
@@ -51,6 +56,9 @@ pub use command::{
     SetAgentStatus, SetRole, SourceFile, Submit, TakeOver,
 };
 pub use event::{Event, RefusedBy};
+pub use guard::{ClaimedTime, NonceClaim, ReplayGuard, ReplayReason};
+pub use link::{DecideByLink, IssueLink};
+pub use link_rows::{Factor, LinkMark, LinkRow};
 pub use policy::PolicySet;
 pub use read::{Direction, Fault, MapState, Overlay, Read, Visit, Writes};
 pub use reply::{Duplicate, Effect, Refusal, Reply};

@@ -12,7 +12,7 @@ use crate::command::{ApplyPolicies, Envelope};
 use crate::event::Event;
 use crate::judge::policy_head;
 use crate::read::Read;
-use crate::reply::{Refusal, Reply};
+use crate::reply::{Effect, Refusal, Reply};
 use crate::rows::PolicyHead;
 use crate::transition::{Stop, Transition};
 
@@ -50,6 +50,6 @@ pub(crate) fn apply(
             files: command.sources.clone(),
             compiled: Box::new(command.compiled.clone()),
         }],
-        effects: alloc::vec![],
+        effects: alloc::vec![Effect::SettingsChanged],
     })
 }

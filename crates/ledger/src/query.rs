@@ -8,7 +8,8 @@ use tlog::Edge;
 use types::codec::{CodecError, decode, encode};
 use types::{AgentId, Digest, ExecutionId, IntentId, KeyId, LogTime, NamespaceId, Phase};
 
-use crate::audit::{Leaf, LeafDetail};
+use crate::audit::{Leaf, LeafBody, LeafDetail};
+pub use crate::query_links::{link, link_of};
 use crate::read::{Direction, Fault, Read};
 use crate::reply::Reply;
 use crate::rows::{
@@ -401,9 +402,12 @@ pub fn trail(
 ) -> Result<Vec<(Leaf, LeafDetail)>, Fault> {
     let from = table::intent_leaf(namespace, id, 0);
     let to = table::intent_leaf(namespace, id, u64::MAX);
-    let mut sequences = Vec::new();
+    let first = head(ledger, namespace, id)?.filter(|_| limit > 0).map(|head| head.first_leaf);
+    let mut sequences: Vec<u64> = first.into_iter().collect();
     ledger.scan(&from, &to, Direction::Ascending, &mut |key, _| {
-        sequences.push(table::last_u64(key).unwrap_or_default());
+        if sequences.len() < limit {
+            sequences.push(table::last_u64(key).unwrap_or_default());
+        }
         go_on(sequences.len() < limit)
     })?;
     let entry = |sequence| leaf(ledger, sequence)?.ok_or_else(|| missing("an audit leaf"));
@@ -422,7 +426,14 @@ pub fn leaf(
     let leaf: Leaf = decode(&bytes, "audit leaf")?;
     let key = table::leaf_detail(leaf.namespace, sequence);
     let detail = row(ledger, &key, |bytes| decode(bytes, "audit detail"))?;
-    Ok(Some((leaf, detail.unwrap_or_default())))
+    let mut detail: LeafDetail = detail.unwrap_or_default();
+    if let (LeafBody::Submitted { .. }, None, Some(id)) =
+        (&leaf.body, &detail.actor_name, leaf.actor)
+    {
+        // A principal keeps its name.
+        detail.actor_name = agent(ledger, leaf.namespace, id)?.map(|agent| agent.name);
+    }
+    Ok(Some((leaf, detail)))
 }
 
 /// Everything due before this was worked off, and nothing is put before it any more.

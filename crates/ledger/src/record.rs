@@ -61,12 +61,22 @@ impl<R: Read> Recorder<R> {
                 self.ledger.put(table::meta(Meta::SweptTo), encode(time));
                 Ok(())
             }
+            Event::NonceUsed { digest, until } => {
+                self.ledger.put(table::used_nonce(digest), encode(until));
+                let cluster = NamespaceId::CLUSTER;
+                let due = table::due(*until, cluster, DueKind::NonceEnd, &digest.0);
+                self.ledger.put(due, Vec::new());
+                Ok(())
+            }
             Event::Submitted { .. }
             | Event::DuplicateRefused { .. }
             | Event::Approved { .. }
             | Event::Allowed { .. }
             | Event::Ended { .. }
             | Event::PolicyChanged { .. } => self.record_intent(stamp, namespace, event),
+            Event::LinkIssued { .. } | Event::LinkUsed { .. } => {
+                self.record_link(stamp, namespace, event)
+            }
             Event::OrderIssued { .. }
             | Event::Reported { .. }
             | Event::DoubtBegan { .. }
@@ -245,6 +255,8 @@ impl<R: Read> Recorder<R> {
         detail: &LeafDetail,
     ) {
         let sequence = self.edge.size();
+        // An intent's head names its first leaf.
+        let is_first = matches!(body, LeafBody::Submitted { .. });
         let leaf = Leaf {
             version: LEAF_VERSION,
             sequence,
@@ -266,7 +278,7 @@ impl<R: Read> Recorder<R> {
             }
         });
         ledger.put(table::leaf(sequence), bytes);
-        if let Some(intent) = intent {
+        if let Some(intent) = intent.filter(|_| !is_first) {
             ledger.put(table::intent_leaf(namespace, intent, sequence), Vec::new());
         }
         if *detail != LeafDetail::default() {

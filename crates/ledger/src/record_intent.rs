@@ -41,9 +41,9 @@ impl<R: Read> Recorder<R> {
                     reason: commit_reason(&content.salt, reason.as_ref()),
                 };
                 let detail = LeafDetail {
-                    actor_name: Some(vote.name.clone()),
+                    actor_name: Some(vote.shown_name().into()),
                     reason: reason.clone(),
-                    voters: head.approval.votes.iter().map(|vote| vote.name.clone()).collect(),
+                    voters: head.approval.votes.iter().map(|v| v.shown_name().into()).collect(),
                     salt: None,
                 };
                 self.leaf(stamp, namespace, Some(vote.agent), Some(*intent), body, &detail);
@@ -157,10 +157,9 @@ impl<R: Read> Recorder<R> {
         }
         self.count_submit(stamp.time, namespace, &head)?;
         let body = submitted_leaf(&head, content, &opened);
-        let agent = query::agent(&self.ledger, namespace, head.agent)?;
-        let detail =
-            LeafDetail { actor_name: agent.map(|agent| agent.name), ..LeafDetail::default() };
         self.ledger.put(table::intent(namespace, id), encode(&head));
+        // The agent's own row has its name.
+        let detail = LeafDetail::default();
         self.leaf(stamp, namespace, Some(head.agent), Some(id), body, &detail);
         Ok(())
     }

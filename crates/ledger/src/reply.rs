@@ -5,12 +5,15 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
+use policy::ProfileFault;
 use types::ids::ExecutionId;
 use types::{
     AgentId, AgentStatus, Destination, Digest, IntentId, KeyId, LogIndex, LogTime, NamespaceId,
     Phase, Role, WebhookId,
 };
 
+use crate::guard::ReplayReason;
+use crate::link_rows::LinkRow;
 use crate::rows::{AgentRow, Content, Head, OrderRow};
 
 /// Every answer. Numbers are never reused: replies are kept ten minutes and travel between nodes.
@@ -148,6 +151,9 @@ pub enum Reply {
     /// A webhook is registered.
     #[n(22)]
     Webhook(#[n(0)] WebhookId),
+    /// A reviewer's approval link; the node unseals its token.
+    #[n(28)]
+    Link(#[n(0)] Box<LinkRow>),
 }
 
 /// Details of a duplicate.
@@ -411,6 +417,52 @@ pub enum Refusal {
         #[n(0)]
         id: ExecutionId,
     },
+    /// The typed profile is missing, another one, or not what its metadata says.
+    #[n(34)]
+    #[error("{}", profile_says(.0))]
+    Profile(#[n(0)] ProfileFault),
+    /// A decision that came before, or too late.
+    #[n(35)]
+    #[error("{}: get a nonce from /v1/nonce, or set the clock, and decide again", reason.name())]
+    Replay {
+        /// How that shows.
+        #[n(0)]
+        reason: ReplayReason,
+    },
+    /// Nobody delegated this decision.
+    #[n(36)]
+    #[error("no delegation lets this key decide for {principal}; leave the principal out")]
+    NoDelegation {
+        /// For whom.
+        #[n(0)]
+        principal: String,
+    },
+    /// No such approval link.
+    #[n(37)]
+    #[error("this approval link is not known; ask the reviewer who sent it for another")]
+    UnknownLink,
+    /// An approval link serves once.
+    #[n(38)]
+    #[error("this approval link has carried its decision; read the intent to see which")]
+    LinkUsed,
+    /// It ended with its intent.
+    #[n(39)]
+    #[error("this approval link ended with its intent; the agent may propose it again")]
+    LinkExpired,
+}
+
+fn profile_says(fault: &ProfileFault) -> String {
+    match fault {
+        ProfileFault::Required { required } => {
+            alloc::format!("policy asks for a typed profile; send `profile`: \"{required}\"")
+        }
+        ProfileFault::Mismatch { required, sent } => {
+            alloc::format!("policy asks for profile {required}, not {sent}; send that one")
+        }
+        ProfileFault::Invalid { profile, messages } => {
+            alloc::format!("metadata does not fit profile {profile}: {}", messages.join("; "))
+        }
+    }
 }
 
 /// Hints for the node that applied the entry. The ledger is the truth; a lost hint loses nothing.
@@ -420,6 +472,8 @@ pub enum Effect {
     PhaseChanged(IntentId),
     /// Keys, roles or status changed: caches of them are stale.
     PrincipalsChanged,
+    /// Other policies or destinations are in force: caches of them are stale.
+    SettingsChanged,
     /// There is something for the executor to claim or to run.
     Runnable,
     /// A notification is to be sent.

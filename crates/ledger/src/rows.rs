@@ -11,6 +11,8 @@ use types::{
     Phase, Proposal, Reason, Risk, Role, Salt,
 };
 
+use crate::link_rows::{Factor, LINK_NAME, LinkMark};
+
 /// The cluster's own row.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct ClusterRow {
@@ -160,6 +162,9 @@ pub struct Head {
     /// The destination document whose connector runs it without being asked, once it is allowed.
     #[n(18)]
     pub runs_by: Option<Digest>,
+    /// Approval links to it, if any was issued.
+    #[n(21)]
+    pub link: Option<LinkMark>,
 }
 
 /// An execution order.
@@ -308,6 +313,20 @@ pub struct Vote {
     /// When.
     #[n(4)]
     pub at: LogTime,
+    /// How it came, if not under the voter's key.
+    #[n(5)]
+    pub factor: Option<Factor>,
+}
+
+impl Vote {
+    /// The name that the vote is shown under: the voter's, or that of what carried it.
+    #[must_use]
+    pub fn shown_name(&self) -> &str {
+        match self.factor {
+            None => &self.name,
+            Some(Factor::Link) => LINK_NAME,
+        }
+    }
 }
 
 /// How an intent was decided.

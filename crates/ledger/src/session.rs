@@ -201,11 +201,16 @@ impl<R: Read> Session<R> {
     }
 }
 
-/// An accepted submit is recognised by its intent's id, a refused repeat by its request id; a tick
-/// and a bootstrap need no memory.
+/// An accepted submit is recognised by its intent's id, a refused repeat by its request id; a tick,
+/// a bootstrap and what executor and notifier say need no memory: said again, they change nothing.
 fn keeps_reply(envelope: &Envelope, reply: &Reply) -> bool {
     match envelope.command {
-        Command::Tick | Command::Bootstrap(_) => false,
+        Command::Tick
+        | Command::Bootstrap(_)
+        | Command::TakeOver(_)
+        | Command::Claim(_)
+        | Command::ReportAttempt(_)
+        | Command::ReportDelivery(_) => false,
         Command::Submit(_) => matches!(reply, Reply::Duplicate(_)),
         _ => true,
     }

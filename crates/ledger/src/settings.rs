@@ -15,7 +15,7 @@ use crate::agents::admin;
 use crate::command::{ApplyChannels, ApplyDestinations, Envelope};
 use crate::event::Event;
 use crate::read::{Fault, Read};
-use crate::reply::{Refusal, Reply};
+use crate::reply::{Effect, Refusal, Reply};
 use crate::rows::Head;
 use crate::rows_outward::{SetHead, SettingsHead};
 use crate::transition::{Stop, Transition};
@@ -100,7 +100,7 @@ fn applied(head: SetHead, event: Event) -> Transition {
     Transition {
         reply: Reply::Policies { version: head.version, digest: head.digest, changed: true },
         events: alloc::vec![event],
-        effects: Vec::new(),
+        effects: alloc::vec![Effect::SettingsChanged],
     }
 }
 

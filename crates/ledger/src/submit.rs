@@ -51,6 +51,9 @@ pub(crate) fn submit(
     if command.facts.peer_uncovered {
         return Err(Refusal::NothingCovers.into());
     }
+    if let Some(fault) = &command.facts.profile_fault {
+        return Err(Refusal::Profile(fault.clone()).into());
+    }
     let bound_key =
         command.proposal.idempotency_key.as_ref().map(|key| bound_key_digest(agent.id, key));
     if let Some(digest) = bound_key
@@ -251,6 +254,7 @@ fn accepted(
         attempts: 0,
         execution: None,
         runs_by,
+        link: None,
     };
     head.approval.digest = approval_digest(namespace, &head, &content, &content.decision);
     let windows = if head.has_windows { judged.windows } else { Vec::new() };

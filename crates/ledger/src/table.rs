@@ -66,6 +66,8 @@ pub enum Table {
     /// Head and content as they were when an intent was submitted, kept once a change of policy
     /// rewrites them.
     FirstAnswers = 37,
+    /// Cluster: nonces that have served, by digest, until they expire.
+    UsedNonces = 38,
     /// Intents by agent.
     IntentsByAgent = 40,
     /// Intents by phase.
@@ -76,6 +78,10 @@ pub enum Table {
     LeafDetails = 43,
     /// How many intents stand in each phase.
     PhaseCounts = 44,
+    /// Cluster: approval links by SHA-256 of the token.
+    Links = 45,
+    /// The newest approval link by intent and reviewer.
+    IntentLinks = 46,
     /// Execution orders.
     Orders = 50,
     /// Cluster: namespaces of execution orders, for reporters that have only a token.
@@ -301,6 +307,12 @@ pub fn idempotency_key(namespace: NamespaceId, digest: &Digest) -> Vec<u8> {
     with_digest(namespace, Table::IdempotencyKeys, digest)
 }
 
+/// Key of a nonce that has served.
+#[must_use]
+pub fn used_nonce(digest: &Digest) -> Vec<u8> {
+    with_digest(NamespaceId::CLUSTER, Table::UsedNonces, digest)
+}
+
 /// Key of an intent in its agent's list.
 #[must_use]
 pub fn intent_by_agent(namespace: NamespaceId, agent: AgentId, id: IntentId) -> Vec<u8> {
@@ -338,6 +350,20 @@ pub fn intent_leaf(namespace: NamespaceId, id: IntentId, sequence: u64) -> Vec<u
 #[must_use]
 pub fn leaf_detail(namespace: NamespaceId, sequence: u64) -> Vec<u8> {
     with_u64(namespace, Table::LeafDetails, sequence)
+}
+
+/// Key of an approval link.
+#[must_use]
+pub fn link(token: &Digest) -> Vec<u8> {
+    with_digest(NamespaceId::CLUSTER, Table::Links, token)
+}
+
+/// Key of a reviewer's newest approval link to an intent.
+#[must_use]
+pub fn intent_link(namespace: NamespaceId, id: IntentId, reviewer: AgentId) -> Vec<u8> {
+    let mut key = with_u64(namespace, Table::IntentLinks, id.0);
+    key.extend_from_slice(&reviewer.0.to_be_bytes());
+    key
 }
 
 /// Key of an execution order.

@@ -11,7 +11,8 @@ use crate::event::Event;
 use crate::read::{Fault, Read};
 use crate::reply::{Effect, Refusal, Reply};
 use crate::{
-    agents, approve, bootstrap, claim, deliveries, end, execute, expire, policies, settings, submit,
+    agents, approve, bootstrap, claim, deliveries, end, execute, expire, link, policies, settings,
+    submit,
 };
 
 /// Everything that one command causes.
@@ -83,6 +84,8 @@ pub fn transition(
         }
         Command::IssueOrder(command) => execute::issue_order(ledger, stamp, envelope, command),
         Command::ReportOrder(command) => execute::report(ledger, stamp, envelope, command),
+        Command::IssueLink(command) => link::issue(ledger, stamp, envelope, command),
+        Command::DecideByLink(command) => link::decide(ledger, stamp, envelope, command),
         Command::Resolve(command) => execute::resolve(ledger, stamp, envelope, command),
         Command::ApplyDestinations(command) => {
             settings::apply_destinations(ledger, stamp, envelope, command)

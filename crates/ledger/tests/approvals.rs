@@ -174,7 +174,14 @@ fn a_revoked_reviewer_does_not_count_even_if_an_edge_let_it_in() {
     let id = accepted(&node.submit(agent, &records(5)));
     let revoke = ledger::SetAgentStatus { agent: AgentId(person.0), status: AgentStatus::Revoked };
     let revoke = node.envelope(Some(ADMIN), Command::SetAgentStatus(revoke));
-    let approve = ledger::Approve { intent: id, digest: None, facts: None, reason: None };
+    let approve = ledger::Approve {
+        intent: id,
+        digest: None,
+        facts: None,
+        reason: None,
+        guard: None,
+        on_behalf_of: None,
+    };
     let approve = node.envelope(Some(person), Command::Approve(Box::new(approve)));
     let replies = node.commit(&[revoke, approve]);
     assert_eq!(word(&replies[1]), "refused: Inactive");

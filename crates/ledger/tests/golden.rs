@@ -67,10 +67,17 @@ fn commands(golden: &mut Golden, submit: &Submit) {
         ("submit", Command::Submit(Box::new(submit.clone()))),
         (
             "approve",
-            Command::Approve(Box::new(Approve { intent, digest, facts, reason: reason.clone() })),
+            Command::Approve(Box::new(Approve {
+                intent,
+                digest,
+                facts,
+                reason: reason.clone(),
+                guard: None,
+                on_behalf_of: None,
+            })),
         ),
-        ("reject", Command::Reject(Reject { intent, digest, reason: reason.clone() })),
-        ("cancel", Command::Cancel(Cancel { intent, reason })),
+        ("reject", Command::Reject(Reject { intent, digest, reason: reason.clone(), guard: None })),
+        ("cancel", Command::Cancel(Cancel { intent, reason, guard: None })),
         (
             "register_agent",
             Command::RegisterAgent(Box::new(RegisterAgent {

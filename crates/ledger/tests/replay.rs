@@ -10,7 +10,7 @@ use ledger::{
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use support::{ADMIN, NS, Node, accepted, channel, http_destination, word};
+use support::{ADMIN, NS, Node, START, accepted, channel, http_destination, word};
 use types::*;
 
 const GATES: &str = "gates:
@@ -47,7 +47,9 @@ fn replay(entries: &[Vec<u8>], session_length: usize) -> MapState {
 #[derive(Debug, Clone)]
 enum Step {
     Submit { agent: bool, records: usize, batch: u64, keyed: bool },
-    Approve { nth: usize },
+    Approve { nth: usize, nonce: Option<u8> },
+    Link { nth: usize },
+    DecideByLink { nth: usize, approves: bool },
     Reject { nth: usize },
     Tick { wait: u64 },
     Rotate,
@@ -63,7 +65,11 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (any::<bool>(), 1..5usize, 0..4u64, any::<bool>()).prop_map(
             |(agent, records, batch, keyed)| Step::Submit { agent, records, batch, keyed }
         ),
-        2 => (0..20usize).prop_map(|nth| Step::Approve { nth }),
+        2 => (0..20usize, proptest::option::of(0..3u8))
+            .prop_map(|(nth, nonce)| Step::Approve { nth, nonce }),
+        2 => (0..20usize).prop_map(|nth| Step::Link { nth }),
+        2 => (0..20usize, any::<bool>())
+            .prop_map(|(nth, approves)| Step::DecideByLink { nth, approves }),
         1 => (0..20usize).prop_map(|nth| Step::Reject { nth }),
         2 => (0..50_000u64).prop_map(|wait| Step::Tick { wait }),
         1 => Just(Step::Rotate),
@@ -75,11 +81,19 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn guard(drawn: u8) -> ledger::ReplayGuard {
+    let digest = Digest([drawn; 32]);
+    let expires_at = START.plus_ms(40_000);
+    let nonce = Some(ledger::NonceClaim::Genuine { digest, expires_at });
+    ledger::ReplayGuard { nonce, decided_at: None }
+}
+
 fn run(steps: &[Step]) -> Node {
     let mut node = Node::with_policies(&[("gates.yaml", GATES)]);
     let agents = [false, true].map(|n| node.register(&format!("bot-{n}"), Role::Agent, None));
     let person = node.register("rita", Role::Reviewer, None);
     let mut intents: Vec<IntentId> = Vec::new();
+    let mut links: Vec<Digest> = Vec::new();
     for step in steps {
         match step {
             Step::Submit { agent, records, batch, keyed } => {
@@ -92,8 +106,32 @@ fn run(steps: &[Step]) -> Node {
                     intents.push(head.id);
                 }
             }
-            Step::Approve { nth } if !intents.is_empty() => {
-                node.approve(person, intents[nth % intents.len()], None);
+            Step::Approve { nth, nonce } if !intents.is_empty() => {
+                let guard = nonce.map(guard);
+                node.approve_with(person, intents[nth % intents.len()], None, guard.as_ref());
+            }
+            Step::Link { nth } if !intents.is_empty() => {
+                let token = node.draw().to_be_bytes();
+                let issue = ledger::IssueLink {
+                    intent: intents[nth % intents.len()],
+                    token_hash: Digest::of(&token),
+                    token_sealed: token.to_vec(),
+                };
+                let reply = node.send(Some(person), Command::IssueLink(Box::new(issue)));
+                if let Reply::Link(row) = reply {
+                    links.push(row.token_hash);
+                }
+            }
+            Step::DecideByLink { nth, approves } if !links.is_empty() => {
+                let decide = ledger::DecideByLink {
+                    token: links[nth % links.len()],
+                    approves: *approves,
+                    digest: None,
+                    facts: None,
+                    reason: None,
+                    guard: None,
+                };
+                node.send(None, Command::DecideByLink(Box::new(decide)));
             }
             Step::Reject { nth } if !intents.is_empty() => {
                 node.reject(person, intents[nth % intents.len()]);
@@ -275,7 +313,7 @@ fn a_resent_vote_gets_its_first_answer() {
     let agent = node.register("bot", Role::Agent, None);
     let person = node.register("rita", Role::Reviewer, None);
     let id = accepted(&node.submit(agent, &request(4, 1)));
-    let reject = ledger::Reject { intent: id, digest: None, reason: None };
+    let reject = ledger::Reject { intent: id, digest: None, reason: None, guard: None };
     let envelope = node.envelope(Some(person), Command::Reject(reject));
     let replies = node.commit(&[envelope.clone(), envelope.clone()]);
     assert_eq!(word(&replies[0]), "rejected");

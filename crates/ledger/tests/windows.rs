@@ -97,7 +97,7 @@ fn what_releases_a_window_at_once() {
         match end {
             "rejected" => drop(node.reject(person, first)),
             "cancelled" => {
-                let cancel = ledger::Cancel { intent: first, reason: None };
+                let cancel = ledger::Cancel { intent: first, reason: None, guard: None };
                 node.send(Some(person), ledger::Command::Cancel(cancel));
             }
             "expired while held" => {

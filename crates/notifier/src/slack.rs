@@ -24,7 +24,9 @@ pub(crate) fn body(dispatch: &Dispatch) -> Vec<u8> {
     let id = dispatch.row.intent.to_string();
     let next = match dispatch.row.notice {
         Notice::Held => format!("Look and decide: `qgate intent show {id}`"),
-        Notice::InDoubt => format!("Look at the target, then say: `qgate intent resolve {id}`"),
+        Notice::InDoubt => {
+            format!("Look at the target, then say it: `POST /v1/intents/{id}/resolve`")
+        }
         _ => format!("`qgate audit show {id}`"),
     };
     let blocks = json!([

@@ -11,8 +11,9 @@ use types::{Digest, NamespaceId, Proposal, codec};
 use crate::coverage::{Coverage, coverage};
 use crate::facts::{Facts, ScopeFacts, ScopeRef};
 use crate::payload::{Payload, View};
+use crate::profiles;
 use crate::risk;
-use crate::rules::{Place, Prepared};
+use crate::rules::{Place, Prepared, RuleKind};
 use crate::set::{PolicySet, Rule, RuleList};
 
 /// An intent as the edge knows it.
@@ -109,6 +110,7 @@ impl Engine {
                 digests.push(digest);
             }
         }
+        let required = self.required_profiles(&findings);
         let policy_missing = proposal.policy.clone().filter(|_| coverage.policy_missing);
         let is_covered = coverage.is_covered();
         Facts {
@@ -123,9 +125,22 @@ impl Engine {
             policy_missing,
             risk: risk::score(proposal, &view),
             payload_fault: view.fault,
+            profile_fault: profiles::fault(proposal, subject.metadata, &required),
             findings,
             destinations_version: None,
         }
+    }
+
+    /// The profiles that rules in force ask for.
+    fn required_profiles(&self, scopes: &[ScopeFacts]) -> Vec<&str> {
+        let lists = scopes.iter().filter_map(|scope| {
+            self.set.list(scope.scope).and_then(|list| list.in_force(scope.environment))
+        });
+        let required = lists.flatten().filter_map(|rule| match &rule.kind {
+            RuleKind::RequireProfile(rule) => Some(rule.profile.as_str()),
+            _ => None,
+        });
+        required.collect()
     }
 
     fn scope_facts(

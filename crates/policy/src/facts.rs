@@ -53,6 +53,41 @@ pub struct Facts {
     /// environment. `None` if there were none.
     #[n(12)]
     pub destinations_version: Option<u64>,
+    /// Why the request is refused before it is judged.
+    #[n(13)]
+    pub profile_fault: Option<ProfileFault>,
+}
+
+/// What is wrong with an intent's typed profile.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum ProfileFault {
+    /// A rule asks for a profile and none was sent.
+    #[n(0)]
+    Required {
+        /// The one asked for.
+        #[n(0)]
+        required: String,
+    },
+    /// A rule asks for another profile.
+    #[n(1)]
+    Mismatch {
+        /// The one asked for.
+        #[n(0)]
+        required: String,
+        /// The one sent.
+        #[n(1)]
+        sent: String,
+    },
+    /// Metadata is not what the profile asks for.
+    #[n(2)]
+    Invalid {
+        /// The profile sent.
+        #[n(0)]
+        profile: String,
+        /// Field by field.
+        #[n(1)]
+        messages: Vec<String>,
+    },
 }
 
 impl Facts {

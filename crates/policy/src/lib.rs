@@ -16,7 +16,7 @@ pub mod rules;
 pub mod set;
 
 pub use coverage::{Coverage, coverage};
-pub use facts::{Facts, Finding, Found, KeyFact, ScopeFacts, ScopeRef};
+pub use facts::{Facts, Finding, Found, KeyFact, ProfileFault, ScopeFacts, ScopeRef};
 pub use judge::{
     ApprovalRule, Context, DuplicateOf, GroupNeed, Judgement, OpenWindow, WindowToOpen, World,
     judge,
@@ -37,6 +37,8 @@ mod engine;
 pub mod json;
 #[cfg(feature = "parse")]
 mod payload;
+#[cfg(feature = "parse")]
+pub mod profiles;
 #[cfg(feature = "parse")]
 mod risk;
 #[cfg(feature = "parse")]

@@ -92,6 +92,7 @@ fn file_type(text: &str) -> Option<&'static str> {
 pub(crate) struct View<'a> {
     pub(crate) namespace: NamespaceId,
     pub(crate) destination: &'a str,
+    pub(crate) profile: Option<&'a str>,
     pub(crate) content: Content<'a>,
     pub(crate) payload_type: Option<String>,
     /// Of a `data:` URI, lower case.
@@ -117,6 +118,7 @@ impl<'a> View<'a> {
         let mut view = Self {
             namespace: subject.namespace,
             destination: &subject.proposal.destination,
+            profile: subject.proposal.profile.as_deref(),
             content: Content::Absent,
             payload_type: subject.payload.payload_type(),
             media_type: None,

@@ -78,7 +78,7 @@ fn keys_whose_feature_comes_later_warn_or_refuse() {
         "require_approval_when: 'count > 5'",
         "block_when: 'count > 5'",
         "require_approval_if_changes_over: {percent: 5}",
-        "require_profile: crm.import.v1",
+        "require_profile: crm.imprt.v1",
         "expires_after: 5m",
         "assurance: {low: [passkey]}",
         "allowed_recipients: [a@example.com]",

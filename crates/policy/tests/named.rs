@@ -137,3 +137,63 @@ fn facts_travel_and_an_empty_set_holds() {
     let judgement = judge(&facts, &set, &context, &MapWorld::default()).unwrap();
     assert_eq!(judgement.outcome, Hold);
 }
+
+#[test]
+fn a_required_profile_is_asked_for_before_anything_is_judged() {
+    use policy::ProfileFault::{Invalid, Mismatch, Required};
+    let engine = engine(&[
+        ("p.yaml", "require_profile: crm.import.v1\nauto_approve_under: 9\n"),
+        (
+            "g.yaml",
+            "gates: [{name: mail, resource: mail, policies: [{require_profile: \
+                    email.send.v1}]}]",
+        ),
+        ("free.yaml", "auto_approve_under: 9\n"),
+    ]);
+    let required = String::from("crm.import.v1");
+    let good = r#"{"object_type":"contact","record_count":1}"#;
+    let missing = |name: &str| format!("metadata.{name} is missing or empty");
+    let invalid = |profile: &str, messages: &[String]| {
+        Some(Invalid { profile: profile.into(), messages: messages.to_vec() })
+    };
+    let cases = [
+        ("crm", "p", None, good, Some(Required { required: required.clone() })),
+        (
+            "crm",
+            "p",
+            Some("email.send.v1"),
+            good,
+            Some(Mismatch { required, sent: "email.send.v1".into() }),
+        ),
+        ("crm", "p", Some("crm.import.v1"), good, None),
+        (
+            "crm",
+            "p",
+            Some("crm.import.v1"),
+            r#"{"object_type":"","record_count":null}"#,
+            invalid("crm.import.v1", &[missing("object_type"), missing("record_count")]),
+        ),
+        ("mail", "free", None, good, Some(Required { required: "email.send.v1".into() })),
+        ("crm", "free", None, good, None),
+        ("crm", "free", Some("email.send.v1"), r#"{"to":"a","subject":"b"}"#, None),
+        (
+            "crm",
+            "free",
+            Some("email.send.v1"),
+            r#"{"to":"a"}"#,
+            invalid("email.send.v1", &[missing("subject")]),
+        ),
+    ];
+    for (destination, policy, profile, metadata, expected) in cases {
+        let mut ask = Ask::to(destination).policy(policy).metadata(metadata).claim(1).json("{}");
+        ask.proposal.profile = profile.map(Into::into);
+        let facts = ask.facts(&engine);
+        assert_eq!(facts.profile_fault, expected, "{destination} {policy} {profile:?} {metadata}");
+    }
+    let mut unknown = Ask::to("crm").policy("free");
+    unknown.proposal.profile = Some("other.v1".into());
+    assert!(matches!(unknown.facts(&engine).profile_fault, Some(Invalid { .. })));
+    // An intent that stands already when the rule comes into force is blocked.
+    let late = Ask::to("crm").policy("p").claim(1).json("{}").judged(&engine);
+    assert_eq!(verdict(&late), (Block, "Policy requires profile 'crm.import.v1'"));
+}

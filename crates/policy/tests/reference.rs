@@ -15,6 +15,9 @@ use types::{IntentId, LogTime, Outcome};
 
 use Outcome::{Allow, Block, Duplicate, Hold};
 
+/// The profile that every intent here has.
+const PROFILE: &str = "crm.import.v1";
+
 /// One rule as a person would say it.
 #[derive(Debug, Clone)]
 enum Model {
@@ -30,6 +33,7 @@ enum Model {
     Key,
     Template,
     Clears(u64),
+    Profile(&'static str),
 }
 
 /// What is asked, in the model's words.
@@ -63,6 +67,7 @@ impl Model {
             Self::Key => "idempotency_key",
             Self::Template => "require_approval_if_template_error",
             Self::Clears(_) => "require_approval_if_clears",
+            Self::Profile(_) => "require_profile",
         }
     }
 
@@ -77,6 +82,7 @@ impl Model {
             Self::Key => json!({ "window_seconds": 60, "key": "id" }),
             Self::Template => json!({ "patterns": ["{{*}}"] }),
             Self::Clears(over) => json!({ "over": over }),
+            Self::Profile(id) => json!(id),
         }
     }
 
@@ -86,6 +92,7 @@ impl Model {
         let count = case.count();
         let said = |outcome: Outcome, speaks: bool| speaks.then_some((outcome, false));
         match self {
+            Self::Profile(id) => said(Block, *id != PROFILE),
             Self::Always => said(Hold, true),
             Self::Over(0) if named => None,
             Self::Over(limit) => match count {
@@ -264,6 +271,7 @@ impl Case {
         ask.proposal.trigger = self.trigger.map(Into::into);
         ask.proposal.policy = self.named.as_ref().map(|_| "p".into());
         ask.proposal.record_count_claim = self.claim;
+        ask.proposal.profile = Some(PROFILE.into());
         if self.org_wide {
             ask = ask.metadata("{\"scope\":\"org_wide\"}");
         }
@@ -292,6 +300,7 @@ fn any_rule() -> impl Strategy<Value = Model> {
         2 => Just(Model::Key),
         2 => Just(Model::Template),
         2 => (0..3u64).prop_map(Model::Clears),
+        1 => prop::sample::select(vec![PROFILE, "email.send.v1"]).prop_map(Model::Profile),
     ]
 }
 

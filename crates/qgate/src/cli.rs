@@ -9,7 +9,8 @@ use clap::{Args, Parser, Subcommand};
 use client::{Client, Endpoint, Settings};
 
 use crate::commands::{
-    agent, audit, channel, cluster, destination, dev, inspect, intent, namespace, policy, serve,
+    agent, audit, channel, cluster, demo, destination, dev, inspect, intent, namespace, policy,
+    serve,
 };
 use crate::failure::Failure;
 use crate::output::{Format, Output};
@@ -24,6 +25,7 @@ const ENDPOINT_DEFAULT: &str = "http://127.0.0.1:4000";
     version,
     propagate_version = true,
     after_help = "Examples:\n  \
+        qgate demo                          three incidents, told and checked\n  \
         qgate dev --policies policies       a local gate with your policies\n  \
         qgate policy lint policies          check policies, offline\n  \
         qgate intent list --status pending_approval\n\n\
@@ -77,6 +79,7 @@ impl Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Dev(dev::DevArgs),
+    Demo(demo::DemoArgs),
     Serve(serve::ServeArgs),
     /// Check, apply, read and try policies.
     #[command(

@@ -52,7 +52,11 @@ pub(crate) async fn check(endpoint: &Endpoint, keys: &DevKeys) -> Result<(), Fai
     }
 }
 
-async fn register(admin: &Client, name: &str, role: Role) -> Result<String, Failure> {
+/// Registers one principal and gives its key.
+///
+/// # Errors
+/// What the gate says.
+pub(crate) async fn register(admin: &Client, name: &str, role: Role) -> Result<String, Failure> {
     let body = json!({"name": name, "framework": "qgate dev", "role": role.name()});
     let answer = admin.post(&["v1", "agents", "register"], &body).await?;
     if answer.text("role") != Some(role.name()) {

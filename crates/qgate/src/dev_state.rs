@@ -25,6 +25,11 @@ const STATE_BYTES_MAX: usize = 1024 * 1024;
 const PORT_STEP: u16 = 10;
 /// Ports of one node.
 const PORTS_PER_NODE: u16 = 4;
+/// Where free ports are looked for: below those that systems give to outgoing connections, so that
+/// none is taken between the look and its use by chance.
+const FREE_FROM: u16 = 20_000;
+/// How many places there are to look at.
+const FREE_PLACES: u16 = 1_200;
 
 /// One node of `dev.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,6 +187,20 @@ impl Ports {
         let fits = |first: &u16| base > 0 && first.checked_add(PORTS_PER_NODE - 1).is_some();
         first.filter(fits).map(|first| Self { first }).ok_or_else(|| {
             Failure::usage(format!("--base-port {base} leaves no room for the ports of a node"))
+        })
+    }
+
+    /// Ports on which nobody listens, for one node. Processes begin at places of their own.
+    ///
+    /// # Errors
+    /// If there are none.
+    pub(crate) fn free() -> Result<Self, Failure> {
+        let own = u16::try_from(std::process::id() % u32::from(FREE_PLACES)).unwrap_or_default();
+        let places = (0..FREE_PLACES).map(|step| (own + step) % FREE_PLACES);
+        let mut all = places.map(|place| Self { first: FREE_FROM + place * PORT_STEP });
+        all.find(|ports| ports.check_free().is_ok()).ok_or_else(|| {
+            Failure::refused("this machine has no four free ports in a row")
+                .next("name some with --base-port")
         })
     }
 
@@ -378,6 +397,7 @@ mod tests {
         let mut expected = config;
         expected.data_key_file = dir.path().join("data.key");
         expected.admin_key_file = Some(dir.path().join("admin.key"));
+        expected.base = dir.path().to_owned();
         assert_eq!(Config::load(&path).unwrap(), expected);
     }
 }

@@ -8,6 +8,7 @@ mod cli;
 mod commands;
 mod config;
 mod data_key;
+mod demo;
 mod dev_child;
 mod dev_keys;
 mod dev_state;
@@ -27,6 +28,10 @@ use clap::Parser;
 use cli::{Cli, Command};
 use failure::{Failure, Outcome};
 
+/// A node makes and drops many small things per intent, on one thread and freed on another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
@@ -40,12 +45,16 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Outcome {
     let Cli { global, command } = cli;
-    let threads = matches!(command, Command::Serve(_));
+    let threads = match &command {
+        Command::Serve(args) => args.threads(),
+        _ => 1,
+    };
     let runtime = runtime(threads)
         .map_err(|error| Failure::refused(format!("the runtime cannot start: {error}")))?;
     runtime.block_on(async {
         match command {
             Command::Dev(args) => commands::dev::run(args).await,
+            Command::Demo(args) => commands::demo::run(global.output(), args).await,
             Command::Serve(args) => commands::serve::run(args).await,
             Command::Policy(command) => commands::policy::run(&global, command).await,
             Command::Destination(command) => commands::destination::run(&global, command).await,
@@ -60,10 +69,12 @@ fn run(cli: Cli) -> Outcome {
     })
 }
 
-fn runtime(threads: bool) -> std::io::Result<tokio::runtime::Runtime> {
-    if threads {
-        tokio::runtime::Builder::new_multi_thread().enable_all().build()
-    } else {
-        tokio::runtime::Builder::new_current_thread().enable_all().build()
+/// One thread passes a request on by calling, not by waking another.
+fn runtime(threads: usize) -> std::io::Result<tokio::runtime::Runtime> {
+    use tokio::runtime::Builder;
+
+    match threads {
+        1 => Builder::new_current_thread().enable_all().build(),
+        threads => Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
     }
 }

@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use gate::log::{Consistency, Log, Member, Progress, ProposeError, ReadPoint, Status};
+use gate::log::{Consistency, Log, Member, Progress, ProposeError, ReadPoint, Standing, Status};
 use ledger::{Effect, Fault, Read};
 use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::watch::WatchReceiver as _;
@@ -370,6 +371,12 @@ impl Log for Replica {
             Ok(())
         });
         outcome.map_err(Fault::from)?
+    }
+
+    fn standing(&self) -> Standing {
+        let Listeners { changed, progress, .. } = &self.core.listeners;
+        let changed = LogIndex(changed.load(Ordering::Acquire));
+        Standing { changed, time: progress.borrow().time }
     }
 
     fn effects(&self) -> broadcast::Receiver<Arc<Vec<Effect>>> {

@@ -6,6 +6,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use futures::{Stream, TryStreamExt as _};
@@ -23,6 +24,9 @@ use crate::codec;
 use crate::meters::ApplyMeters;
 use crate::raft::{Replies, TypeConfig};
 
+/// Entries of more bytes than this are applied on a thread of their own.
+const INLINE_BYTES_MAX: usize = 4 * 1024;
+
 /// A snapshot as it travels: the directory with its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotDir(pub PathBuf);
@@ -34,6 +38,8 @@ pub struct Listeners {
     pub progress: watch::Sender<Progress>,
     /// What applied entries caused.
     pub effects: broadcast::Sender<Arc<Vec<Effect>>>,
+    /// The last applied entry that changed keys, principals or policies, or a later one.
+    pub changed: Arc<AtomicU64>,
 }
 
 impl Default for Listeners {
@@ -41,6 +47,7 @@ impl Default for Listeners {
         Self {
             progress: watch::Sender::new(Progress::default()),
             effects: broadcast::Sender::new(EFFECTS_KEPT_MAX),
+            changed: Arc::default(),
         }
     }
 }
@@ -61,26 +68,49 @@ impl StateMachine {
     pub fn open(state: Arc<StateStore>, listeners: Listeners) -> io::Result<Self> {
         let applied = Applied::of(&state).map_err(io::Error::other)?;
         let machine = Self { state, applied, listeners, meters: ApplyMeters::default() };
-        machine.publish();
+        machine.publish(true);
         Ok(machine)
     }
 
-    fn publish(&self) {
+    /// Says how far the state is, and whether copies of what hardly ever changes are stale.
+    fn publish(&self, changed: bool) {
+        if changed {
+            self.listeners.changed.store(self.applied.index().0, Ordering::Release);
+        }
         let progress = Progress { index: self.applied.index(), time: self.applied.time };
         self.listeners.progress.send_replace(progress);
     }
 
-    fn apply_chunk(&mut self, chunk: &mut Waiting) -> io::Result<()> {
-        let Waiting { chunk, responders } = std::mem::take(chunk);
+    /// Applies what waits. A large chunk is applied beside the runtime, which serves on.
+    async fn apply_chunk(&mut self, waiting: &mut Waiting) -> io::Result<()> {
+        let Waiting { chunk, responders } = std::mem::take(waiting);
         if chunk.is_empty() {
             return Ok(());
         }
         let (began, entries) = (Instant::now(), responders.len());
-        let outcome = apply::apply(&self.state, &mut self.applied, chunk)
+        let applied = if chunk.bytes() <= INLINE_BYTES_MAX {
+            apply::apply(&self.state, &mut self.applied, chunk)
+        } else {
+            let (state, mut next) = (self.state.clone(), self.applied.clone());
+            blocking(move || {
+                let outcome = apply::apply(&state, &mut next, chunk);
+                Ok(outcome.map(|outcome| (outcome, next)))
+            })
+            .await?
+            .map(|(outcome, next)| {
+                self.applied = next;
+                outcome
+            })
+        };
+        let outcome = applied
             .inspect_err(|error| tracing::error!(%error, "cannot apply, stopping"))
             .map_err(io::Error::other)?;
         self.meters.applied(entries, began.elapsed());
-        self.publish();
+        self.publish(
+            outcome.effects.iter().any(|effect| {
+                matches!(effect, Effect::PrincipalsChanged | Effect::SettingsChanged)
+            }),
+        );
         for (responder, replies) in responders.into_iter().zip(outcome.replies) {
             if let Some(responder) = responder {
                 responder.send(Replies(replies));
@@ -119,10 +149,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         while let Some((entry, responder)) = entries.try_next().await? {
             waiting.responders.push(responder);
             if waiting.chunk.push(entry) {
-                self.apply_chunk(&mut waiting)?;
+                self.apply_chunk(&mut waiting).await?;
             }
         }
-        self.apply_chunk(&mut waiting)
+        self.apply_chunk(&mut waiting).await
     }
 
     async fn get_snapshot_builder(&mut self) -> Self::SnapshotBuilder {
@@ -140,7 +170,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             return Err(io::Error::other("the installed snapshot ends at another entry"));
         }
         self.applied = Applied::of(&self.state).map_err(io::Error::other)?;
-        self.publish();
+        self.publish(true);
         Ok(())
     }
 

@@ -8,6 +8,8 @@ use crate::error::{Context as _, StoreError};
 
 /// Bytes of the database's own diagnostic log file before it rolls.
 const INFO_LOG_BYTES: usize = 4 * 1024 * 1024;
+/// Written bytes of a table file after which the system starts to put them on the disk.
+const WRITEBACK_BYTES: u64 = 512 * 1024;
 /// Diagnostic log files that are kept.
 const INFO_LOG_FILES: usize = 4;
 
@@ -20,6 +22,12 @@ pub(crate) fn common_options() -> Options {
     options.set_max_log_file_size(INFO_LOG_BYTES);
     options.set_keep_log_file_num(INFO_LOG_FILES);
     options.set_log_level(rocksdb::LogLevel::Warn);
+    // There is one writer, so its rows go in one after the other, each behind the last one.
+    options.set_allow_concurrent_memtable_write(false);
+    options.set_enable_write_thread_adaptive_yield(false);
+    // Table files reach the disk as they are written: what is left for their end is what a sync of
+    // the log would wait for.
+    options.set_bytes_per_sync(WRITEBACK_BYTES);
     options.set_stats_dump_period_sec(0);
     options.set_stats_persist_period_sec(0);
     options

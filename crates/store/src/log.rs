@@ -22,7 +22,7 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
-use rocksdb::{DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 
 use crate::database::family;
 use crate::error::{Context as _, StoreError};
@@ -80,6 +80,17 @@ struct Window {
     purged: Option<u64>,
     votes: u64,
     tail: Tail,
+    /// Values that a crash may lose; the next write takes them along.
+    lazy: Vec<(MetaKind, Vec<u8>)>,
+}
+
+impl Window {
+    /// Puts the lazy values into a batch that is written in any case.
+    fn put_lazy(&mut self, batch: &mut WriteBatch, meta: &ColumnFamily) {
+        for (kind, bytes) in self.lazy.drain(..) {
+            batch.put_cf(meta, [kind as u8], bytes);
+        }
+    }
 }
 
 /// The log of one node, open in one process.
@@ -136,6 +147,7 @@ impl LogStore {
             self.queue.push(Operation { durable: Durable::Other, done });
             return Ok(());
         };
+        window.put_lazy(&mut batch, family(&self.db, META));
         failpoint::hit("log.append.before");
         self.write(batch)?;
         failpoint::hit("log.append.after");
@@ -159,6 +171,7 @@ impl LogStore {
         self.queue.healthy()?;
         let mut window = self.window.write();
         let meta = family(&self.db, META);
+        window.lazy.retain(|(other, _)| *other != kind);
         let mut batch = WriteBatch::default();
         batch.put_cf(meta, [kind as u8], bytes);
         failpoint::hit("log.vote.before");
@@ -192,16 +205,17 @@ impl LogStore {
         }
     }
 
-    /// Saves a value that a crash may lose.
+    /// Saves a value that a crash may lose: the next append takes it along.
     ///
     /// # Errors
-    /// If the write fails; the store is poisoned then.
+    /// [`StoreError::Poisoned`] after a failed write.
     pub fn save_meta_lazy(&self, kind: MetaKind, bytes: &[u8]) -> Result<(), StoreError> {
         assert!(kind != MetaKind::Vote, "a vote is never saved lazily");
         self.queue.healthy()?;
-        let mut batch = WriteBatch::default();
-        batch.put_cf(family(&self.db, META), [kind as u8], bytes);
-        self.write(batch)
+        let mut window = self.window.write();
+        window.lazy.retain(|(other, _)| *other != kind);
+        window.lazy.push((kind, bytes.to_vec()));
+        Ok(())
     }
 
     /// A saved value.
@@ -210,7 +224,11 @@ impl LogStore {
     /// If the database cannot be read.
     pub fn meta(&self, kind: MetaKind) -> Result<Option<Vec<u8>>, StoreError> {
         self.queue.healthy()?;
-        recover::read_meta(&self.db, kind as u8)
+        let window = self.window.read();
+        match window.lazy.iter().find(|(other, _)| *other == kind) {
+            Some((_, bytes)) => Ok(Some(bytes.clone())),
+            None => recover::read_meta(&self.db, kind as u8),
+        }
     }
 
     /// Deletes the entries after `index`, all of them for `None`.
@@ -364,6 +382,13 @@ impl LogStore {
 
 impl Drop for LogStore {
     fn drop(&mut self) {
+        let window = self.window.get_mut();
+        if !window.lazy.is_empty() && self.queue.healthy().is_ok() {
+            let mut batch = WriteBatch::default();
+            window.put_lazy(&mut batch, family(&self.db, META));
+            // A crash may lose them, and so may this.
+            _ = self.write(batch);
+        }
         self.queue.close();
         if let Some(thread) = self.thread.take() {
             // A panic of the thread has already failed every operation that waited.

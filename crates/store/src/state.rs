@@ -5,6 +5,7 @@
 //! only up to [`StateStore::flushed_index`].
 
 mod generation;
+mod hot;
 mod install;
 mod reader;
 mod snapshot;
@@ -95,7 +96,11 @@ impl StateStore {
         let generation = self.generation();
         let db = generation.db();
         let mut batch = WriteBatch::default();
+        let mut hot_rows = Vec::new();
         for (key, value) in writes {
+            if hot::is_hot(&key) {
+                hot_rows.push((key.clone(), value.clone()));
+            }
             let rows = family(db, ROW_FAMILIES[family_of(&key)]);
             match value {
                 Some(value) => batch.put_cf(rows, key, value),
@@ -110,6 +115,7 @@ impl StateStore {
         let writing = Taking::begin(&self.meters.write_seconds);
         db.write_opt(batch, &options).context("write the state")?;
         writing.done();
+        generation.hot.written(hot_rows);
         failpoint::hit("state.write.after");
         written.unflushed_bytes += bytes;
         written.applied = Some(applied.clone());

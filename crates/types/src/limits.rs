@@ -76,6 +76,8 @@ pub const REPLICATION_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub const APPLY_ENTRIES_MAX: usize = 1_024;
 /// Bytes of entries applied in one write of the state; one larger entry goes alone.
 pub const APPLY_BYTES_MAX: usize = 1024 * 1024;
+/// Callers whose key, role and status one node keeps a copy of.
+pub const CALLERS_KEPT_MAX: usize = 4_096;
 /// Linearizable reads waiting for one round to the majority; more get 503.
 pub const READS_WAITING_MAX: usize = 65_536;
 /// How long a read waits to become fresh, in milliseconds.
@@ -115,6 +117,10 @@ pub const POLICY_VERSIONS_PAGE_MAX: usize = 100;
 pub const NAMESPACE_NAME_CHARS_MAX: usize = 64;
 /// How long an execution order may stay unreported before it is in doubt, in milliseconds.
 pub const ORDER_MS: u64 = 15 * 60 * 1_000;
+/// How long a nonce may be sent with a decision, in milliseconds.
+pub const NONCE_MS: u64 = 300_000;
+/// How far the time that a decision names may be from log time, in milliseconds.
+pub const DECISION_CLOCK_MS_MAX: u64 = 300_000;
 /// Bytes of one destination or channel document.
 pub const SETTING_BYTES_MAX: usize = 64 * 1024;
 /// Destinations, or channels, of one namespace.

@@ -14,8 +14,10 @@ async fn what_is_allowed_is_called_once_and_its_answer_is_kept() {
     let mut node = Node::start(home.path(), LOOPBACK).await;
     let url = target.url("/calls/{{ intent.id }}");
     let document = format!(
-        "kind: http\nrequest:\n  url: \"{url}\"\n  headers: {{X-Agent: \"{{{{ intent.agent }}}}\"}}\n  \
-         body: '{{\"lead\": {{{{ payload.lead_id | tojson }}}}, \"price\": {{{{ payload.price }}}}}}'\n"
+        "kind: http\nrequest:\n  url: \"{url}\"\n  \
+         headers: {{X-Agent: \"{{{{ intent.agent }}}}\"}}\n  \
+         body: '{{\"lead\": {{{{ payload.lead_id | tojson }}}}, \
+         \"price\": {{{{ payload.price }}}}}}'\n"
     );
     node.put("destinations", "phone.calls", &document).await;
     let payload = json!({ "lead_id": "lead \"7\"", "price": 0.1 });

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::node::{LOOPBACK, Node, eventually};
+use crate::support::qgate;
 use crate::support::target::Target;
 
 /// What a command printed, which must have ended with this code.
@@ -101,4 +102,29 @@ async fn an_operator_sees_what_a_channel_was_told() {
     sink.next().await.answer(204, "").await;
     node.stop();
     sink.nothing_more().await;
+}
+
+#[test]
+fn a_configuration_that_cannot_be_used_leaves_the_disk_as_it_is() {
+    let home = TempDir::new().unwrap();
+    let config = home.path().join("node.yaml");
+    #[rustfmt::skip]
+    let cases = [
+        ("outbound: {allow: [nowhere]}",  "outbound.allow"),
+        ("outbound: {ca_file: none.pem}", "none.pem"),
+        ("secrets: {token: {hosts: []}}", "secrets.token"),
+    ];
+    for (line, named) in cases {
+        let text = format!(
+            "node: {{id: 1}}\ndata_dir: data\nhttp: {{listen: \"127.0.0.1:0\"}}\n\
+             cluster: {{initialise: true}}\n{line}\n"
+        );
+        std::fs::write(&config, text).unwrap();
+        let output = qgate().arg("serve").arg("--config").arg(&config).output().unwrap();
+        ended(&output, 2);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains(named), "{stderr}");
+        let left: Vec<_> = std::fs::read_dir(home.path()).unwrap().collect();
+        assert_eq!(left.len(), 1, "{line}: {left:?}");
+    }
 }

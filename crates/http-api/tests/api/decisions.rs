@@ -22,7 +22,7 @@ async fn an_approval_allows_and_a_second_one_is_told_so() {
     assert_eq!(yes.text("intentId"), id);
     assert_eq!(yes.body["autoDeliver"], false);
     assert_eq!(yes.body["gate_exec"], false);
-    assert_eq!(yes.body["approvalEvidence"], Value::Null);
+    assert_eq!(yes.body["approvalEvidence"]["decision"], "APPROVE");
     assert!(yes.body.get("deliveryToken").is_none());
     let again = door.post("/v1/approve", &door.reviewer, json!({ "proposalId": id })).await.is(200);
     assert_eq!(again.body["approvedAt"], yes.body["approvedAt"]);
@@ -228,6 +228,38 @@ async fn what_names_no_intent_is_refused_in_the_usual_order() {
         let got = door.post(&path, &door.reviewer, body).await.is(status);
         assert_eq!(got.text("error"), error);
     }
+}
+
+#[tokio::test]
+async fn null_counts_as_absent_in_every_decision() {
+    let door = door().await;
+    let nulls = json!({
+        "reason": null, "digest": null, "decided_at": null, "principal_id": null,
+        "on_behalf_of_principal": null, "proposalId": null, "intentId": null,
+    });
+    for verb in ["approve", "reject", "cancel-approval"] {
+        let id = door.submit(basic(500)).await;
+        let path = format!("/v1/intents/{id}/{verb}");
+        door.post(&path, &door.reviewer, nulls.clone()).await.is(200);
+    }
+}
+
+#[tokio::test]
+async fn a_delegation_is_asked_for_last() {
+    let door = door().await;
+    let mut body = basic(500);
+    body["expiresIn"] = json!("60s");
+    let id = door.submit(body).await;
+    let path = format!("/v1/intents/{id}/approve");
+    let other = json!({ "on_behalf_of_principal": "cfo", "decided_at": 1 });
+    let got = door.post(&path, &door.reviewer, other.clone()).await.is(409);
+    assert_eq!(got.text("error"), "replay_rejected");
+    door.log.advance_ms(60_000);
+    let other = json!({ "on_behalf_of_principal": "cfo" });
+    let got = door.post(&path, &door.reviewer, other.clone()).await.is(410);
+    assert_eq!(got.text("error"), "Proposal has expired");
+    let got = door.post(&path, &door.reviewer, other).await.is(410);
+    assert_eq!(got.text("error"), "approval_expired");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::support::{BASIC, Door, basic, bearer};
 #[tokio::test]
 async fn unknown_routes_and_methods_are_json() {
     let door = Door::open().await;
-    for path in ["/nope", "/v1/nope", "/v1/nonce", "/dashboard", "/"] {
+    for path in ["/nope", "/v1/nope", "/v1/nonces", "/dashboard", "/"] {
         let got = door.get(path, &door.agent).await.is(404);
         assert_eq!((got.text("error"), got.text("path")), ("Not found", path));
     }
@@ -68,7 +68,12 @@ async fn every_route_but_the_open_ones_needs_a_key() {
         for method in methods.as_object().unwrap().keys() {
             let request = Request::builder().method(method.to_uppercase().as_str());
             let got = door.send(request.uri(path.replace("{id}", "x")).body(Body::empty())).await;
-            let expected = if open.contains(&path.as_str()) { 200 } else { 401 };
+            // A link's token is its key, and one that opens nothing is not found.
+            let expected = match path.as_str() {
+                path if open.contains(&path) => 200,
+                path if path.starts_with("/v1/approval-links/") => 404,
+                _ => 401,
+            };
             assert_eq!(got.status, expected, "{method} {path}");
         }
     }
@@ -164,7 +169,39 @@ async fn the_open_routes_answer_anybody() {
     assert_eq!(health.body, expected);
     let known = door.get("/.well-known/gate", "").await.is(200);
     assert_eq!(known.body["policies_available"], 1);
-    assert_eq!(known.body["webhooks"]["supported"], false);
+    let names: Vec<&String> = known.body.as_object().unwrap().keys().collect();
+    for name in [
+        "gate_supported",
+        "auth",
+        "approval_channels",
+        "approval_providers",
+        "approval_provider_capabilities",
+        "evidence_factors",
+        "max_execution_ttl_sec",
+        "replay_protection",
+        "webhooks",
+        "approval_callback_endpoint",
+        "policy_features",
+        "policies_available",
+    ] {
+        assert!(names.contains(&&name.to_owned()), "{name}");
+    }
+    assert_eq!(known.body["webhooks"]["retry_attempts"], 5);
+    assert_eq!(known.body["webhooks"]["timeout_sec"], 8);
+    assert_eq!(known.body["max_execution_ttl_sec"], 900);
+    let replay = &known.body["replay_protection"];
+    assert_eq!(replay["idempotency_window_sec"], 30 * 24 * 60 * 60);
+    assert_eq!(
+        (&replay["timestamp_tolerance_sec"], &replay["nonce_ttl_sec"]),
+        (&json!(300), &json!(300))
+    );
+    assert_eq!(replay["nonce_endpoint"], "/v1/nonce");
+    assert_eq!(replay["single_use_approval_links"], true);
+    let features =
+        ["destination_allowlist", "auto_approve_under", "require_approval_over", "block_if_terms"];
+    assert_eq!(known.body["policy_features"], json!(features));
+    let none = Door::open().await.get("/.well-known/gate", "").await.is(200);
+    assert_eq!(none.body["policy_features"], json!([]));
     for got in [&health, &known] {
         assert_eq!(got.header("access-control-allow-origin"), "*");
     }
@@ -219,4 +256,31 @@ async fn metrics_count_intents_by_what_they_are_now() {
     ] {
         assert_eq!(got.body[name], count, "{name}");
     }
+}
+
+/// Every rule that a document may use has its name among the features.
+#[tokio::test]
+async fn discovery_names_every_rule_in_use() {
+    let rules = "\
+destinations: [x]
+allowed_types: [csv]
+rate_limits: {per_agent_per_hour: 5}
+field_checks: [{path: a, required: true}]
+block_if_terms: [b]
+require_approval: always
+require_approval_over: 5
+auto_approve_under: 5
+require_approval_for: org_wide
+require_approvals: 2
+idempotency_key: {window_seconds: 5, key: a}
+require_approval_if_template_error: {patterns: ['{{*}}']}
+require_approval_if_clears: {over: 1}
+require_profile: crm.import.v1
+environments: {test: {require_approval_over: 9}}
+";
+    let keys = rules.lines().map(|line| line.split(':').next().unwrap());
+    let door = Door::policed(&[("all", rules)]).await;
+    let known = door.get("/.well-known/gate", "").await.is(200);
+    let features = known.body["policy_features"].as_array().unwrap();
+    assert_eq!(features.len(), keys.count(), "{features:?}");
 }

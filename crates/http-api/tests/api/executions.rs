@@ -121,6 +121,35 @@ async fn a_report_ends_the_intent_once() {
 }
 
 #[tokio::test]
+async fn null_counts_as_absent_and_a_time_may_be_a_number() {
+    let door = door().await;
+    let id = door.submit(basic(1)).await;
+    let path = format!("/v1/intents/{id}/execute");
+    let order = door.post(&path, &door.agent, json!({ "mode": null })).await.is(201);
+    assert_eq!(order.text("mode"), "runner_exec");
+    let path = format!("/v1/executions/{}/report", order.text("executionId"));
+    let token = order.text("execution_token");
+    for wrong in [json!("noon"), json!(true), json!(-5)] {
+        let body = json!({ "status": "succeeded", "executed_at": wrong });
+        assert_eq!(door.post(&path, token, body).await.is(400).text("field"), "$.executed_at");
+    }
+    let body = json!({
+        "status": "succeeded", "result": null, "effect": null,
+        "executed_at": 1_795_349_928_634_u64,
+    });
+    let got = door.post(&path, token, body).await.is(200);
+    assert_eq!(got.text("executed_at"), "2026-11-22T12:18:48.634Z");
+
+    let id = door.submit(basic(1)).await;
+    let order = door.post(&format!("/v1/intents/{id}/execute"), &door.agent, json!({})).await;
+    let path = format!("/v1/executions/{}/report", order.is(201).text("executionId"));
+    let body =
+        json!({ "status": "succeeded", "result": null, "effect": null, "executed_at": null });
+    let got = door.post(&path, &door.agent, body).await.is(200);
+    assert!(got.body["executed_at"].is_string());
+}
+
+#[tokio::test]
 async fn silence_is_doubt_and_a_person_ends_it() {
     let door = door().await;
     let (id, order) = ordered(&door).await;

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::Request;
 use serde_json::{Value, json};
 
-use crate::support::{Door, Got, bearer};
+use crate::support::{Door, Got, basic, bearer};
 
 const PHONE: &str = "\
 kind: http
@@ -44,6 +44,31 @@ async fn delete(door: &Door, key: &str, path: &str) -> Got {
 
 fn column(got: &Got, list: &str, name: &str) -> Vec<Value> {
     got.body[list].as_array().unwrap().iter().map(|row| row[name].clone()).collect()
+}
+
+/// A destination's word on the environment overrules the agent's, for real and when it is tried.
+#[tokio::test]
+async fn a_declared_environment_is_judged_and_simulated() {
+    const POLICY: &str = "require_approval_over: 1000
+auto_approve_under: 1000
+environments:
+  production:
+    auto_approve_under: 1
+    require_approval_over: 1
+";
+    let door = Door::policed(&[("basic", POLICY)]).await;
+    let mut body = basic(50);
+    body["metadata"] = json!({"environment": "sandbox"});
+    let outcomes = async |expected: &str| {
+        let tried = door.post("/v1/policies/simulate", &door.agent, body.clone()).await.is(200);
+        let real = door.post("/v1/intents", &door.agent, body.clone()).await.is(200);
+        assert_eq!((tried.text("status"), real.text("status")), (expected, expected));
+    };
+    outcomes("approved").await;
+    let yaml = "kind: worker\nenvironment: production\n";
+    let path = format!("/v1/destinations/{}", body["destination"].as_str().unwrap());
+    put_yaml(&door, &path, "", yaml).await.is(201);
+    outcomes("pending_approval").await;
 }
 
 #[tokio::test]

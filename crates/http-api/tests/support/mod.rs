@@ -11,7 +11,8 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use gate::log::{Committed, Consistency, Log, Member, Progress, ProposeError, ReadPoint, Status};
+use gate::log::{Committed, Consistency, Log, Member, Progress, ProposeError, ReadPoint};
+use gate::log::{Standing, Status};
 use gate::seal::DataKey;
 use gate::{DocumentChecks, Gate, Settings};
 use http_api::{Exporter, HttpConfig};
@@ -140,6 +141,12 @@ impl Log for MemoryLog {
             }
         }
         Ok(())
+    }
+
+    fn standing(&self) -> Standing {
+        let shown = self.old.lock().as_ref().map(|(_, progress)| *progress);
+        let Progress { index, time } = shown.unwrap_or_else(|| self.state.lock().1);
+        Standing { changed: index, time }
     }
 
     fn effects(&self) -> broadcast::Receiver<Arc<Vec<Effect>>> {

@@ -168,8 +168,26 @@ impl Node {
 
     /// Approves with fresh facts when they are asked for, as the gate does.
     pub fn approve(&mut self, key: KeyId, intent: IntentId, digest: Option<Digest>) -> Reply {
-        let command =
-            |facts| Command::Approve(Box::new(Approve { intent, digest, facts, reason: None }));
+        self.approve_with(key, intent, digest, None)
+    }
+
+    pub fn approve_with(
+        &mut self,
+        key: KeyId,
+        intent: IntentId,
+        digest: Option<Digest>,
+        guard: Option<&ReplayGuard>,
+    ) -> Reply {
+        let command = |facts| {
+            Command::Approve(Box::new(Approve {
+                intent,
+                digest,
+                facts,
+                reason: None,
+                guard: guard.cloned(),
+                on_behalf_of: None,
+            }))
+        };
         let reply = self.send(Some(key), command(None));
         if !matches!(reply, Reply::FactsNeeded { .. }) {
             return reply;
@@ -245,7 +263,7 @@ impl Node {
 
     pub fn reject(&mut self, key: KeyId, intent: IntentId) -> Reply {
         let reason = Some("bad data".into());
-        self.send(Some(key), Command::Reject(Reject { intent, digest: None, reason }))
+        self.send(Some(key), Command::Reject(Reject { intent, digest: None, reason, guard: None }))
     }
 
     pub fn tick(&mut self) -> Reply {

@@ -63,6 +63,15 @@ impl<'a> Report<'a> {
         self.warnings.push(self.problem(node, message, None));
     }
 
+    /// A word that is none of the valid ones.
+    pub(crate) fn unknown_word(&mut self, node: &Node, what: &str, word: &str, valid: &[&str]) {
+        let message = format!("no such {what}: `{word}`; known are {}", valid.join(", "));
+        match nearest(word, valid) {
+            Some(near) => self.error_near(node, &message, near),
+            None => self.error(node, &message),
+        }
+    }
+
     pub(crate) fn unknown_key(&mut self, key: &Node, name: &str, valid: &[&str]) {
         let message = format!("unknown key `{name}`");
         match nearest(name, valid) {

@@ -10,7 +10,7 @@ use crate::set::{Environment, Rule, RuleList};
 
 /// Keys that are known and not rules: what becomes of each.
 #[rustfmt::skip]
-const OTHER_KEYS: [(&str, Other); 22] = [
+const OTHER_KEYS: [(&str, Other); 21] = [
     ("environments", Other::Environments),
     // Leaving these out would allow more than was asked.
     ("budgets", Other::Refuse("budgets come later")),
@@ -18,7 +18,6 @@ const OTHER_KEYS: [(&str, Other); 22] = [
     ("require_approval_when", Other::Refuse("expressions come later")),
     ("block_when", Other::Refuse("expressions come later")),
     ("require_approval_if_changes_over", Other::Refuse("comparing with the target comes later")),
-    ("require_profile", Other::Refuse("required profiles come later")),
     ("expires_after", Other::Refuse("expiry set by policy comes later; agents send `expiresIn`")),
     ("assurance", Other::Refuse("approval factors come later")),
     ("allowed_recipients", Other::Refuse("nothing checks recipients; use `field_checks`")),
@@ -48,7 +47,7 @@ enum Other {
     Option,
 }
 
-const OVERLAY_REFUSED: [&str; 2] = ["destinations", "allowed_types"];
+const OVERLAY_REFUSED: [&str; 3] = ["destinations", "allowed_types", "require_profile"];
 const THRESHOLDS: [(&str, &str); 2] =
     [("require_approval_over", "over"), ("auto_approve_under", "under")];
 

@@ -16,6 +16,7 @@ mod require_approval_if_clears;
 mod require_approval_if_template_error;
 mod require_approval_over;
 mod require_approvals;
+mod require_profile;
 mod threshold;
 
 #[cfg(feature = "parse")]
@@ -40,6 +41,7 @@ pub use require_approval_if_clears::RequireApprovalIfClears;
 pub use require_approval_if_template_error::RequireApprovalIfTemplateError;
 pub use require_approval_over::RequireApprovalOver;
 pub use require_approvals::RequireApprovals;
+pub use require_profile::RequireProfile;
 pub use threshold::Threshold;
 
 #[cfg(feature = "parse")]
@@ -90,6 +92,9 @@ pub enum RuleKind {
     /// A person decides where values would be cleared.
     #[n(12)]
     RequireApprovalIfClears(#[n(0)] RequireApprovalIfClears),
+    /// Only intents of this typed profile.
+    #[n(13)]
+    RequireProfile(#[n(0)] RequireProfile),
 }
 
 /// What a rule says.
@@ -133,6 +138,7 @@ impl RuleKind {
             Self::IdempotencyKey(_) => IdempotencyKey::KEY,
             Self::RequireApprovalIfTemplateError(_) => RequireApprovalIfTemplateError::KEY,
             Self::RequireApprovalIfClears(_) => RequireApprovalIfClears::KEY,
+            Self::RequireProfile(_) => RequireProfile::KEY,
         }
     }
 
@@ -153,7 +159,8 @@ impl RuleKind {
             Self::RequireApprovals(_)
             | Self::IdempotencyKey(_)
             | Self::RequireApprovalIfTemplateError(_)
-            | Self::RequireApprovalIfClears(_) => None,
+            | Self::RequireApprovalIfClears(_)
+            | Self::RequireProfile(_) => None,
         }
     }
 
@@ -194,7 +201,8 @@ impl RuleKind {
                 Self::Destinations(_)
                 | Self::AllowedTypes(_)
                 | Self::FieldChecks(_)
-                | Self::BlockIfTerms(_),
+                | Self::BlockIfTerms(_)
+                | Self::RequireProfile(_),
                 Finding::Found(found),
             ) => Ok(Some(Saying::found(Outcome::Block, found))),
             (
@@ -209,7 +217,8 @@ impl RuleKind {
                 | Self::BlockIfTerms(_)
                 | Self::RequireApprovalFor(_)
                 | Self::RequireApprovalIfTemplateError(_)
-                | Self::RequireApprovalIfClears(_),
+                | Self::RequireApprovalIfClears(_)
+                | Self::RequireProfile(_),
                 Finding::Silent,
             ) => Ok(None),
             _ => {

@@ -8,7 +8,8 @@ use super::field_checks::Patterns;
 use super::{
     AllowedTypes, AutoApproveUnder, BlockIfTerms, Destinations, FieldChecks, IdempotencyKey,
     RateLimits, RequireApproval, RequireApprovalFor, RequireApprovalIfClears,
-    RequireApprovalIfTemplateError, RequireApprovalOver, RequireApprovals, RuleKind,
+    RequireApprovalIfTemplateError, RequireApprovalOver, RequireApprovals, RequireProfile,
+    RuleKind,
 };
 use crate::compile::{Node, Report, Site};
 use crate::facts::{Finding, ScopeRef};
@@ -71,6 +72,7 @@ impl Prepared {
             (RuleKind::AllowedTypes(rule), _) => rule.facts(view),
             (RuleKind::IdempotencyKey(rule), _) => rule.facts(view, place),
             (RuleKind::RequireApprovalIfClears(rule), _) => rule.facts(view),
+            (RuleKind::RequireProfile(rule), _) => rule.facts(view),
             (
                 RuleKind::RequireApproval(_)
                 | RuleKind::RequireApprovals(_)
@@ -88,7 +90,7 @@ impl Prepared {
 }
 
 /// Every rule that documents may use, for error messages too.
-pub(crate) const RULE_KEYS: [&str; 13] = [
+pub(crate) const RULE_KEYS: [&str; 14] = [
     RequireApprovalOver::KEY,
     AutoApproveUnder::KEY,
     RequireApproval::KEY,
@@ -102,6 +104,7 @@ pub(crate) const RULE_KEYS: [&str; 13] = [
     AllowedTypes::KEY,
     FieldChecks::KEY,
     RateLimits::KEY,
+    RequireProfile::KEY,
 ];
 
 /// Reads one rule. `None` where the report says why, or where the rule is switched off.
@@ -125,6 +128,7 @@ pub(crate) fn parse_rule(
         AllowedTypes::KEY => AllowedTypes::parse(node, report),
         FieldChecks::KEY => FieldChecks::parse(node, report),
         RateLimits::KEY => RateLimits::parse(node, report),
+        RequireProfile::KEY => RequireProfile::parse(node, report),
         _ => None,
     }
 }

@@ -52,7 +52,7 @@ pub(crate) struct DevArgs {
 }
 
 /// Policies that were read and found good before anything was started.
-struct Checked {
+pub(crate) struct Checked {
     sources: Sources,
     compiled: Compiled,
 }
@@ -93,14 +93,26 @@ pub(crate) async fn run(args: DevArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
-fn read_policies(directory: &std::path::Path) -> Result<Checked, Failure> {
+/// Reads the policies of a directory and shows their warnings.
+///
+/// # Errors
+/// Policies that cannot be read or used.
+pub(crate) fn read_policies(directory: &std::path::Path) -> Result<Checked, Failure> {
     let sources = Sources::of_directory(directory)?;
     let compiled = checked(&sources)?;
     compiled.warnings.iter().for_each(|warning| note(&format!("warning: {}", shown(warning))));
     Ok(Checked { sources, compiled })
 }
 
-fn start_node(dir: &DevDir, ports: Ports, open: bool) -> Result<(Child, DevNode), Failure> {
+/// Starts the one node of a directory; it may not answer yet.
+///
+/// # Errors
+/// Whatever the operating system says.
+pub(crate) fn start_node(
+    dir: &DevDir,
+    ports: Ports,
+    open: bool,
+) -> Result<(Child, DevNode), Failure> {
     let id = 1;
     let home = dir.node_dir(id);
     files::make_private_dir(&home).map_err(|error| Failure::refused(error.to_string()))?;
@@ -112,7 +124,10 @@ fn start_node(dir: &DevDir, ports: Ports, open: bool) -> Result<(Child, DevNode)
 }
 
 /// Waits until the node answers, and gives it its keys and policies.
-async fn set_up(
+///
+/// # Errors
+/// A node that ends or does not answer in time, and what it refuses.
+pub(crate) async fn set_up(
     dir: &DevDir,
     child: &mut Child,
     node: DevNode,

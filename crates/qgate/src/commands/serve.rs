@@ -48,6 +48,23 @@ pub(crate) struct ServeArgs {
     /// Its configuration in YAML, e.g. node.yaml
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+
+    /// Threads that serve requests, without those of the disk; without it one on up to two cores,
+    /// half of the cores on more, e.g. 2
+    #[arg(long, env = "QGATE_THREADS", value_name = "NUMBER",
+        value_parser = clap::value_parser!(u16).range(1..=THREADS_MAX))]
+    threads: Option<u16>,
+}
+
+/// More than any machine needs.
+const THREADS_MAX: i64 = 256;
+
+impl ServeArgs {
+    /// How many threads serve requests.
+    pub(crate) fn threads(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.map_or_else(|| (cores / 2).max(1), usize::from)
+    }
 }
 
 /// Runs `qgate serve`.

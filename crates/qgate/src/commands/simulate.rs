@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use client::Request;
+use ledger::Refusal;
 use policy::{Context, Engine, OpenWindow, Payload, Subject, World};
 use serde_json::{Map, Value, json};
 use types::{AgentId, Digest, LogTime, NamespaceId, Outcome as Said, Proposal, Reason, RuleSource};
@@ -86,6 +87,9 @@ fn judge(sources: &Sources, intent: Map<String, Value>) -> Result<Value, Failure
         payload: &payload,
         metadata: metadata.as_ref(),
     });
+    if let Some(fault) = facts.profile_fault {
+        return Err(Failure::refused(Refusal::Profile(fault).to_string()));
+    }
     let context = Context { now: LogTime(0), agent: AgentId(0) };
     let Ok(judgement) = ::policy::judge(&facts, engine.set(), &context, &EmptyWorld);
     let status = match judgement.outcome {
@@ -152,7 +156,7 @@ fn subject_of(
         on_behalf_of: None,
         expires_in_ms: types::limits::EXPIRES_IN_MS_DEFAULT,
         metadata: metadata.as_ref().map(::policy::json::canonical),
-        profile: None,
+        profile: text("profile").map(str::to_owned),
         peer_spelling: resource.is_none() && text("trigger").is_none(),
     };
     Ok((proposal, payload, metadata))
@@ -230,6 +234,23 @@ mod tests {
         assert_eq!((&body["outcome"], &body["covered"]), (&json!("hold"), &json!(false)));
         let failure = judge(&sources[0], intent(json!({"payload": 1}))).unwrap_err();
         assert_eq!(failure.exit, Exit::Usage);
+    }
+
+    #[test]
+    fn a_profile_is_checked_as_the_gate_checks_it() {
+        let sources = Sources::of_paths(&[fixture("gates.yaml")]).unwrap();
+        let intent = |metadata: Value| {
+            let body = json!({
+                "resource": "crm.contacts", "trigger": "write", "profile": "crm.import.v1",
+                "payload": {"id": 1}, "metadata": metadata,
+            });
+            body.as_object().cloned().unwrap()
+        };
+        let failure = judge(&sources[0], intent(json!({"object_type": "lead"}))).unwrap_err();
+        assert_eq!(failure.exit, Exit::Refused);
+        assert!(failure.what.contains("metadata.record_count"), "{}", failure.what);
+        let fits = intent(json!({"object_type": "lead", "record_count": 1}));
+        assert_eq!(judge(&sources[0], fits).unwrap()["outcome"], "allow");
     }
 
     #[test]

@@ -83,8 +83,14 @@ fn recover(db: &DB, tail_bytes: usize) -> Result<Window, StoreError> {
     let purged = read_number(db, META_PURGED)?;
     let votes = read_number(db, META_VOTES)?.unwrap_or(0);
     let start = purged.map_or(0, |purged| purged + 1);
-    let mut window =
-        Window { first: start, next: start, purged, votes, tail: Tail::new(tail_bytes) };
+    let mut window = Window {
+        first: start,
+        next: start,
+        purged,
+        votes,
+        tail: Tail::new(tail_bytes),
+        lazy: Vec::new(),
+    };
     if let Some((first, _)) = end_of_log(db, start, IteratorMode::Start)? {
         if purged.is_some() && first != start {
             return Err(StoreError::damaged(format!("log entry {start} is missing")));

@@ -22,6 +22,7 @@ use crate::files;
 
 use super::AppliedMeta;
 use super::SnapshotFile;
+use super::hot::Hot;
 use super::versions::Versions;
 
 /// Column families of rows, in the order of [`family_of`].
@@ -32,6 +33,11 @@ const META_APPLIED: &[u8] = b"applied";
 const META_MEMBERSHIP: &[u8] = b"membership";
 
 const MEMTABLE_BYTES: usize = 64 * 1024 * 1024;
+/// A slow flush holds up writes only when this many are full.
+const MEMTABLES_MAX: i32 = 4;
+/// Share of a memtable for the filter that answers "not there" without a search: most look-ups of
+/// a submit ask for what must not exist.
+const MEMTABLE_BLOOM_RATIO: f64 = 0.02;
 const BLOCK_CACHE_BYTES: usize = 256 * 1024 * 1024;
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
 
@@ -95,6 +101,7 @@ struct StoredApplied {
 pub(super) struct Generation {
     db: Option<DB>,
     pub(super) number: Number,
+    pub(super) hot: Hot,
     pub(super) policies: Versions<PolicySet>,
     pub(super) destinations: Versions<Vec<Destination>>,
     pub(super) channels: Versions<Vec<Channel>>,
@@ -112,6 +119,7 @@ impl Generation {
         Ok(Self {
             db: Some(db),
             number,
+            hot: Hot::default(),
             policies: Versions::default(),
             destinations: Versions::default(),
             channels: Versions::default(),
@@ -212,6 +220,9 @@ fn families() -> Vec<ColumnFamilyDescriptor> {
     options.set_block_based_table_factory(&table);
     options.set_compression_type(rocksdb::DBCompressionType::Lz4);
     options.set_write_buffer_size(MEMTABLE_BYTES);
+    options.set_max_write_buffer_number(MEMTABLES_MAX);
+    options.set_memtable_whole_key_filtering(true);
+    options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_RATIO);
     ROW_FAMILIES
         .into_iter()
         .chain([META])

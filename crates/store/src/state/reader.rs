@@ -17,6 +17,7 @@ use crate::database::family;
 use crate::error::{Context as _, StoreError};
 
 use super::generation::{self, Generation, ROW_FAMILIES, family_of};
+use super::hot::{self, Known};
 
 /// Reads rows of one generation.
 pub(super) struct Reader<'g> {
@@ -69,9 +70,18 @@ impl<'g> Reader<'g> {
 
 impl Read for Reader<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
-        let db = self.generation.db();
-        let rows = family(db, ROW_FAMILIES[family_of(key)]);
-        Ok(db.get_cf_opt(rows, key, &self.point).context("read a row")?)
+        if self.snapshot.is_some() || !hot::is_hot(key) {
+            return Ok(self.stored(key)?);
+        }
+        let hot = &self.generation.hot;
+        match hot.get(key) {
+            Known::Row(row) => Ok(row),
+            Known::Nothing { writes } => {
+                let row = self.stored(key)?;
+                hot.keep(writes, key, row.as_deref());
+                Ok(row)
+            }
+        }
     }
 
     fn scan(
@@ -133,6 +143,12 @@ impl Read for Reader<'_> {
 }
 
 impl Reader<'_> {
+    fn stored(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let db = self.generation.db();
+        let rows = family(db, ROW_FAMILIES[family_of(key)]);
+        db.get_cf_opt(rows, key, &self.point).context("read a row")
+    }
+
     /// A version that a head row names.
     fn document<T: for<'b> Decode<'b, ()>>(
         &self,
