@@ -40,7 +40,7 @@ class Sink(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        Sink.taken.put((self.path, dict(self.headers.items()), body))
+        Sink.taken.put((self.path, self.headers, body))
         self.send_response(204)
         self.end_headers()
 
@@ -71,11 +71,11 @@ def check_shape(what, body, shape):
     print(f"ok: {what}")
 
 
-def check_error(what, call, status, **members):
+def check_error(what, call, code, /, **members):
     try:
         answer = call()
     except GateError as error:
-        check(f"{what}: status", error.status, status)
+        check(f"{what}: HTTP status", error.status, code)
         for name, expected in members.items():
             check(f"{what}: {name}", error.body.get(name), expected)
         return error
@@ -167,6 +167,7 @@ def approved(agent, reviewer, sink):
     check_shape("propose: held", proposed, {
         **PROPOSED, "status": "pending_approval", "approvalState": "waiting_input",
         "requiredApprovals": 1,
+        "blockReason": "Record count 500 exceeds auto-approve threshold (100)",
     })
     check_error("execute what is held", lambda: agent.execute(intent_id=intent), 409,
                 status="pending_approval")

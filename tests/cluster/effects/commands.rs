@@ -38,19 +38,19 @@ async fn a_person_has_an_intent_carried_out_and_ends_the_doubt() {
     target.next().await.reset();
     node.in_phase(&id, "in_doubt").await;
 
-    let resolve = |outcome: &'static str, more: &[&'static str]| {
-        let words = ["intent", "resolve", id.as_str(), "--outcome", outcome];
-        words.into_iter().map(str::to_owned).chain(more.iter().map(|word| (*word).to_owned()))
+    let resolve = |outcome: &'static str, more: &[&'static str]| -> Vec<String> {
+        let words = [&["intent", "resolve", &id, "--outcome", outcome][..], more].concat();
+        words.into_iter().map(str::to_owned).collect()
     };
     let reason = ["--reason", "no such call"];
     let without = ["--effect", "none", "--reason", "no such call"];
     let cases: [(&String, Vec<String>, i32); 6] = [
-        (&reviewer, resolve("failed", &[]).collect(), 2),
-        (&reviewer, resolve("perhaps", &reason).collect(), 2),
-        (&reviewer, resolve("succeeded", &without).collect(), 2),
-        (&agent, resolve("failed", &without).collect(), 1),
-        (&reviewer, resolve("failed", &without).collect(), 0),
-        (&reviewer, resolve("succeeded", &reason).collect(), 1),
+        (&reviewer, resolve("failed", &[]), 2),
+        (&reviewer, resolve("perhaps", &reason), 2),
+        (&reviewer, resolve("succeeded", &without), 2),
+        (&agent, resolve("failed", &without), 1),
+        (&reviewer, resolve("failed", &without), 0),
+        (&reviewer, resolve("succeeded", &reason), 1),
     ];
     for (key, words, code) in cases {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
