@@ -61,7 +61,7 @@ impl Scene {
     }
 
     fn runnable(&self) -> Vec<IntentId> {
-        let rows = query::runnable(&self.node.state, 100).unwrap();
+        let rows = query::runnable(&self.node.state, None, 100).unwrap();
         rows.into_iter().map(|(_, id)| id).collect()
     }
 
@@ -160,6 +160,24 @@ fn another_executor_finds_a_doubt_where_a_claim_was_open() {
             scene.node.report_attempt(order.id, AttemptEnd::Succeeded);
         }
         assert_eq!(scene.phase(intent), "succeeded");
+    }
+}
+
+#[test]
+fn what_is_runnable_is_read_piece_by_piece() {
+    let mut scene = Scene::of(false);
+    let all: Vec<IntentId> = (0..5).map(|lead| scene.allowed(lead)).collect();
+    for size in 1..=6 {
+        let (mut read, mut after) = (Vec::new(), None);
+        loop {
+            let piece = query::runnable(&scene.node.state, after, size).unwrap();
+            read.extend(piece.iter().map(|(_, intent)| *intent));
+            after = piece.last().copied();
+            if piece.len() < size {
+                break;
+            }
+        }
+        assert_eq!(read, all, "in pieces of {size}");
     }
 }
 
