@@ -3,6 +3,7 @@
 use std::fs;
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use client::{Client, Endpoint, Error, Method, Refusal, Request, Settings};
@@ -39,6 +40,8 @@ pub struct Node {
     pub admin: Client,
     pub reviewer: Client,
     pub agent: Client,
+    /// Of the reviewer and of the agent, for the command line.
+    pub keys: [String; 2],
 }
 
 impl Node {
@@ -56,16 +59,24 @@ impl Node {
         ready(&nobody, &mut process, home).await;
         let key = fs::read_to_string(home.join("admin.key")).unwrap();
         let admin = client_of(&http, Some(key.trim()));
-        let reviewer = register(&http, &admin, "reviewer").await;
-        let agent = register(&http, &admin, "agent").await;
+        let (reviewer, reviewer_key) = register(&http, &admin, "reviewer").await;
+        let (agent, agent_key) = register(&http, &admin, "agent").await;
         let policies = json!({ "policies": { "gates": GATES } });
         admin.put(&["v1", "policies"], &policies).await.unwrap();
-        Self { home: home.to_owned(), http, process, starts: 1, admin, reviewer, agent }
+        let keys = [reviewer_key, agent_key];
+        Self { home: home.to_owned(), http, process, starts: 1, admin, reviewer, agent, keys }
     }
 
     /// Another principal of a role.
     pub async fn register(&self, role: &str) -> Client {
-        register(&self.http, &self.admin, role).await
+        register(&self.http, &self.admin, role).await.0
+    }
+
+    /// The command line with a key, and what it said.
+    pub fn qgate(&self, key: &str, words: &[&str]) -> Output {
+        let mut command = qgate();
+        command.env("QGATE_ENDPOINT", &self.http).env("QGATE_API_KEY", key);
+        command.args(words).output().unwrap()
     }
 
     pub fn kill_9(&mut self) {
@@ -167,7 +178,7 @@ fn serve(home: &Path, start: u32) -> Process {
     let log = fs::File::create(log_path(home, start)).unwrap();
     let mut command = qgate();
     // Its standard output shows the first admin key.
-    command.stdout(std::process::Stdio::null()).stderr(log);
+    command.stdout(Stdio::null()).stderr(log);
     Process::start(command.arg("serve").arg("--config").arg(home.join("node.yaml")))
 }
 
@@ -191,10 +202,11 @@ fn client_of(http: &str, key: Option<&str>) -> Client {
     Client::new(settings).unwrap()
 }
 
-async fn register(http: &str, admin: &Client, role: &str) -> Client {
+async fn register(http: &str, admin: &Client, role: &str) -> (Client, String) {
     let body = json!({ "name": format!("the-{role}"), "role": role });
     let made = admin.post(&["v1", "agents", "register"], &body).await.unwrap();
-    client_of(http, made.text("apiKey"))
+    let key = made.text("apiKey").unwrap().to_owned();
+    (client_of(http, Some(&key)), key)
 }
 
 fn document(kind: &str, name: &str, yaml: &str) -> Request {

@@ -41,6 +41,17 @@ pub struct Decision {
     pub reason: Option<String>,
 }
 
+/// A person's word about an intent in doubt.
+#[derive(Debug, Clone)]
+pub struct Resolution {
+    /// It was done.
+    pub succeeded: bool,
+    /// What a failure did all the same: `none`, `partial` or `unknown`.
+    pub effect: Option<String>,
+    /// How it was found out.
+    pub reason: String,
+}
+
 impl Verdict {
     /// The word for people and scripts.
     #[must_use]
@@ -115,6 +126,24 @@ impl Client {
         self.post(&["v1", "intents", id, "reject"], &decision.body()).await
     }
 
+    /// Asks for an order to carry an allowed intent out; where a connector does that, it begins.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn execute(&self, id: &str, mode: Option<&str>) -> Result<Answer, Error> {
+        let mut body = Map::new();
+        body.extend(mode.map(|mode| ("mode".to_owned(), Value::from(mode))));
+        self.post(&["v1", "intents", id, "execute"], &Value::Object(body)).await
+    }
+
+    /// Says how an intent in doubt ended.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn resolve(&self, id: &str, resolution: &Resolution) -> Result<Answer, Error> {
+        self.post(&["v1", "intents", id, "resolve"], &resolution.body()).await
+    }
+
     /// Withdraws an intent.
     ///
     /// # Errors
@@ -134,9 +163,35 @@ impl Decision {
     }
 }
 
+impl Resolution {
+    fn body(&self) -> Value {
+        let mut body = Map::new();
+        let outcome = if self.succeeded { "succeeded" } else { "failed" };
+        body.insert("outcome".to_owned(), outcome.into());
+        body.extend(self.effect.as_deref().map(|word| ("effect".to_owned(), word.into())));
+        body.insert("reason".to_owned(), self.reason.as_str().into());
+        Value::Object(body)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_resolution_sends_what_was_said_only() {
+        let cases = [
+            (true,  None,         r#"{"outcome":"succeeded","reason":"seen"}"#),
+            (false, None,         r#"{"outcome":"failed","reason":"seen"}"#),
+            (false, Some("none"), r#"{"outcome":"failed","effect":"none","reason":"seen"}"#),
+        ];
+        for (succeeded, effect, expected) in cases {
+            let effect = effect.map(str::to_owned);
+            let resolution = Resolution { succeeded, effect, reason: "seen".into() };
+            assert_eq!(resolution.body().to_string(), expected);
+        }
+    }
 
     #[test]
     fn a_decision_sends_what_was_said_only() {

@@ -17,6 +17,6 @@ pub use answer::Answer;
 pub use backoff::Backoff;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{Error, Refusal, Trouble};
-pub use intents::{Decision, Submitted, Verdict};
+pub use intents::{Decision, Resolution, Submitted, Verdict};
 pub use request::{Method, Request, fresh_key};
 pub use send::{Client, Settings};

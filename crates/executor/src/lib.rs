@@ -8,6 +8,7 @@
 pub mod connectors;
 
 mod attempt;
+mod lanes;
 mod marks;
 mod material;
 mod run;

@@ -5,7 +5,7 @@
 //! and no intent. Invariant: an order is called at most once by this process, whatever is read
 //! twice.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,17 +16,19 @@ use outbound::{Client, Secrets};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use types::limits::{DRAIN_MS_MAX, EXECUTIONS_AT_A_TIME_MAX};
+use types::limits::DRAIN_MS_MAX;
 use types::{IntentId, NamespaceId};
 
 use crate::attempt::{After, Reign};
 use crate::connectors::http::Patience;
+use crate::lanes::Lanes;
 
 /// Rows that are looked at in one round.
 const ROUND_ROWS_MAX: usize = 4_096;
 /// The longest rest between two rounds.
 const REST_MAX: Duration = Duration::from_secs(1);
-/// How often a node that does not lead looks whether it does.
+/// How often a node that does not lead looks whether it does, and the rest between rounds while
+/// more waits than one round looks at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Waits before an intent is claimed again, by the number of the attempt that ended.
 const AGAIN_AFTER: [Duration; 5] = [
@@ -79,20 +81,25 @@ async fn begin(gate: &Arc<Gate>, means: &Arc<Means>) -> Arc<Reign> {
     }
 }
 
-/// Namespace and destination: calls at a time are counted by them.
-type Share = (NamespaceId, String);
-
 /// What runs now.
 struct Round {
     reign: Arc<Reign>,
-    running: HashMap<IntentId, Share>,
+    lanes: Lanes,
+    /// Where the last look ended, while more waits than one round looks at.
+    after: Option<(NamespaceId, IntentId)>,
     not_before: HashMap<IntentId, Instant>,
     tasks: JoinSet<(IntentId, After)>,
 }
 
 impl Round {
     fn of(reign: Arc<Reign>) -> Self {
-        Self { reign, running: HashMap::new(), not_before: HashMap::new(), tasks: JoinSet::new() }
+        Self {
+            reign,
+            lanes: Lanes::default(),
+            after: None,
+            not_before: HashMap::new(),
+            tasks: JoinSet::new(),
+        }
     }
 
     /// Goes on until it is told to stop or the reign is over.
@@ -127,34 +134,35 @@ impl Round {
             self.ended(ended);
         }
         let now = Instant::now();
+        self.lanes.begin_round();
+        self.not_before.retain(|_, at| *at > now);
         for (namespace, order) in self.reign.gate.open_claims(self.reign.epoch, ROUND_ROWS_MAX)? {
-            let runs = self.running.contains_key(&order.intent) || self.has_no_room();
+            let runs = self.lanes.runs(order.intent) || self.lanes.are_full();
             if !runs && !self.reign.has_begun(order.id) {
                 self.begin(namespace, order.intent, Some(order))?;
             }
         }
-        let runnable = self.reign.gate.runnable(ROUND_ROWS_MAX)?;
-        let listed: HashSet<IntentId> = runnable.iter().map(|(_, intent)| *intent).collect();
-        self.not_before.retain(|intent, _| listed.contains(intent));
+        let runnable = self.reign.gate.runnable(self.after, ROUND_ROWS_MAX)?;
         let mut rest = REST_MAX;
-        for (namespace, intent) in runnable {
-            if self.has_no_room() {
-                break;
+        for (namespace, intent) in &runnable {
+            if self.lanes.are_full() {
+                return Ok(rest);
             }
-            if self.running.contains_key(&intent) {
+            if self.lanes.runs(*intent) {
                 continue;
             }
-            if let Some(at) = self.not_before.get(&intent).filter(|at| **at > now) {
+            if let Some(at) = self.not_before.get(intent) {
                 rest = rest.min(*at - now);
                 continue;
             }
-            self.begin(namespace, intent, None)?;
+            self.begin(*namespace, *intent, None)?;
         }
-        Ok(rest)
-    }
-
-    fn has_no_room(&self) -> bool {
-        self.running.len() >= EXECUTIONS_AT_A_TIME_MAX
+        // What can begin may stand behind all that cannot: the next round goes on there, and one
+        // that came to the end begins anew.
+        let from_start = self.after.is_none();
+        self.after = runnable.last().copied().filter(|_| runnable.len() == ROUND_ROWS_MAX);
+        let saw_all = from_start && self.after.is_none();
+        Ok(if saw_all { rest } else { rest.min(LOOK_EVERY) })
     }
 
     /// Begins an intent, or an order that is claimed already, if its destination has room.
@@ -164,17 +172,9 @@ impl Round {
         intent: IntentId,
         order: Option<OrderRow>,
     ) -> Result<(), GateError> {
-        let Some(work) = self.reign.gate.work(namespace, intent)? else { return Ok(()) };
-        let (share, at_a_time) = match work.destination {
-            Some(destination) => (destination.name, usize::from(destination.concurrency.max(1))),
-            // Nothing serves it any more: it is left to people, or given back.
-            None => (String::new(), 1),
-        };
-        let share = (namespace, share);
-        if self.running.values().filter(|other| **other == share).count() >= at_a_time {
+        if !self.lanes.enter(&self.reign.gate, namespace, intent)? {
             return Ok(());
         }
-        self.running.insert(intent, share);
         let reign = self.reign.clone();
         self.tasks.spawn(async move {
             let after = match order {
@@ -189,7 +189,7 @@ impl Round {
     fn ended(&mut self, ended: Result<(IntentId, After), tokio::task::JoinError>) {
         match ended {
             Ok((intent, after)) => {
-                self.running.remove(&intent);
+                self.lanes.leave(intent);
                 if let After::Later(attempt) = after {
                     let at = usize::try_from(attempt).unwrap_or(usize::MAX);
                     let wait = AGAIN_AFTER[at.min(AGAIN_AFTER.len() - 1)];

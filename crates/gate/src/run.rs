@@ -79,12 +79,52 @@ impl Gate {
         }
     }
 
-    /// Intents that are to be claimed, at most `limit`.
+    /// Intents that are to be claimed, behind `after` if that is given, at most `limit`.
     ///
     /// # Errors
     /// [`GateError::Fault`].
-    pub fn runnable(&self, limit: usize) -> Result<Vec<(NamespaceId, IntentId)>, GateError> {
-        Ok(self.look(|state, _| Ok(query::runnable(state, limit)?))?.0)
+    pub fn runnable(
+        &self,
+        after: Option<(NamespaceId, IntentId)>,
+        limit: usize,
+    ) -> Result<Vec<(NamespaceId, IntentId)>, GateError> {
+        Ok(self.look(|state, _| Ok(query::runnable(state, after, limit)?))?.0)
+    }
+
+    /// What an intent would write to; `None` if it is not known here.
+    ///
+    /// # Errors
+    /// [`GateError::Fault`].
+    pub fn resource(
+        &self,
+        namespace: NamespaceId,
+        intent: IntentId,
+    ) -> Result<Option<String>, GateError> {
+        let (resource, _) = self.look(|state, _| {
+            let Some(head) = query::head(state, namespace, intent)? else { return Ok(None) };
+            let content = query::content(state, namespace, intent, head.revision)?;
+            Ok(Some(content.proposal.destination))
+        })?;
+        Ok(resource)
+    }
+
+    /// The name of what serves a resource now, and how many calls it takes at a time.
+    ///
+    /// # Errors
+    /// [`GateError::Fault`].
+    pub fn lane(
+        &self,
+        namespace: NamespaceId,
+        resource: &str,
+    ) -> Result<Option<(String, usize)>, GateError> {
+        let (lane, _) = self.look(|state, _| {
+            let settings = query::settings_head(state, namespace)?;
+            let Some(set) = settings.destinations else { return Ok(None) };
+            let all = state.destinations(namespace, set.version)?;
+            let found = destination::serving(&all, resource);
+            Ok(found.map(|found| (found.name.clone(), usize::from(found.concurrency))))
+        })?;
+        Ok(lane)
     }
 
     /// Orders of this epoch without an outcome, at most `limit`.

@@ -61,9 +61,10 @@ pub(crate) fn take_over(
         open.push(ExecutionId(table::last_u64(key).unwrap_or_default()));
         query::go_on(open.len() <= TAKE_OVER_ROWS_MAX)
     })?;
-    let more = open.len() > TAKE_OVER_ROWS_MAX;
+    let many = open.len() > TAKE_OVER_ROWS_MAX;
     open.truncate(TAKE_OVER_ROWS_MAX);
-    let mut done = Transition::reply(Reply::TookOver { epoch, more });
+    let mut older = false;
+    let mut done = Transition::reply(Reply::Done);
     if command.epoch.is_none() {
         let row = ExecutorRow { epoch, node: command.node };
         done.events.push(Event::ExecutorTookOver { row });
@@ -71,11 +72,14 @@ pub(crate) fn take_over(
     for id in open {
         let Some((namespace, order)) = query::find_order(ledger, id)? else { continue };
         if order.executor.is_some_and(|claim| claim.epoch != epoch) {
+            older = true;
             let why = "the executor that ran it ended before it said how it went";
             done.events.push(doubt(ledger, namespace, &order, Some(why.into()))?);
             done.effects.push(Effect::PhaseChanged(order.intent));
         }
     }
+    // Orders of this epoch that callers ask for meanwhile are for it to run, however many.
+    done.reply = Reply::TookOver { epoch, more: many && older };
     Ok(done)
 }
 

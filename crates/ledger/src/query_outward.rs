@@ -19,15 +19,25 @@ pub fn executor(ledger: &(impl Read + ?Sized)) -> Result<Option<ExecutorRow>, Fa
     crate::claim::executor(ledger)
 }
 
-/// Intents that the executor is to claim, at most `limit`.
+/// Intents that the executor is to claim, behind `after` if that is given, at most `limit`.
 ///
 /// # Errors
 /// See [`executor`].
 pub fn runnable(
     ledger: &(impl Read + ?Sized),
+    after: Option<(NamespaceId, IntentId)>,
     limit: usize,
 ) -> Result<Vec<(NamespaceId, IntentId)>, Fault> {
-    let keys = keys(ledger, &table::prefix(NamespaceId::CLUSTER, Table::Runnable), limit)?;
+    let prefix = table::prefix(NamespaceId::CLUSTER, Table::Runnable);
+    let from = after.map_or_else(
+        || prefix.clone(),
+        |(namespace, intent)| {
+            let mut key = table::runnable(namespace, intent);
+            key.push(0);
+            key
+        },
+    );
+    let keys = keys(ledger, &from, &table::end_of(&prefix), limit)?;
     let parts = keys.iter().filter_map(|key| table::last_in_namespace(key));
     Ok(parts.map(|(namespace, id)| (namespace, IntentId(id))).collect())
 }
@@ -40,7 +50,8 @@ pub fn executor_claims(
     ledger: &(impl Read + ?Sized),
     limit: usize,
 ) -> Result<Vec<ExecutionId>, Fault> {
-    let keys = keys(ledger, &table::prefix(NamespaceId::CLUSTER, Table::ExecutorClaims), limit)?;
+    let prefix = table::prefix(NamespaceId::CLUSTER, Table::ExecutorClaims);
+    let keys = keys(ledger, &prefix, &table::end_of(&prefix), limit)?;
     Ok(keys.iter().filter_map(|key| table::last_u64(key)).map(ExecutionId).collect())
 }
 
@@ -118,10 +129,15 @@ pub fn channel_deliveries(
     ids.into_iter().map(listed).collect()
 }
 
-fn keys(ledger: &(impl Read + ?Sized), prefix: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, Fault> {
+fn keys(
+    ledger: &(impl Read + ?Sized),
+    from: &[u8],
+    end: &[u8],
+    limit: usize,
+) -> Result<Vec<Vec<u8>>, Fault> {
     let mut keys = Vec::new();
     if limit > 0 {
-        ledger.scan(prefix, &table::end_of(prefix), Direction::Ascending, &mut |key, _| {
+        ledger.scan(from, end, Direction::Ascending, &mut |key, _| {
             keys.push(key.to_vec());
             go_on(keys.len() < limit)
         })?;

@@ -8,7 +8,7 @@ mod support;
 use ledger::{AttemptEnd, Command, IssueOrder, OrderStatus, Refusal, Reply, query};
 use serde_json::{Value, json};
 use support::{NS, Node, accepted, http_destination, word};
-use types::limits::{EXECUTOR_ATTEMPTS_MAX, ORDER_MS};
+use types::limits::{EXECUTOR_ATTEMPTS_MAX, ORDER_MS, TAKE_OVER_ROWS_MAX};
 use types::*;
 
 const GATES: &str = "gates:
@@ -61,7 +61,7 @@ impl Scene {
     }
 
     fn runnable(&self) -> Vec<IntentId> {
-        let rows = query::runnable(&self.node.state, 100).unwrap();
+        let rows = query::runnable(&self.node.state, None, 100).unwrap();
         rows.into_iter().map(|(_, id)| id).collect()
     }
 
@@ -161,6 +161,46 @@ fn another_executor_finds_a_doubt_where_a_claim_was_open() {
         }
         assert_eq!(scene.phase(intent), "succeeded");
     }
+}
+
+#[test]
+fn what_is_runnable_is_read_piece_by_piece() {
+    let mut scene = Scene::of(false);
+    let all: Vec<IntentId> = (0..5).map(|lead| scene.allowed(lead)).collect();
+    for size in 1..=6 {
+        let (mut read, mut after) = (Vec::new(), None);
+        loop {
+            let piece = query::runnable(&scene.node.state, after, size).unwrap();
+            read.extend(piece.iter().map(|(_, intent)| *intent));
+            after = piece.last().copied();
+            if piece.len() < size {
+                break;
+            }
+        }
+        assert_eq!(read, all, "in pieces of {size}");
+    }
+}
+
+#[test]
+fn a_take_over_ends_however_many_orders_are_asked_for_meanwhile() {
+    let mut scene = Scene::of(false);
+    let taking_over = |scene: &mut Scene, epoch| {
+        let command = Command::TakeOver(ledger::TakeOver { node: NodeId(1), epoch });
+        match scene.node.send(None, command) {
+            Reply::TookOver { epoch, more } => (epoch, more),
+            other => panic!("no epoch: {other:?}"),
+        }
+    };
+    let (epoch, _) = taking_over(&mut scene, None);
+    for lead in 0..=TAKE_OVER_ROWS_MAX as u64 {
+        let intent = scene.allowed(lead);
+        let order = scene.node.send(Some(scene.agent), issue_with(intent, None));
+        assert!(matches!(order, Reply::Order(_)), "{order:?}");
+    }
+    assert_eq!(taking_over(&mut scene, Some(epoch)), (epoch, false));
+    let (newer, more) = taking_over(&mut scene, None);
+    assert!(more, "these are an older one's now, and one command is not enough");
+    assert_eq!((taking_over(&mut scene, Some(newer)), scene.open_claims()), ((newer, false), 0));
 }
 
 #[test]

@@ -180,7 +180,9 @@ fn run(steps: &[Step]) -> Node {
 /// The executor claims the first thing it finds, and says how it went, or does not.
 fn run_one(node: &mut Node, ended: u8) {
     let Some(executor) = query::executor(&node.state).unwrap() else { return };
-    let Some((_, id)) = query::runnable(&node.state, 1).unwrap().first().copied() else { return };
+    let Some((_, id)) = query::runnable(&node.state, None, 1).unwrap().first().copied() else {
+        return;
+    };
     let Reply::Claimed(order, _) = node.claim(executor.epoch, id) else { return };
     let ended = match ended {
         0 => AttemptEnd::Succeeded,
@@ -218,7 +220,7 @@ fn inconsistencies(node: &Node) -> Vec<String> {
     if edge.root() != root.0 {
         wrong.push("the tree's root is not that of its leaves".into());
     }
-    let runnable = query::runnable(state, 10_000).unwrap();
+    let runnable = query::runnable(state, None, 10_000).unwrap();
     for head in &heads {
         let listed = runnable.contains(&(NS, head.id));
         let runs = head.phase == Phase::Allowed && head.runs_by.is_some();

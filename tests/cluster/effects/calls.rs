@@ -103,6 +103,49 @@ async fn on_request_is_called_when_its_agent_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_takes_its_time_holds_up_no_other() {
+    // More than one round of the executor looks at.
+    const WAITING: usize = 4_200;
+    let home = TempDir::new().unwrap();
+    let mut target = Target::start().await;
+    let mut node = Node::start(home.path(), LOOPBACK).await;
+    let document = |path: &str| {
+        let url = target.url(path);
+        format!("kind: http\nconcurrency: 2\nrequest: {{url: \"{url}\", timeout: 2m}}\n")
+    };
+    node.put("destinations", "phone.slow", &document("/slow")).await;
+    node.put("destinations", "phone.calls", &document("/calls")).await;
+    let mut submitting = Vec::new();
+    for part in 0..40 {
+        let agent = node.agent.clone();
+        submitting.push(tokio::spawn(async move {
+            for lead in (part..WAITING).step_by(40) {
+                let payload = json!({ "lead_id": lead });
+                let intent = json!({ "resource": "phone.slow", "payload": payload });
+                agent.submit(&intent, None).await.unwrap();
+            }
+        }));
+    }
+    for part in submitting {
+        part.await.unwrap();
+    }
+    let slow = [target.next().await, target.next().await];
+    let id = node.submit("phone.calls", json!({ "lead_id": "last of all" })).await;
+    let called = target.next().await;
+    assert_eq!((called.path.as_str(), called.header("gate-intent")), ("/calls", &*id));
+    called.answer(200, "").await;
+    node.in_phase(&id, "succeeded").await;
+    // Two at a time, and the next only when one has ended.
+    let [first, second] = slow;
+    assert!(first.path == "/slow" && second.path == "/slow");
+    first.answer(200, "").await;
+    let third = target.next().await;
+    assert_eq!(third.path, "/slow");
+    node.kill_9();
+    target.nothing_more().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_calls_its_own_machine_only_where_its_configuration_says_so() {
     let home = TempDir::new().unwrap();
     let mut target = Target::start().await;

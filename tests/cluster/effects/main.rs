@@ -5,6 +5,7 @@
 #![cfg(test)]
 
 mod calls;
+mod commands;
 mod faults;
 mod notices;
 mod secrets;

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use client::Request;
 
 use crate::cli::Global;
 use crate::commands::setting::{self, Kind};
-use crate::failure::Outcome;
+use crate::failure::{Exit, Outcome};
+use crate::output::Column;
 
 const KIND: Kind = Kind {
     route: "channels",
@@ -29,6 +31,18 @@ const KIND: Kind = Kind {
     problems: |name, source| policy::documents::channel(name, source).err().unwrap_or_default(),
 };
 
+const DELIVERIES: &[Column] = &[
+    ("delivery", &["id"]),
+    ("status", &["status"]),
+    ("event", &["event"]),
+    ("intent", &["intent_id"]),
+    ("attempts", &["attempts"]),
+    ("fired", &["fired_at"]),
+    ("next attempt", &["next_attempt_at"]),
+    ("ended", &["ended_at"]),
+    ("error", &["error"]),
+];
+
 /// Channels.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ChannelCommand {
@@ -38,6 +52,7 @@ pub(crate) enum ChannelCommand {
     Show(ShowArgs),
     Put(PutArgs),
     Delete(DeleteArgs),
+    Deliveries(DeliveriesArgs),
 }
 
 /// Show one channel as it was put.
@@ -73,6 +88,20 @@ pub(crate) struct DeleteArgs {
     if_version: Option<u64>,
 }
 
+/// List what a channel was told and is to be told, newest first.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: qgate channel deliveries ops --limit 20")]
+pub(crate) struct DeliveriesArgs {
+    /// Its name, also of a channel that is gone, e.g. ops
+    name: String,
+    /// Rows of a page, e.g. 20
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Go on before this one, where a page ended, e.g. del_2c2846cac3071a90
+    #[arg(long, value_name = "DELIVERY")]
+    before: Option<String>,
+}
+
 /// Runs `qgate channel …`.
 pub(crate) async fn run(global: &Global, command: ChannelCommand) -> Outcome {
     match command {
@@ -84,5 +113,19 @@ pub(crate) async fn run(global: &Global, command: ChannelCommand) -> Outcome {
         ChannelCommand::Delete(args) => {
             setting::delete(global, &KIND, &args.name, args.if_version).await
         }
+        ChannelCommand::Deliveries(args) => deliveries(global, args).await,
     }
+}
+
+async fn deliveries(global: &Global, args: DeliveriesArgs) -> Outcome {
+    let request = Request::get(&["v1", "channels", &args.name, "deliveries"])
+        .query_if("limit", args.limit.map(|limit| limit.to_string()))
+        .query_if("before", args.before);
+    let answer = global.client()?.send(request).await?;
+    let output = global.output();
+    output.rows(&answer.body, "deliveries", DELIVERIES);
+    if let Some(next) = answer.text("next") {
+        output.say(&format!("\nmore: qgate channel deliveries {} --before {next}", args.name));
+    }
+    Ok(Exit::Done)
 }

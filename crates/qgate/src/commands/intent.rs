@@ -1,4 +1,4 @@
-//! `qgate intent …`: submit, read and decide.
+//! `qgate intent …`: submit, read, decide, have carried out, and end a doubt.
 //!
 //! Invariant: an approval names the digest of what was shown here, never of something newer.
 
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use client::{Decision, Refusal, Request, Verdict};
+use client::{Decision, Refusal, Request, Resolution, Verdict};
 use serde_json::{Map, Value};
 use types::limits::WAIT_MS_MAX;
 
@@ -66,6 +66,26 @@ const DECIDED: &[Column] = &[
     ("at", &["approvedAt"]),
 ];
 
+const ORDER: &[Column] = &[
+    ("order", &["executionId"]),
+    ("intent", &["intent_id"]),
+    ("status", &["status"]),
+    ("mode", &["mode"]),
+    ("resource", &["destination"]),
+    ("attempt", &["attempt"]),
+    ("fence", &["fence"]),
+    ("token", &["execution_token"]),
+    ("expires", &["expires_at"]),
+];
+
+const RESOLVED: &[Column] = &[
+    ("intent", &["intentId"]),
+    ("status", &["status"]),
+    ("phase", &["phase"]),
+    ("effect", &["effect"]),
+    ("reason", &["reason"]),
+];
+
 /// Intents.
 #[derive(Debug, Subcommand)]
 pub(crate) enum IntentCommand {
@@ -77,6 +97,8 @@ pub(crate) enum IntentCommand {
     /// Reject a held intent; one rejection ends it
     Reject(DecideArgs),
     Cancel(CancelArgs),
+    Execute(ExecuteArgs),
+    Resolve(ResolveArgs),
 }
 
 /// Submit an intent; the answer is the decision.
@@ -185,6 +207,38 @@ pub(crate) struct CancelArgs {
     reason: Option<String>,
 }
 
+/// Have an allowed intent carried out: an order for a worker, or the gate's own call.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: qgate intent execute int_2c2846cac3071a90")]
+pub(crate) struct ExecuteArgs {
+    #[command(flatten)]
+    intent: IntentRef,
+    /// What the order is called, where a worker carries it out, e.g. external_pull
+    #[arg(long)]
+    mode: Option<String>,
+}
+
+/// Say how an intent in doubt ended, after looking at its target.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    qgate intent resolve int_2c2846cac3071a90 --outcome succeeded --reason 'the call is listed'\n  \
+    qgate intent resolve int_2c2846cac3071a90 --outcome failed --effect none \
+    --reason 'no such call'")]
+pub(crate) struct ResolveArgs {
+    #[command(flatten)]
+    intent: IntentRef,
+    /// What it came to, e.g. failed
+    #[arg(long, value_parser = ["succeeded", "failed"])]
+    outcome: String,
+    /// What a failure did all the same, unknown if left out; only none lets the same be asked for
+    /// again at once, e.g. none
+    #[arg(long, value_parser = ["none", "partial", "unknown"])]
+    effect: Option<String>,
+    /// How it was found out, for the audit trail, e.g. 'the provider lists no such call'
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
 /// Runs `qgate intent …`.
 pub(crate) async fn run(global: &Global, command: IntentCommand) -> Outcome {
     match command {
@@ -199,7 +253,25 @@ pub(crate) async fn run(global: &Global, command: IntentCommand) -> Outcome {
             global.output().fields(&answer.body, DECIDED);
             Ok(Exit::Done)
         }
+        IntentCommand::Execute(args) => {
+            let answer = global.client()?.execute(&args.intent.id, args.mode.as_deref()).await?;
+            global.output().fields(&answer.body, ORDER);
+            Ok(Exit::Done)
+        }
+        IntentCommand::Resolve(args) => resolve(global, args).await,
     }
+}
+
+async fn resolve(global: &Global, args: ResolveArgs) -> Outcome {
+    let succeeded = args.outcome == "succeeded";
+    if succeeded && args.effect.is_some() {
+        let what = "--effect says what a failure did; what succeeded did what was asked";
+        return Err(Failure::usage(what).next("leave --effect out, or say --outcome failed"));
+    }
+    let resolution = Resolution { succeeded, effect: args.effect, reason: args.reason };
+    let answer = global.client()?.resolve(&args.intent.id, &resolution).await?;
+    global.output().fields(&answer.body, RESOLVED);
+    Ok(Exit::Done)
 }
 
 async fn submit(global: &Global, args: SubmitArgs) -> Outcome {

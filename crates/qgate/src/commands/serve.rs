@@ -114,14 +114,15 @@ struct Node {
 
 impl Node {
     async fn start(config: &Config) -> Result<Self, Failure> {
+        // First, so that a configuration that cannot be used leaves the disk as it is.
+        let outward = Outward::of(&config.outbound, &config.secrets, &config.base);
+        let outward = outward.map_err(unusable)?;
         let has_data = check_data(config)?;
         let data_key = data_key::load(&config.data_key_file, has_data)?;
         let id = NodeId(config.node.id);
         let replica = Replica::start(replica_config(config)).await.map_err(|error| {
             Failure::refused(format!("node {} cannot start: {error}", config.node.id))
         })?;
-        let outward = Outward::of(&config.outbound, &config.secrets, &config.base);
-        let outward = outward.map_err(unusable)?;
         let settings = Settings {
             open_registration: config.registration.open,
             data_key,
