@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use gate::times::iso;
-use gate::{Claimed, Gate, Work};
-use ledger::{AttemptEnd, OrderRow};
+use gate::{Claimed, Gate, GateError, Work};
+use ledger::{AttemptEnd, OrderRow, Serving};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use types::{
@@ -87,8 +87,8 @@ impl Reign {
     /// Runs an order that was claimed by somebody's request, or by a claim whose reply was lost.
     pub(crate) async fn run_open(&self, namespace: NamespaceId, order: &OrderRow) -> After {
         let claimed = order.executor.map(|claim| claim.destination);
-        let serving = match self.gate.work(namespace, order.intent) {
-            Ok(work) => work.and_then(|work| work.destination),
+        let serving = match self.serving(namespace, order.intent) {
+            Ok(serving) => serving,
             Err(error) => {
                 tracing::warn!(execution = %order.id, %error, "an order cannot be read");
                 return After::Later(0);
@@ -106,15 +106,26 @@ impl Reign {
 
     /// A secret that this node cannot have leaves the intent unclaimed, for another node or later.
     async fn ready(&self, namespace: NamespaceId, intent: IntentId) -> Result<(), String> {
-        let work = self.gate.work(namespace, intent).map_err(|error| error.to_string())?;
-        let Some(Work { namespace_name, destination: Some(destination), .. }) = work else {
-            return Ok(());
-        };
-        match &destination.connector {
-            Connector::Worker => Ok(()),
-            Connector::Http(target) => {
-                http::ready(target, &namespace_name, &self.means.secrets).await
+        let serving = self.serving(namespace, intent).map_err(|error| error.to_string())?;
+        match serving.as_ref().map(|destination| &destination.connector) {
+            None | Some(Connector::Worker) => Ok(()),
+            Some(Connector::Http(target)) => {
+                let name = self.gate.namespace_name(namespace);
+                let name = name.map_err(|error| error.to_string())?;
+                http::ready(target, &name, &self.means.secrets).await
             }
+        }
+    }
+
+    /// What serves an intent's resource now.
+    fn serving(
+        &self,
+        namespace: NamespaceId,
+        intent: IntentId,
+    ) -> Result<Option<Serving>, GateError> {
+        match self.gate.resource(namespace, intent)? {
+            Some(resource) => self.gate.serving(namespace, &resource),
+            None => Ok(None),
         }
     }
 

@@ -67,8 +67,13 @@ impl Lanes {
             Some(known) => known.clone(),
             None => {
                 // Where nothing serves it any more it is left to people, or given back.
-                let (name, at_a_time) = gate.lane(namespace, &key.1)?.unwrap_or_default();
-                let found = ((namespace, name), at_a_time.max(1));
+                let found = match gate.serving(namespace, &key.1)? {
+                    Some(destination) => {
+                        let at_a_time = usize::from(destination.concurrency.max(1));
+                        ((namespace, destination.name.clone()), at_a_time)
+                    }
+                    None => ((namespace, String::new()), 1),
+                };
                 self.serving.insert(key, found.clone());
                 found
             }

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use gate::{Gate, GateError};
+use gate::{Gate, GateError, woken};
 use ledger::{Effect, OrderRow};
 use outbound::{Client, Secrets};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use types::limits::DRAIN_MS_MAX;
@@ -115,7 +115,7 @@ impl Round {
             };
             tokio::select! {
                 _ = stopping.wait_for(|stop| *stop) => return,
-                () = woken(&mut effects) => {}
+                () = woken(&mut effects, Effect::Runnable) => {}
                 () = tokio::time::sleep(rest) => {}
                 Some(ended) = self.tasks.join_next() => self.ended(ended),
             }
@@ -208,18 +208,5 @@ impl Round {
             self.ended(ended);
         }
         self.tasks.shutdown().await;
-    }
-}
-
-/// Waits for a hint that something is to be run, or that hints were missed.
-async fn woken(effects: &mut broadcast::Receiver<Arc<Vec<Effect>>>) {
-    loop {
-        match effects.recv().await {
-            Ok(batch) if batch.contains(&Effect::Runnable) => return,
-            Ok(_) => {}
-            Err(broadcast::error::RecvError::Lagged(_)) => return,
-            // The log is going away; the rest between rounds goes on.
-            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
-        }
     }
 }

@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use ledger::{
-    ApplyPolicies, Bootstrap, Command, CreateNamespace, Envelope, FirstKey, PolicySourceRow,
-    RegisterAgent, Reply, RequestKey, RotateKey, SetAgentStatus, SetRole, SourceFile, query,
+    ApplyPolicies, Bootstrap, Command, CreateNamespace, FirstKey, PolicySourceRow, RegisterAgent,
+    Reply, RequestKey, RotateKey, SetAgentStatus, SetRole, SourceFile, query,
 };
 use policy::Problem;
 use types::{AgentId, AgentStatus, KeyId, NamespaceId, Role};
 
 use crate::errors::GateError;
 use crate::handle::{Answer, Caller, Gate};
-use crate::ids::random;
 use crate::keys::ApiKey;
 
 /// How often a change of one policy is tried on a newer version, or an id drawn again.
@@ -93,7 +92,7 @@ impl Gate {
     pub async fn bootstrap(&self, cluster_id: &str, key: &ApiKey) -> Result<bool, GateError> {
         let admin = self.first_of("admin", key);
         let command = Command::Bootstrap(Bootstrap { cluster_id: cluster_id.to_owned(), admin });
-        let answer = self.send_open(command).await?;
+        let answer = self.without_key(NamespaceId::DEFAULT, command).await?;
         Ok(answer.reply == Reply::Done)
     }
 
@@ -126,25 +125,13 @@ impl Gate {
             }));
             let answer = match caller {
                 Some(caller) => self.command(caller, principal.request_key, sent).await?,
-                None => self.send_open(sent).await?,
+                None => self.without_key(NamespaceId::DEFAULT, sent).await?,
             };
             if answer.reply != Reply::IdTaken {
                 return Ok(NewKey { key, answer });
             }
         }
         Err(GateError::NoFreeId)
-    }
-
-    /// Sends a command that needs no key.
-    async fn send_open(&self, command: Command) -> Result<Answer, GateError> {
-        self.send(Envelope {
-            request: random(),
-            credential: None,
-            namespace: NamespaceId::DEFAULT,
-            request_key: None,
-            command,
-        })
-        .await
     }
 
     /// Suspends, resumes or revokes a principal.

@@ -196,9 +196,7 @@ impl Gate {
         namespace: NamespaceId,
         documents: Vec<(String, Vec<u8>)>,
     ) -> Result<Vec<T>, GateError> {
-        let (namespaces, _) = self.look(|state, _| Ok(query::namespaces(state)?))?;
-        let row = namespaces.into_iter().find(|row| row.id == namespace);
-        let namespace = row.map(|row| row.name).unwrap_or_default();
+        let namespace = self.namespace_name(namespace)?;
         let checks = self.settings().documents.clone();
         // Reading can take long for a hostile document, so it never runs on a request thread.
         let reading = tokio::task::spawn_blocking(move || {

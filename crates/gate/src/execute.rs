@@ -1,15 +1,12 @@
 //! Execution orders: issued with a token that is shown, stored sealed, and good for one report.
 
-use ledger::{Command, Envelope, IssueOrder, OrderRow, Reply, ReportOrder, RequestKey, Resolve};
+use ledger::{Command, IssueOrder, OrderRow, Reply, ReportOrder, RequestKey, Resolve};
 use types::{Digest, Effect, ExecutionId, IntentId, NamespaceId};
 
 use crate::errors::GateError;
 use crate::handle::{Answer, Caller, Gate};
-use crate::ids::random;
 use crate::keys;
-
-/// How often facts are made again, or an id drawn again, for one request.
-const TRIES_MAX: usize = 8;
+use crate::submit::TRIES_MAX;
 
 /// How every execution token begins.
 pub const TOKEN_PREFIX: &str = "gex_";
@@ -103,14 +100,8 @@ impl Gate {
         token: &str,
         report: ReportRequest,
     ) -> Result<Answer, GateError> {
-        self.send(Envelope {
-            request: random(),
-            credential: None,
-            namespace: NamespaceId::CLUSTER,
-            request_key: None,
-            command: report_command(report, Some(keys::hash(token))),
-        })
-        .await
+        let command = report_command(report, Some(keys::hash(token)));
+        self.without_key(NamespaceId::CLUSTER, command).await
     }
 
     /// Takes a report under an API key.

@@ -149,6 +149,23 @@ impl Gate {
         .await
     }
 
+    /// Sends a command that no key stands behind: the cluster's own, or one that brings its
+    /// authority along.
+    pub(crate) async fn without_key(
+        &self,
+        namespace: NamespaceId,
+        command: Command,
+    ) -> Result<Answer, GateError> {
+        self.send(Envelope {
+            request: random(),
+            credential: None,
+            namespace,
+            request_key: None,
+            command,
+        })
+        .await
+    }
+
     /// Sends an envelope and waits for its answer.
     pub(crate) async fn send(&self, envelope: Envelope) -> Result<Answer, GateError> {
         let sent = self.meters.sent(&envelope.command);

@@ -39,7 +39,7 @@ pub use links::{IssuedLink, LINK_PREFIX, OpenedLink};
 pub use nonces::Nonce;
 pub use notify::{Dispatch, Target, WebhookRequest};
 pub use read::Freshness;
-pub use run::{Claimed, Work};
+pub use run::{Claimed, Work, woken};
 pub use submit::{DecideRequest, SubmitRequest, note_intent};
 pub use tick::run_tick;
 pub use watch::Until;

@@ -4,14 +4,11 @@
 //! SHA-256. Invariant: whoever shows a token is worth what its reviewer is worth at that moment;
 //! the ledger looks it up again at apply.
 
-use ledger::{
-    Command, Content, DecideByLink, Envelope, Head, IssueLink, LinkRow, Refusal, Reply, query,
-};
+use ledger::{Command, Content, DecideByLink, Head, IssueLink, LinkRow, Refusal, Reply, query};
 use types::{AgentStatus, IntentId};
 
 use crate::errors::GateError;
 use crate::handle::{Answer, Caller, Gate};
-use crate::ids::random;
 use crate::keys;
 use crate::log::ReadPoint;
 use crate::read::Freshness;
@@ -132,22 +129,15 @@ impl Gate {
     ) -> Result<Answer, GateError> {
         let mut facts = None;
         for _ in 0..TRIES_MAX {
-            let answer = self
-                .send(Envelope {
-                    request: random(),
-                    credential: None,
-                    namespace: link.namespace,
-                    request_key: None,
-                    command: Command::DecideByLink(Box::new(DecideByLink {
-                        token: link.token_hash,
-                        approves,
-                        digest: request.digest,
-                        facts: facts.take(),
-                        reason: request.reason.clone(),
-                        guard: request.guard.clone(),
-                    })),
-                })
-                .await?;
+            let command = Command::DecideByLink(Box::new(DecideByLink {
+                token: link.token_hash,
+                approves,
+                digest: request.digest,
+                facts: facts.take(),
+                reason: request.reason.clone(),
+                guard: request.guard.clone(),
+            }));
+            let answer = self.without_key(link.namespace, command).await?;
             match answer.reply {
                 Reply::FactsNeeded { .. } => {
                     facts = self.facts_again(link.namespace, link.intent).await?;

@@ -150,7 +150,7 @@ impl Gate {
         error: Option<String>,
     ) -> Result<Answer, GateError> {
         let report = ReportDelivery { delivery, attempt, error };
-        self.internal(namespace, Command::ReportDelivery(report)).await
+        self.without_key(namespace, Command::ReportDelivery(report)).await
     }
 
     fn webhook(

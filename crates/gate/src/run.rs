@@ -6,18 +6,15 @@
 use std::sync::Arc;
 
 use ledger::{
-    AttemptEnd, Claim, Command, Content, Effect, Envelope, Head, OrderRow, Reply, ReportAttempt,
+    AttemptEnd, Claim, Command, Content, Effect, Head, OrderRow, Reply, ReportAttempt, Serving,
     TakeOver, query,
 };
 use tokio::sync::broadcast;
-use types::{Destination, ExecutionId, IntentId, LogIndex, NamespaceId, destination};
+use types::{Destination, ExecutionId, IntentId, LogIndex, NamespaceId};
 
 use crate::errors::GateError;
 use crate::handle::{Answer, Gate};
-use crate::ids::random;
-
-/// How often facts are made again, or an id drawn again, for one claim.
-const TRIES_MAX: usize = 8;
+use crate::submit::TRIES_MAX;
 
 /// An intent as a connector needs it.
 #[derive(Debug, Clone)]
@@ -34,8 +31,6 @@ pub struct Work {
     pub payload: Option<Vec<u8>>,
     /// The name of the agent that asked.
     pub agent: String,
-    /// What serves its resource now.
-    pub destination: Option<Destination>,
 }
 
 /// What became of a claim.
@@ -71,7 +66,7 @@ impl Gate {
         let mut begun = None;
         loop {
             let command = Command::TakeOver(TakeOver { node, epoch: begun });
-            match self.internal(NamespaceId::CLUSTER, command).await?.reply {
+            match self.without_key(NamespaceId::CLUSTER, command).await?.reply {
                 Reply::TookOver { epoch, more: true } => begun = Some(epoch),
                 Reply::TookOver { epoch, .. } => return Ok(epoch),
                 _ => begun = None,
@@ -108,23 +103,25 @@ impl Gate {
         Ok(resource)
     }
 
-    /// The name of what serves a resource now, and how many calls it takes at a time.
+    /// What serves a resource now.
     ///
     /// # Errors
     /// [`GateError::Fault`].
-    pub fn lane(
+    pub fn serving(
         &self,
         namespace: NamespaceId,
         resource: &str,
-    ) -> Result<Option<(String, usize)>, GateError> {
-        let (lane, _) = self.look(|state, _| {
-            let settings = query::settings_head(state, namespace)?;
-            let Some(set) = settings.destinations else { return Ok(None) };
-            let all = state.destinations(namespace, set.version)?;
-            let found = destination::serving(&all, resource);
-            Ok(found.map(|found| (found.name.clone(), usize::from(found.concurrency))))
-        })?;
-        Ok(lane)
+    ) -> Result<Option<Serving>, GateError> {
+        Ok(self.look(|state, _| Ok(query::serving(state, namespace, resource)?))?.0)
+    }
+
+    /// What a namespace is called; nothing if there is none.
+    ///
+    /// # Errors
+    /// [`GateError::Fault`].
+    pub fn namespace_name(&self, namespace: NamespaceId) -> Result<String, GateError> {
+        let (row, _) = self.look(|state, _| Ok(query::namespace(state, namespace)?))?;
+        Ok(row.map(|row| row.name).unwrap_or_default())
     }
 
     /// Orders of this epoch without an outcome, at most `limit`.
@@ -160,14 +157,6 @@ impl Gate {
             let Some(head) = query::head(state, namespace, intent)? else { return Ok(None) };
             let content = query::content(state, namespace, intent, head.revision)?;
             let payload = query::payload(state, namespace, intent, head.revision)?;
-            let settings = query::settings_head(state, namespace)?;
-            let destination = match settings.destinations {
-                Some(set) => {
-                    let all = state.destinations(namespace, set.version)?;
-                    destination::serving(&all, &content.proposal.destination).cloned()
-                }
-                None => None,
-            };
             let agent = query::agent(state, namespace, head.agent)?;
             let named = query::namespace(state, namespace)?;
             Ok(Some(Work {
@@ -177,7 +166,6 @@ impl Gate {
                 head,
                 content,
                 payload,
-                destination,
             }))
         })?;
         Ok(work)
@@ -197,7 +185,7 @@ impl Gate {
         for _ in 0..TRIES_MAX {
             let execution = ExecutionId(self.ids.next());
             let claim = Claim { intent, execution, epoch, facts: facts.take() };
-            let answer = self.internal(namespace, Command::Claim(Box::new(claim))).await?;
+            let answer = self.without_key(namespace, Command::Claim(Box::new(claim))).await?;
             match answer.reply {
                 Reply::Claimed(order, destination) => return Ok(Claimed::Run(order, destination)),
                 Reply::IdTaken => {}
@@ -222,22 +210,18 @@ impl Gate {
         why: Option<String>,
     ) -> Result<Answer, GateError> {
         let report = ReportAttempt { execution, ended, result, why };
-        self.internal(namespace, Command::ReportAttempt(Box::new(report))).await
+        self.without_key(namespace, Command::ReportAttempt(Box::new(report))).await
     }
+}
 
-    /// Sends a command of the node itself.
-    pub(crate) async fn internal(
-        &self,
-        namespace: NamespaceId,
-        command: Command,
-    ) -> Result<Answer, GateError> {
-        self.send(Envelope {
-            request: random(),
-            credential: None,
-            namespace,
-            request_key: None,
-            command,
-        })
-        .await
+/// Waits for a hint of this kind, or that hints were missed; for ever once the log goes away.
+pub async fn woken(effects: &mut broadcast::Receiver<Arc<Vec<Effect>>>, by: Effect) {
+    loop {
+        match effects.recv().await {
+            Ok(batch) if batch.contains(&by) => return,
+            Ok(_) => {}
+            Err(broadcast::error::RecvError::Lagged(_)) => return,
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
     }
 }

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger::{Command, Envelope, Reply, query};
+use ledger::{Command, Reply, query};
 use types::NamespaceId;
 
 use crate::handle::Gate;
-use crate::ids::random;
 
 /// How often the leader looks. A deadline is worked off at most twice this later.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -47,14 +46,6 @@ fn due(gate: &Gate) -> bool {
 }
 
 async fn tick(gate: &Gate) -> Result<bool, crate::GateError> {
-    let answer = gate
-        .send(Envelope {
-            request: random(),
-            credential: None,
-            namespace: NamespaceId::CLUSTER,
-            request_key: None,
-            command: Command::Tick,
-        })
-        .await?;
+    let answer = gate.without_key(NamespaceId::CLUSTER, Command::Tick).await?;
     Ok(matches!(answer.reply, Reply::Ticked { more: true }))
 }

@@ -7,10 +7,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::State;
-use ledger::{Fault, Read, Refusal, query};
+use ledger::{Refusal, query};
 use policy::{Context, Engine, OpenWindow, PolicySet, Subject, World};
 use serde_json::{Value, json};
-use types::{AgentId, Digest, LogTime, NamespaceId, Outcome, Phase, Proposal, Role, destination};
+use types::{AgentId, Digest, LogTime, NamespaceId, Outcome, Phase, Proposal, Role};
 
 use crate::answer::Answer;
 use crate::body::JsonBody;
@@ -62,7 +62,8 @@ pub(crate) async fn simulate(
                 0 => Arc::new(PolicySet::empty()),
                 version => state.compiled(namespace, version)?,
             };
-            let environment = declared_environment(state, namespace, &resource)?;
+            let serving = query::serving(state, namespace, &resource)?;
+            let environment = serving.and_then(|found| found.environment.clone());
             Ok((version, set, environment, progress.time))
         })
         .await?;
@@ -84,16 +85,6 @@ pub(crate) async fn simulate(
     let judged = tokio::task::spawn_blocking(move || run(&trial, candidate, version, set)).await;
     let body = judged.map_err(|error| Problem::internal().because(&error))??;
     Ok(Answer::ok(&body).at(point))
-}
-
-fn declared_environment(
-    state: &dyn Read,
-    namespace: NamespaceId,
-    resource: &str,
-) -> Result<Option<String>, Fault> {
-    let Some(head) = query::settings_head(state, namespace)?.destinations else { return Ok(None) };
-    let set = state.destinations(namespace, head.version)?;
-    Ok(destination::serving(&set, resource).and_then(|found| found.environment.clone()))
 }
 
 /// The intent without the documents to try it on.

@@ -71,4 +71,5 @@ pub use rows_outward::{
     DeliveryRow, DeliveryStatus, ExecutorRow, Receiver, SetHead, SettingsHead, WebhookRow,
 };
 pub use session::Session;
+pub use settings::Serving;
 pub use transition::{Transition, transition};

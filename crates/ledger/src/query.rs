@@ -22,7 +22,8 @@ use crate::table::{self, Meta, Table};
 use crate::windows;
 
 pub use crate::query_outward::{
-    channel_deliveries, delivery, executor, executor_claims, pending_deliveries, runnable, webhook,
+    channel_deliveries, delivery, executor, executor_claims, pending_deliveries, runnable, serving,
+    webhook,
 };
 
 pub(crate) fn row<T>(

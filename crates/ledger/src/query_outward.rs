@@ -8,6 +8,7 @@ use types::{DeliveryId, ExecutionId, IntentId, LogTime, NamespaceId};
 use crate::query::{go_on, row};
 use crate::read::{Direction, Fault, Read};
 use crate::rows_outward::{DeliveryRow, ExecutorRow, WebhookRow};
+use crate::settings::{self, Serving};
 use crate::submit::missing;
 use crate::table::{self, Table};
 
@@ -17,6 +18,18 @@ use crate::table::{self, Table};
 /// See [`crate::query::cluster`]; so for every function here.
 pub fn executor(ledger: &(impl Read + ?Sized)) -> Result<Option<ExecutorRow>, Fault> {
     crate::claim::executor(ledger)
+}
+
+/// The destination that serves a resource now.
+///
+/// # Errors
+/// See [`executor`].
+pub fn serving(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+    resource: &str,
+) -> Result<Option<Serving>, Fault> {
+    settings::serving(ledger, namespace, resource)
 }
 
 /// Intents that the executor is to claim, behind `after` if that is given, at most `limit`.

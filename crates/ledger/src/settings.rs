@@ -117,14 +117,15 @@ pub(crate) fn head(
 
 /// The version of the destinations in force; `None` before the first set.
 pub(crate) fn destinations_version(
-    ledger: &impl Read,
+    ledger: &(impl Read + ?Sized),
     namespace: NamespaceId,
 ) -> Result<Option<u64>, Fault> {
     Ok(head(ledger, namespace)?.destinations.map(|head| head.version))
 }
 
 /// A destination of the set in force, kept in memory with its set.
-pub(crate) struct Serving {
+#[derive(Debug, Clone)]
+pub struct Serving {
     set: Arc<Vec<Destination>>,
     at: usize,
 }
@@ -139,15 +140,13 @@ impl core::ops::Deref for Serving {
 
 /// The destination that serves a resource now.
 pub(crate) fn serving(
-    ledger: &impl Read,
+    ledger: &(impl Read + ?Sized),
     namespace: NamespaceId,
     resource: &str,
 ) -> Result<Option<Serving>, Fault> {
     let Some(version) = destinations_version(ledger, namespace)? else { return Ok(None) };
     let set = ledger.destinations(namespace, version)?;
-    let found = destination::serving(&set, resource)
-        .and_then(|found| set.iter().position(|one| one.name == found.name));
-    Ok(found.map(|at| Serving { set, at }))
+    Ok(destination::serving_at(&set, resource).map(|at| Serving { set, at }))
 }
 
 /// The document whose connector runs an intent as soon as it is allowed.

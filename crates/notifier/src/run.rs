@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gate::ids::unix_ms;
-use gate::{Dispatch, Gate, GateError, Target};
+use gate::{Dispatch, Gate, GateError, Target, woken};
 use ledger::{Effect, Receiver};
 use outbound::{Client, OutboundRequest, Secrets};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use types::limits::{DELIVERIES_AT_A_TIME_MAX, DELIVERY_TIMEOUT_MS, DRAIN_MS_MAX, ERROR_CHARS_MAX};
@@ -48,7 +48,7 @@ pub async fn run(gate: Arc<Gate>, means: Arc<Means>, mut stopping: watch::Receiv
         let rest = round.begin_due().min(REST_MAX);
         tokio::select! {
             _ = stopping.wait_for(|stop| *stop) => break,
-            () = woken(&mut effects) => {}
+            () = woken(&mut effects, Effect::DeliveryDue) => {}
             () = tokio::time::sleep(rest) => {}
             Some(ended) = round.tasks.join_next() => round.ended(ended),
         }
@@ -65,19 +65,6 @@ async fn drain(mut tasks: JoinSet<DeliveryId>) {
         }
     }
     tasks.shutdown().await;
-}
-
-/// Waits for a hint that something is to be sent, or that hints were missed.
-async fn woken(effects: &mut broadcast::Receiver<Arc<Vec<Effect>>>) {
-    loop {
-        match effects.recv().await {
-            Ok(batch) if batch.contains(&Effect::DeliveryDue) => return,
-            Ok(_) => {}
-            Err(broadcast::error::RecvError::Lagged(_)) => return,
-            // The log is going away; the rest between rounds goes on.
-            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
-        }
-    }
 }
 
 /// Notifications on their way, by receiver.

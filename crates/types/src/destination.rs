@@ -170,14 +170,21 @@ impl Destination {
 /// The destination that serves a resource: the exact name wins, then the longest literal prefix.
 #[must_use]
 pub fn serving<'d>(destinations: &'d [Destination], resource: &str) -> Option<&'d Destination> {
+    destinations.get(serving_at(destinations, resource)?)
+}
+
+/// Where in a set the destination stands that serves a resource.
+#[must_use]
+pub fn serving_at(destinations: &[Destination], resource: &str) -> Option<usize> {
     destinations
         .iter()
-        .filter_map(|destination| Some((glob::fit(&destination.name, resource)?, destination)))
-        .max_by(|(one, first), (other, second)| {
+        .enumerate()
+        .filter_map(|(at, found)| Some((glob::fit(&found.name, resource)?, at, found)))
+        .max_by(|(one, _, first), (other, _, second)| {
             // Of two equally good patterns the one that sorts first, so that order says nothing.
             one.cmp(other).then_with(|| second.name.cmp(&first.name))
         })
-        .map(|(_, destination)| destination)
+        .map(|(_, at, _)| at)
 }
 
 /// Names of the secrets that a text refers to as `${secret:NAME}`.
