@@ -50,7 +50,8 @@ impl Ahead {
     pub(crate) fn work(&self, state: &Arc<StateStore>, entries: &[Entry]) {
         let mut shared = self.0.lock();
         let Some(applied) = &shared.applied else { return };
-        let follows = entries.first().map(|entry| entry.log_id.index) == Some(applied.index().0 + 1);
+        let follows =
+            entries.first().map(|entry| entry.log_id.index) == Some(applied.index().0 + 1);
         if !follows {
             return;
         }

@@ -168,10 +168,8 @@ impl RaftLogStorage<TypeConfig> for RaftLog {
         I::IntoIter: OptionalSend,
     {
         let entries = entries.into_iter().collect::<Vec<_>>();
-        let encoded = entries
-            .iter()
-            .map(|entry| (entry.log_id.index, codec::encode_entry(entry)))
-            .collect();
+        let encoded =
+            entries.iter().map(|entry| (entry.log_id.index, codec::encode_entry(entry))).collect();
         let done = Box::new(move |result| callback.io_completed(result));
         self.log.append(encoded, done)?;
         // The disk works now, and so can this thread.

@@ -23,8 +23,8 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use types::{LogIndex, LogTime, NodeId};
 
-use crate::apply::Applied;
 use crate::ahead::Ahead;
+use crate::apply::Applied;
 use crate::clock::LeaderClock;
 use crate::codec::{self, Identity};
 use crate::config::Config;

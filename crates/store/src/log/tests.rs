@@ -65,7 +65,8 @@ fn what_waits_behind_a_failed_sync_fails_too() {
 #[test]
 fn a_rotten_entry_is_never_served() {
     let dir = tempfile::tempdir().expect("dir");
-    let store = LogStore::open(dir.path(), &LogOptions { tail_bytes: 0, ..LogOptions::default() }).expect("open");
+    let store = LogStore::open(dir.path(), &LogOptions { tail_bytes: 0, ..LogOptions::default() })
+        .expect("open");
     append(&store, 0..9).recv().expect("called").expect("durable");
     assert_eq!(store.read(0..9, usize::MAX).expect("whole").len(), 9);
     let log = family(&store.db, LOG);
