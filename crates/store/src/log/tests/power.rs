@@ -110,7 +110,7 @@ impl Expected {
     /// The store has a run from the first entry on that ends at `ends` or later, and nothing else.
     fn check(&self, store: &LogStore, ends: u64) {
         let next = store.last().map_or(self.first, |last| last + 1);
-
+        assert!((ends..=self.next).contains(&next), "{ends}..={} has {next}", self.next);
         let found = store.read(0..u64::MAX, usize::MAX).expect("read");
         assert_eq!(found.len() as u64, next - self.first);
         for ((index, found), expected) in found.iter().zip(self.first..) {
