@@ -91,6 +91,11 @@ impl Chunk {
         self.bytes
     }
 
+    /// Who they are: entries with the same id are the same.
+    pub(crate) fn ids(&self) -> Vec<LogId> {
+        self.entries.iter().map(|entry| entry.log_id).collect()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -103,24 +108,51 @@ pub(crate) struct Outcome {
     pub(crate) effects: Vec<Effect>,
 }
 
-/// Applies a chunk with one write. After an error nothing of it is applied.
+/// What a chunk will do to the state on which it was worked out. Nothing of it is written yet.
+pub(crate) struct Prepared {
+    next: Applied,
+    outcome: Outcome,
+    writes: Writes,
+}
+
+/// Works out what a chunk does to the state, which is applied up to `applied`.
+pub(crate) fn prepare(
+    state: &StateStore,
+    applied: &Applied,
+    chunk: Chunk,
+) -> Result<Prepared, ApplyError> {
+    let (mut next, mut outcome) = (applied.clone(), Outcome::default());
+    let writes = state.with_live(|base| run(base, chunk, &mut next, &mut outcome))?;
+    Ok(Prepared { next, outcome, writes })
+}
+
+impl Prepared {
+    /// Applies it with one write. After an error nothing of it is applied.
+    pub(crate) fn write(
+        self,
+        state: &StateStore,
+        applied: &mut Applied,
+    ) -> Result<Outcome, ApplyError> {
+        let Self { next, outcome, writes } = self;
+        let Some(log_id) = &next.log_id else { return Ok(outcome) };
+        let meta = AppliedMeta {
+            index: log_id.index,
+            applied: codec::encode_log_id(log_id),
+            membership: codec::encode_membership(&next.membership),
+        };
+        state.write(writes, &meta)?;
+        *applied = next;
+        Ok(outcome)
+    }
+}
+
+/// Works a chunk out and applies it.
 pub(crate) fn apply(
     state: &StateStore,
     applied: &mut Applied,
     chunk: Chunk,
 ) -> Result<Outcome, ApplyError> {
-    let mut next = applied.clone();
-    let mut outcome = Outcome::default();
-    let writes = state.with_live(|base| run(base, chunk, &mut next, &mut outcome))?;
-    let Some(log_id) = &next.log_id else { return Ok(outcome) };
-    let meta = AppliedMeta {
-        index: log_id.index,
-        applied: codec::encode_log_id(log_id),
-        membership: codec::encode_membership(&next.membership),
-    };
-    state.write(writes, &meta)?;
-    *applied = next;
-    Ok(outcome)
+    prepare(state, applied, chunk)?.write(state, applied)
 }
 
 fn run(

@@ -5,6 +5,7 @@
 //! Invariant: Raft's own types stay inside this crate, and what it stores has our own encoding.
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod apply;
 pub mod clock;
 mod codec;
@@ -21,6 +22,7 @@ mod replay;
 mod state_machine;
 mod upkeep;
 
+pub use ahead::Ahead;
 pub use config::{Config, Profile};
 pub use log_store::RaftLog;
 pub use node::{Replica, StartError};

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use types::codec::CodecError;
 use types::limits::REPLICATION_BYTES_MAX;
 
+use crate::ahead::Ahead;
 use crate::codec;
 use crate::raft::{Entry, LogId, TypeConfig};
 
@@ -26,13 +27,14 @@ use crate::raft::{Entry, LogId, TypeConfig};
 pub struct RaftLog {
     log: Arc<LogStore>,
     state: Arc<StateStore>,
+    ahead: Ahead,
 }
 
 impl RaftLog {
-    /// A log, and the state that is applied from it.
+    /// A log, and the state that is applied from it by a state machine that shares `ahead`.
     #[must_use]
-    pub fn new(log: Arc<LogStore>, state: Arc<StateStore>) -> Self {
-        Self { log, state }
+    pub fn new(log: Arc<LogStore>, state: Arc<StateStore>, ahead: Ahead) -> Self {
+        Self { log, state, ahead }
     }
 
     fn meta<T>(
@@ -165,12 +167,14 @@ impl RaftLogStorage<TypeConfig> for RaftLog {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let entries = entries
-            .into_iter()
-            .map(|entry| (entry.log_id.index, codec::encode_entry(&entry)))
-            .collect();
+        let entries = entries.into_iter().collect::<Vec<_>>();
+        let encoded =
+            entries.iter().map(|entry| (entry.log_id.index, codec::encode_entry(entry))).collect();
         let done = Box::new(move |result| callback.io_completed(result));
-        Ok(self.log.append(entries, done)?)
+        self.log.append(encoded, done)?;
+        // The disk works now, and so can this thread.
+        self.ahead.work(&self.state, &entries);
+        Ok(())
     }
 
     async fn truncate_after(

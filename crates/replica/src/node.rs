@@ -23,6 +23,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use types::{LogIndex, LogTime, NodeId};
 
+use crate::ahead::Ahead;
 use crate::apply::Applied;
 use crate::clock::LeaderClock;
 use crate::codec::{self, Identity};
@@ -172,12 +173,13 @@ impl Replica {
         check_state(&log, &state)?;
         let cluster_id = identify(&log, config.node)?;
         let listeners = Listeners::default();
-        let machine = StateMachine::open(state.clone(), listeners.clone());
+        let ahead = Ahead::default();
+        let machine = StateMachine::open(state.clone(), ahead.clone(), listeners.clone());
         let raft = Raft::new(
             config.node.0,
             Arc::new(config.raft(&cluster_id).map_err(StartError::raft)?),
             NoPeers,
-            RaftLog::new(log.clone(), state.clone()),
+            RaftLog::new(log.clone(), state.clone(), ahead),
             machine.map_err(StartError::raft)?,
         )
         .await

@@ -19,13 +19,11 @@ use store::state::{Snapshot, StateStore};
 use tokio::sync::{broadcast, watch};
 use types::limits::EFFECTS_KEPT_MAX;
 
-use crate::apply::{self, Applied, Chunk};
+use crate::ahead::{Ahead, INLINE_BYTES_MAX};
+use crate::apply::{self, Applied, ApplyError, Chunk, Outcome};
 use crate::codec;
 use crate::meters::ApplyMeters;
 use crate::raft::{Replies, TypeConfig};
-
-/// Entries of more bytes than this are applied on a thread of their own.
-const INLINE_BYTES_MAX: usize = 4 * 1024;
 
 /// A snapshot as it travels: the directory with its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,18 +54,20 @@ impl Default for Listeners {
 pub struct StateMachine {
     state: Arc<StateStore>,
     applied: Applied,
+    ahead: Ahead,
     listeners: Listeners,
     meters: ApplyMeters,
 }
 
 impl StateMachine {
-    /// Goes on where the state is.
+    /// Goes on where the state is. The log shares `ahead`.
     ///
     /// # Errors
     /// If the state cannot be read.
-    pub fn open(state: Arc<StateStore>, listeners: Listeners) -> io::Result<Self> {
+    pub fn open(state: Arc<StateStore>, ahead: Ahead, listeners: Listeners) -> io::Result<Self> {
         let applied = Applied::of(&state).map_err(io::Error::other)?;
-        let machine = Self { state, applied, listeners, meters: ApplyMeters::default() };
+        let machine = Self { state, applied, ahead, listeners, meters: ApplyMeters::default() };
+        machine.ahead.rest(&machine.applied);
         machine.publish(true);
         Ok(machine)
     }
@@ -81,30 +81,41 @@ impl StateMachine {
         self.listeners.progress.send_replace(progress);
     }
 
-    /// Applies what waits. A large chunk is applied beside the runtime, which serves on.
+    /// One write, of what was worked out ahead if that is there. A large chunk is applied beside
+    /// the runtime, which serves on.
+    async fn apply_now(&mut self, chunk: Chunk) -> io::Result<Result<Outcome, ApplyError>> {
+        let prepared = self.ahead.take(&self.applied, &chunk).await;
+        let is_small = chunk.bytes() <= INLINE_BYTES_MAX;
+        let work = move |state: &StateStore, applied: &mut Applied| match prepared {
+            Some(prepared) => prepared.write(state, applied),
+            None => apply::apply(state, applied, chunk),
+        };
+        if is_small {
+            return Ok(work(&self.state, &mut self.applied));
+        }
+        let (state, mut next) = (self.state.clone(), self.applied.clone());
+        let (outcome, next) = blocking(move || {
+            let outcome = work(&state, &mut next);
+            Ok((outcome, next))
+        })
+        .await?;
+        self.applied = next;
+        Ok(outcome)
+    }
+
+    /// Applies what waits.
     async fn apply_chunk(&mut self, waiting: &mut Waiting) -> io::Result<()> {
         let Waiting { chunk, responders } = std::mem::take(waiting);
         if chunk.is_empty() {
             return Ok(());
         }
         let (began, entries) = (Instant::now(), responders.len());
-        let applied = if chunk.bytes() <= INLINE_BYTES_MAX {
-            apply::apply(&self.state, &mut self.applied, chunk)
-        } else {
-            let (state, mut next) = (self.state.clone(), self.applied.clone());
-            blocking(move || {
-                let outcome = apply::apply(&state, &mut next, chunk);
-                Ok(outcome.map(|outcome| (outcome, next)))
-            })
+        let outcome = self
+            .apply_now(chunk)
             .await?
-            .map(|(outcome, next)| {
-                self.applied = next;
-                outcome
-            })
-        };
-        let outcome = applied
             .inspect_err(|error| tracing::error!(%error, "cannot apply, stopping"))
             .map_err(io::Error::other)?;
+        self.ahead.rest(&self.applied);
         self.meters.applied(entries, began.elapsed());
         self.publish(
             outcome.effects.iter().any(|effect| {
@@ -170,6 +181,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             return Err(io::Error::other("the installed snapshot ends at another entry"));
         }
         self.applied = Applied::of(&self.state).map_err(io::Error::other)?;
+        self.ahead.rest(&self.applied);
         self.publish(true);
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use replica::raft::TypeConfig;
-use replica::{Listeners, RaftLog, StateMachine};
+use replica::{Ahead, Listeners, RaftLog, StateMachine};
 use store::log::{LogOptions, LogStore};
 use store::state::StateStore;
 use tempfile::TempDir;
@@ -17,8 +17,9 @@ impl StoreBuilder<TypeConfig, RaftLog, StateMachine, TempDir> for Directories {
         let dir = tempfile::tempdir().expect("dir");
         let log = LogStore::open(dir.path(), &LogOptions::default()).expect("log");
         let state = Arc::new(StateStore::open(dir.path()).expect("state"));
-        let machine = StateMachine::open(state.clone(), Listeners::default()).expect("machine");
-        Ok((dir, RaftLog::new(Arc::new(log), state), machine))
+        let ahead = Ahead::default();
+        let machine = StateMachine::open(state.clone(), ahead.clone(), Listeners::default());
+        Ok((dir, RaftLog::new(Arc::new(log), state, ahead), machine.expect("machine")))
     }
 }
 

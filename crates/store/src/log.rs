@@ -65,11 +65,13 @@ pub enum MetaKind {
 pub struct LogOptions {
     /// Bytes of the newest entries kept in memory.
     pub tail_bytes: usize,
+    /// Bytes of entries after which a new log file begins; two more wait, filled ahead.
+    pub memtable_bytes: usize,
 }
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self { tail_bytes: 32 * 1024 * 1024 }
+        Self { tail_bytes: 32 * 1024 * 1024, memtable_bytes: 16 * 1024 * 1024 }
     }
 }
 

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use rocksdb::{ColumnFamilyDescriptor, DB, DBRecoveryMode, IteratorMode, Options, ReadOptions};
+use rocksdb::{
+    ColumnFamilyDescriptor, DB, DBRecoveryMode, FlushOptions, IteratorMode, Options, ReadOptions,
+    WriteBatch,
+};
 
 use crate::database::{self, family};
 use crate::error::{Context as _, StoreError};
@@ -20,8 +23,16 @@ const META_FORMAT: u8 = 0xf2;
 /// The layout of this database.
 const FORMAT: u8 = 1;
 
-const MEMTABLE_BYTES: usize = 64 * 1024 * 1024;
-/// The small `meta` family would hold old WAL files forever without this.
+/// Key in `meta` of the bytes that fill a WAL file ahead; deleted again at once.
+const META_FILLER: u8 = 0xf3;
+
+/// WAL files that wait to be written again: one while the one before it is flushed, one for luck.
+const WAL_SPARES: usize = 2;
+/// Bytes of one write that fills a spare.
+const FILLER_BYTES: usize = 64 * 1024;
+/// A WAL file outgrows its memtable by less than one part in this many.
+const WAL_SLACK: usize = 8;
+/// Both families are flushed together, so this holds only if a flush cannot keep up.
 const WAL_BYTES_MAX: u64 = 256 * 1024 * 1024;
 const WAL_WRITEBACK_BYTES: u64 = 1024 * 1024;
 
@@ -33,13 +44,14 @@ pub(super) fn open(
     let dir = data_dir.join("raft");
     files::create_dir(&dir)?;
     let families = vec![
-        ColumnFamilyDescriptor::new(LOG, log_options()),
-        ColumnFamilyDescriptor::new(META, family_options()),
+        ColumnFamilyDescriptor::new(LOG, family_options(options.memtable_bytes)),
+        ColumnFamilyDescriptor::new(META, family_options(options.memtable_bytes)),
     ];
     let db = database::open(&database_options(), &dir, families)?;
     check_format(&db)?;
-    let window = recover(&db, options.tail_bytes)?;
-    let marks = open_marks(&data_dir.join("hwm"), &window)?;
+    let mut window = recover(&db, options.tail_bytes)?;
+    let marks = open_marks(&data_dir.join("hwm"), &mut window, &db)?;
+    fill_spares(&db, options.memtable_bytes)?;
     files::sync(&dir)?;
     Ok((db, window, marks))
 }
@@ -122,7 +134,7 @@ fn end_of_log(
 }
 
 /// Compares what recovery found with the mark.
-fn open_marks(path: &Path, window: &Window) -> Result<Marks, StoreError> {
+fn open_marks(path: &Path, window: &mut Window, db: &DB) -> Result<Marks, StoreError> {
     let found = Mark { next: window.next, votes: window.votes };
     let is_there = files::read_if_there(path)?.is_some();
     if !is_there && found != Mark::default() {
@@ -137,28 +149,69 @@ fn open_marks(path: &Path, window: &Window) -> Result<Marks, StoreError> {
     if found.next < marked.next {
         return Err(lost("the log", marked.next - 1, found.next.saturating_sub(1)));
     }
-    Ok(Marks::new(file, found))
+    cut_at_hole(db, window, marked.next)?;
+    Ok(Marks::new(file, Mark { next: window.next, ..found }))
+}
+
+/// Gives up what lies behind a hole in the entries from `durable` on. Pages of a write that the
+/// power cut short reach the disk in any order; recovery takes zeros for the end of a block and
+/// may find a later record of the same write.
+fn cut_at_hole(db: &DB, window: &mut Window, durable: u64) -> Result<(), StoreError> {
+    let log = family(db, LOG);
+    let mut next = durable.max(window.first);
+    let mut options = ReadOptions::default();
+    options.set_iterate_lower_bound(next.to_be_bytes());
+    for row in db.iterator_cf_opt(log, options, IteratorMode::Start) {
+        let (key, _) = row.context("read the log")?;
+        if *key != next.to_be_bytes() {
+            break;
+        }
+        next += 1;
+    }
+    if next < window.next {
+        let mut batch = WriteBatch::default();
+        super::delete(&mut batch, db, next..window.next);
+        db.write(batch).context("cut the log at a hole")?;
+        database::sync_wal(db)?;
+        window.next = next;
+    }
+    Ok(())
+}
+
+/// Makes WAL files that are full already, so that what is appended later overwrites blocks which
+/// the file has: a sync then writes the bytes alone, where a growing file needs the file system's
+/// journal as well (docs/decisions/0009-log-files-are-written-again.md).
+fn fill_spares(db: &DB, memtable_bytes: usize) -> Result<(), StoreError> {
+    let (log, meta) = (family(db, LOG), family(db, META));
+    let filler = vec![0xff; FILLER_BYTES.min(memtable_bytes)];
+    for _ in 0..WAL_SPARES {
+        for _ in 0..(memtable_bytes + memtable_bytes / WAL_SLACK).div_ceil(filler.len()) {
+            db.put_cf(meta, [META_FILLER], &filler).context("fill a log file ahead")?;
+        }
+        db.delete_cf(meta, [META_FILLER]).context("fill a log file ahead")?;
+        database::sync_wal(db)?;
+        db.flush_cfs_opt(&[log, meta], &FlushOptions::default()).context("end a log file")?;
+    }
+    Ok(())
 }
 
 fn database_options() -> Options {
     let mut options = database::common_options();
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     options.set_track_and_verify_wals_in_manifest(true);
-    options.set_recycle_log_file_num(0);
+    options.set_recycle_log_file_num(WAL_SPARES);
+    // A WAL file is given up by both families at once: recovery from files that were written
+    // again takes a family that is ahead of the other for damage.
+    options.set_atomic_flush(true);
     options.set_max_total_wal_size(WAL_BYTES_MAX);
     options.set_wal_bytes_per_sync(WAL_WRITEBACK_BYTES);
     options.set_max_background_jobs(2);
     options
 }
 
-fn family_options() -> Options {
+fn family_options(memtable_bytes: usize) -> Options {
     let mut options = Options::default();
     options.set_compression_type(rocksdb::DBCompressionType::None);
-    options
-}
-
-fn log_options() -> Options {
-    let mut options = family_options();
-    options.set_write_buffer_size(MEMTABLE_BYTES);
+    options.set_write_buffer_size(memtable_bytes);
     options
 }

@@ -1,7 +1,11 @@
 //! What only the inside can provoke: a sync that fails, an entry that rots.
 
+mod power;
+
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
+
+use crate::database;
 
 use super::*;
 
@@ -61,7 +65,8 @@ fn what_waits_behind_a_failed_sync_fails_too() {
 #[test]
 fn a_rotten_entry_is_never_served() {
     let dir = tempfile::tempdir().expect("dir");
-    let store = LogStore::open(dir.path(), &LogOptions { tail_bytes: 0 }).expect("open");
+    let store = LogStore::open(dir.path(), &LogOptions { tail_bytes: 0, ..LogOptions::default() })
+        .expect("open");
     append(&store, 0..9).recv().expect("called").expect("durable");
     assert_eq!(store.read(0..9, usize::MAX).expect("whole").len(), 9);
     let log = family(&store.db, LOG);
@@ -86,4 +91,33 @@ fn a_purge_and_a_truncate_leave_nothing_on_the_disk() {
         .map(|row| u64::from_be_bytes(row.expect("row").0[..].try_into().expect("8 bytes")))
         .collect();
     assert_eq!(keys, (5..10).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_lies_behind_a_hole_in_the_unsynced_tail_is_given_up() {
+    let dir = tempfile::tempdir().expect("dir");
+    let store = LogStore::open(dir.path(), &LogOptions::default()).expect("open");
+    append(&store, 0..20).recv().expect("called").expect("durable");
+    drop(store);
+    let lower = |next| {
+        let mut file = mark::MarkFile::open(&dir.path().join("hwm")).expect("mark");
+        file.store(mark::Mark { next, votes: 0 }).expect("store");
+    };
+    let hole = |index: u64| {
+        let store = LogStore::open(dir.path(), &LogOptions::default()).expect("open");
+        store.db.delete_cf(family(&store.db, LOG), index.to_be_bytes()).expect("delete");
+        database::sync_wal(&store.db).expect("sync");
+        let last = store.last();
+        drop(store);
+        last
+    };
+    assert_eq!(hole(12), Some(19));
+    lower(12);
+    assert_eq!(hole(5), Some(11), "nothing behind entry 12 was durable");
+    lower(9);
+    let store = LogStore::open(dir.path(), &LogOptions::default()).expect("open");
+    assert_eq!(store.last(), Some(11));
+    let read = store.read(0..12, usize::MAX);
+    assert!(matches!(read, Err(StoreError::Damaged(_))), "a hole in what was durable is damage");
+    assert_eq!(store.read(6..99, usize::MAX).expect("behind it").len(), 6);
 }

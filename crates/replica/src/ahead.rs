@@ -1,0 +1,218 @@
+//! Work in the shadow of the disk: while entries are synced, what they will do is worked out.
+//!
+//! Promise: nothing of it is written, answered or seen before the entries are committed.
+//! Invariant: it is used only for the very entries, on the very state, for which it was worked
+//! out. Everything else throws it away and works it out again.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use store::state::StateStore;
+use tokio::task::JoinHandle;
+
+use crate::apply::{self, Applied, ApplyError, Chunk, Prepared};
+use crate::raft::{Entry, LogId};
+
+/// Entries of more bytes than this are worked on by a thread of their own.
+pub(crate) const INLINE_BYTES_MAX: usize = 4 * 1024;
+
+/// Shared by the log, which sees entries first, and the state machine, which applies them.
+#[derive(Clone, Default)]
+pub struct Ahead(Arc<Mutex<Shared>>);
+
+#[derive(Default)]
+struct Shared {
+    /// What is applied; nothing while entries are being applied.
+    applied: Option<Applied>,
+    work: Option<Work>,
+}
+
+/// What entries will do to the state that was applied.
+struct Work {
+    base: Option<LogId>,
+    entries: Vec<LogId>,
+    result: Stage,
+}
+
+enum Stage {
+    Done(Box<Prepared>),
+    Running(JoinHandle<Result<Prepared, ApplyError>>),
+}
+
+impl Ahead {
+    /// The state stands still at `applied`.
+    pub(crate) fn rest(&self, applied: &Applied) {
+        self.0.lock().applied = Some(applied.clone());
+    }
+
+    /// Works out what appended entries will do, if they are the next to be applied. An error is
+    /// not told: whoever applies the entries meets it again.
+    pub(crate) fn work(&self, state: &Arc<StateStore>, entries: &[Entry]) {
+        let mut shared = self.0.lock();
+        let Some(applied) = &shared.applied else { return };
+        let follows =
+            entries.first().map(|entry| entry.log_id.index) == Some(applied.index().0 + 1);
+        if !follows {
+            return;
+        }
+        let mut chunk = Chunk::default();
+        for (position, entry) in entries.iter().enumerate() {
+            let is_last = position + 1 == entries.len();
+            if chunk.push(entry.clone()) && !is_last {
+                return;
+            }
+        }
+        let base = applied.log_id;
+        let ids = chunk.ids();
+        let result = if chunk.bytes() <= INLINE_BYTES_MAX {
+            match apply::prepare(state, applied, chunk) {
+                Ok(prepared) => Stage::Done(Box::new(prepared)),
+                Err(_) => return,
+            }
+        } else {
+            let (state, applied) = (state.clone(), applied.clone());
+            Stage::Running(tokio::task::spawn_blocking(move || {
+                apply::prepare(&state, &applied, chunk)
+            }))
+        };
+        shared.work = Some(Work { base, entries: ids, result });
+    }
+
+    /// What was worked out for exactly these entries on exactly this state. From now on the state
+    /// moves.
+    pub(crate) async fn take(&self, applied: &Applied, chunk: &Chunk) -> Option<Prepared> {
+        let work = {
+            let mut shared = self.0.lock();
+            shared.applied = None;
+            shared.work.take()?
+        };
+        if work.base != applied.log_id || work.entries != chunk.ids() {
+            return None;
+        }
+        match work.result {
+            Stage::Done(prepared) => Some(*prepared),
+            Stage::Running(thread) => thread.await.ok()?.ok(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ledger::{BatchHeader, Bootstrap, Command, CreateNamespace, Envelope, FirstKey};
+    use openraft::impls::leader_id_adv::LeaderId;
+    use types::codec::encode;
+    use types::{AgentId, Digest, KeyId, LogTime, NamespaceId, NodeId};
+
+    use super::*;
+    use crate::raft::{BatchBytes, Payload};
+
+    /// A batch that makes namespaces, the first of all the first.
+    fn entry(term: u64, index: u64, namespaces: u64) -> Entry {
+        let first_key = |number: u64| FirstKey {
+            agent: AgentId(number),
+            name: format!("agent {number}"),
+            key: KeyId(number),
+            key_hash: Digest::of(&number.to_be_bytes()),
+        };
+        let commands: Vec<_> = (0..namespaces)
+            .map(|at| {
+                let number = term * 1_000_000 + index * 10_000 + at;
+                let mut request = [0; 16];
+                request[..8].copy_from_slice(&number.to_be_bytes());
+                let (credential, command) = if index == 1 {
+                    let first = Bootstrap { cluster_id: "c".repeat(32), admin: first_key(1) };
+                    (None, Command::Bootstrap(first))
+                } else {
+                    let name = format!("n{number}");
+                    let made = CreateNamespace { name, admin: first_key(number) };
+                    (Some(KeyId(1)), Command::CreateNamespace(Box::new(made)))
+                };
+                let namespace = NamespaceId::DEFAULT;
+                encode(&Envelope { request, credential, namespace, request_key: None, command })
+            })
+            .collect();
+        let header = BatchHeader { level: 1, time: LogTime(index), proposer: NodeId(1) };
+        let batch = BatchBytes(ledger::encode_batch(&header, &commands).into());
+        let log_id = LogId { leader_id: LeaderId { term, node_id: 1 }, index };
+        Entry { log_id, payload: Payload::Normal(batch) }
+    }
+
+    fn chunk(entries: &[Entry]) -> Chunk {
+        let mut chunk = Chunk::default();
+        for entry in entries {
+            chunk.push(entry.clone());
+        }
+        chunk
+    }
+
+    struct Node {
+        _dir: tempfile::TempDir,
+        state: Arc<StateStore>,
+        applied: Applied,
+        ahead: Ahead,
+    }
+
+    impl Node {
+        /// With the first entry applied.
+        fn new() -> Self {
+            let dir = tempfile::tempdir().expect("dir");
+            let state = Arc::new(StateStore::open(dir.path()).expect("state"));
+            let mut applied = Applied::default();
+            apply::apply(&state, &mut applied, chunk(&[entry(1, 1, 1)])).expect("applied");
+            let ahead = Ahead::default();
+            ahead.rest(&applied);
+            Self { _dir: dir, state, applied, ahead }
+        }
+
+        async fn take(&self, entries: &[Entry]) -> Option<Prepared> {
+            let taken = self.ahead.take(&self.applied, &chunk(entries)).await;
+            self.ahead.rest(&self.applied);
+            taken
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_worked_out_ahead_is_what_is_worked_out_late() {
+        for (entries, namespaces) in [(1, 1), (3, 2), (1, 100), (4, 60)] {
+            let (mut early, mut late) = (Node::new(), Node::new());
+            let entries: Vec<_> = (2..2 + entries).map(|at| entry(1, at, namespaces)).collect();
+            assert_eq!(chunk(&entries).bytes() > INLINE_BYTES_MAX, namespaces > 50);
+            early.ahead.work(&early.state, &entries);
+            let (_, before) = early.state.state_hash().expect("hash");
+            let prepared = early.take(&entries).await.expect("worked out");
+            assert_eq!(early.state.state_hash().expect("hash").1, before, "nothing is written yet");
+            let early_outcome = prepared.write(&early.state, &mut early.applied).expect("written");
+            let late_outcome = apply::apply(&late.state, &mut late.applied, chunk(&entries));
+            assert_eq!(early_outcome.replies, late_outcome.expect("applied").replies);
+            assert_eq!(early.applied.log_id, late.applied.log_id);
+            assert_eq!(
+                early.state.state_hash().expect("hash"),
+                late.state.state_hash().expect("hash")
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn it_is_used_for_nothing_but_the_entries_and_the_state_it_was_made_for() {
+        let mut node = Node::new();
+        let (second, other) = (entry(1, 2, 1), entry(2, 2, 1));
+        node.ahead.work(&node.state, std::slice::from_ref(&second));
+        assert!(node.take(std::slice::from_ref(&other)).await.is_none(), "another leader's entry");
+        assert!(node.take(std::slice::from_ref(&second)).await.is_none(), "thrown away for good");
+
+        node.ahead.work(&node.state, &[entry(1, 3, 1)]);
+        assert!(node.take(&[entry(1, 3, 1)]).await.is_none(), "it does not follow");
+
+        node.ahead.work(&node.state, &[second.clone(), entry(1, 3, 1)]);
+        assert!(node.take(std::slice::from_ref(&second)).await.is_none(), "a part of it");
+
+        node.ahead.work(&node.state, std::slice::from_ref(&second));
+        apply::apply(&node.state, &mut node.applied, chunk(&[other])).expect("applied");
+        assert!(node.take(&[second]).await.is_none(), "the state has moved");
+
+        let third = [entry(2, 3, 1)];
+        assert!(node.ahead.take(&node.applied, &chunk(&third)).await.is_none());
+        node.ahead.work(&node.state, &third);
+        assert!(node.take(&third).await.is_none(), "the state was moving");
+    }
+}
