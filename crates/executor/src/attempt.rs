@@ -154,8 +154,10 @@ impl Reign {
             self.begun.lock().remove(&order.id);
         }
         match ended {
-            AttemptEnd::Succeeded | AttemptEnd::Failed(_) => After::Done,
-            AttemptEnd::InDoubt => After::Later(order.attempt),
+            AttemptEnd::Succeeded => After::Done,
+            // Behind an attempt in doubt it leaves the doubt, and may be tried again.
+            AttemptEnd::Failed(_) if order.attempt == 1 => After::Done,
+            AttemptEnd::Failed(_) | AttemptEnd::InDoubt => After::Later(order.attempt),
             AttemptEnd::NotStarted => After::Later(0),
         }
     }

@@ -3,14 +3,17 @@
 //!
 //! Invariant: a claim is of one epoch, the reign of one executor. When another one begins, every
 //! open claim of an older epoch is in doubt; it is run again only where its destination takes the
-//! same call twice without harm, and only as the same document says.
+//! same call twice without harm, and only as the same document says. Once an attempt was in doubt
+//! no later one proves that nothing happened: only success, or a person, ends the doubt.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use types::codec::decode;
 use types::limits::{EXECUTOR_ATTEMPTS_MAX, ORDER_MS, TAKE_OVER_ROWS_MAX};
-use types::{Destination, Digest, ExecutionId, LogIndex, NamespaceId, Phase, Stamp};
+use types::{
+    Destination, Digest, Effect as Done, ExecutionId, LogIndex, NamespaceId, Phase, Stamp,
+};
 
 use crate::approve::judged_by_changed_policy;
 use crate::command::{AttemptEnd, Claim, Envelope, ReportAttempt, TakeOver};
@@ -157,7 +160,8 @@ pub(crate) fn order(
     }
 }
 
-/// Takes what the executor says of an attempt, also of one that is in doubt by now.
+/// Takes what the executor says of an attempt, also of one that is in doubt by now. That a later
+/// attempt did nothing, or not all, ends no doubt about an earlier one.
 ///
 /// # Errors
 /// Refused for orders that the executor does not run, and once the attempt has an outcome.
@@ -179,8 +183,10 @@ pub(crate) fn report_attempt(
     let effects = alloc::vec![Effect::PhaseChanged(head.id)];
     let (status, phase, effect) = match command.ended {
         AttemptEnd::Succeeded => (OrderStatus::Succeeded, Phase::Succeeded, None),
-        AttemptEnd::Failed(effect) => (OrderStatus::Failed, Phase::Failed, Some(effect)),
-        AttemptEnd::NotStarted if head.phase == Phase::Claimed && order.attempt == 1 => {
+        AttemptEnd::Failed(effect) if effect == Done::Unknown || !follows_a_doubt(&order) => {
+            (OrderStatus::Failed, Phase::Failed, Some(effect))
+        }
+        AttemptEnd::NotStarted if head.phase == Phase::Claimed && !follows_a_doubt(&order) => {
             let reply = Reply::Order(Box::new(order.clone()));
             let (intent, execution) = (order.intent, order.id);
             let event = Event::GivenBack { intent, execution, why: command.why.clone() };
@@ -188,10 +194,10 @@ pub(crate) fn report_attempt(
             return Ok(Transition { reply, events, effects });
         }
         // An earlier attempt may have done something, whatever became of this one.
-        AttemptEnd::InDoubt | AttemptEnd::NotStarted if head.phase == Phase::InDoubt => {
+        _ if head.phase == Phase::InDoubt => {
             return Ok(Transition::reply(Reply::Order(Box::new(order))));
         }
-        AttemptEnd::InDoubt | AttemptEnd::NotStarted => {
+        AttemptEnd::Failed(_) | AttemptEnd::InDoubt | AttemptEnd::NotStarted => {
             let reply = Reply::Order(Box::new(order.clone()));
             let events = alloc::vec![doubt(ledger, namespace, &order, command.why.clone())?];
             return Ok(Transition { reply, events, effects });
@@ -209,6 +215,12 @@ pub(crate) fn report_attempt(
     let order = Box::new(reported);
     let event = Event::Reported { order, phase, effect, by: None };
     Ok(Transition { reply, events: alloc::vec![elsewhere(namespace, event)], effects })
+}
+
+/// An earlier attempt of the intent is in doubt: the executor claims again only what was, and what
+/// called nobody counts as no attempt. What such an order did not do says nothing of the intent.
+fn follows_a_doubt(order: &OrderRow) -> bool {
+    order.attempt > 1
 }
 
 /// An attempt of which nobody knows how it ended.

@@ -120,6 +120,60 @@ fn a_claim_that_called_nobody_is_given_back_unless_an_earlier_one_did() {
 }
 
 #[test]
+fn no_later_attempt_proves_that_an_earlier_one_did_nothing() {
+    #[rustfmt::skip]
+    let cases = [
+        // the later attempt,                 the intent is then
+        (AttemptEnd::Failed(Effect::None),    "in_doubt"),
+        (AttemptEnd::Failed(Effect::Partial), "in_doubt"),
+        (AttemptEnd::Failed(Effect::Unknown), "failed"),
+        (AttemptEnd::NotStarted,              "in_doubt"),
+        (AttemptEnd::InDoubt,                 "in_doubt"),
+        (AttemptEnd::Succeeded,               "succeeded"),
+    ];
+    for (later, phase) in cases {
+        for taken_over in [false, true] {
+            let mut scene = Scene::of(true);
+            let intent = scene.allowed(1);
+            let first = scene.claim(intent).unwrap();
+            scene.node.report_attempt(first.id, AttemptEnd::InDoubt);
+            let second = scene.claim(intent).unwrap();
+            if taken_over {
+                scene.epoch = scene.node.take_over();
+            }
+            scene.node.report_attempt(second.id, later);
+            let shown = format!("{later:?}, taken over: {taken_over}");
+            assert_eq!(scene.phase(intent), phase, "{shown}");
+            assert_eq!(scene.open_claims(), 0, "{shown}");
+            assert_eq!(word(&scene.submit(1, 1)), "duplicate", "{shown}");
+            if phase == "in_doubt" {
+                assert_eq!(scene.runnable(), [intent], "the promise allows another try: {shown}");
+                let resolve = ledger::Resolve {
+                    intent,
+                    succeeded: false,
+                    effect: Some(Effect::None),
+                    reason: "the line's own list shows no call".into(),
+                };
+                scene.node.send(Some(scene.person), Command::Resolve(resolve));
+                assert_eq!(word(&scene.submit(1, 1)), "allowed", "a person knows: {shown}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_only_attempt_that_did_nothing_ends_the_doubt_about_itself() {
+    let mut scene = Scene::of(true);
+    let intent = scene.allowed(1);
+    let order = scene.claim(intent).unwrap();
+    scene.epoch = scene.node.take_over();
+    assert_eq!(scene.phase(intent), "in_doubt");
+    scene.node.report_attempt(order.id, AttemptEnd::Failed(Effect::None));
+    assert_eq!(scene.phase(intent), "failed");
+    assert_eq!(word(&scene.submit(1, 1)), "allowed");
+}
+
+#[test]
 fn the_window_stays_open_while_a_connector_will_run_it() {
     let mut scene = Scene::of(false);
     let intent = scene.allowed(7);

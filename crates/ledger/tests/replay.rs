@@ -6,7 +6,8 @@
 mod support;
 
 use ledger::{
-    AttemptEnd, Command, Direction, MapState, Overlay, Read, Reply, RequestKey, Session, query,
+    AttemptEnd, Command, Direction, LeafBody, MapState, Overlay, Read, Reply, RequestKey, Session,
+    query,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -235,6 +236,9 @@ fn inconsistencies(node: &Node) -> Vec<String> {
             wrong.push(format!("{id} is open, and its intent is {}", head.phase.name()));
         }
     }
+    for head in &heads {
+        wrong.extend(untrue_no_effect(node, head));
+    }
     for head in heads {
         let (first, _) = query::leaf(state, head.first_leaf).unwrap().unwrap();
         if first.intent != Some(head.id) {
@@ -242,6 +246,25 @@ fn inconsistencies(node: &Node) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// Windows are released by `failed` without effect only if no attempt was ever in doubt, but for
+/// one that says itself that it did nothing, or if a person said so.
+fn untrue_no_effect(node: &Node, head: &ledger::Head) -> Option<String> {
+    if head.phase != Phase::Failed || head.effect != Some(Effect::None) {
+        return None;
+    }
+    let trail = query::trail(&node.state, NS, head.id, 10_000).unwrap();
+    let mut doubts = Vec::new();
+    for (leaf, _) in trail {
+        match leaf.body {
+            LeafBody::DoubtBegan { execution, .. } => doubts.push(execution),
+            LeafBody::Resolved { .. } => return None,
+            LeafBody::Reported { execution, .. } => doubts.retain(|other| *other != execution),
+            _ => {}
+        }
+    }
+    (!doubts.is_empty()).then(|| format!("{} did nothing, and {doubts:?} are in doubt", head.id))
 }
 
 proptest! {
