@@ -9,7 +9,7 @@ use types::codec::{CodecError, decode, encode};
 use types::{AgentId, Digest, ExecutionId, IntentId, KeyId, LogTime, NamespaceId, Phase};
 
 use crate::audit::{Leaf, LeafBody, LeafDetail};
-pub use crate::query_links::{link, link_of};
+pub use crate::query_links::{link, link_objection, link_of};
 use crate::read::{Direction, Fault, Read};
 use crate::reply::Reply;
 use crate::rows::{
