@@ -107,6 +107,7 @@ pub const CODES: &[&str] = &[
     "settings_moving",
     "settings_version_mismatch",
     "too_many_idempotency_keys",
+    "too_many_keys",
     "too_many_requests",
     "unauthorized",
     "window_held",

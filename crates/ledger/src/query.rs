@@ -148,6 +148,19 @@ pub fn agents(
     broken.map_or(Ok(rows), |error| Err(error.into()))
 }
 
+/// How many active admins a namespace has. State from before they were counted is counted here.
+pub(crate) fn active_admins(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+) -> Result<u64, Fault> {
+    let key = table::admin_count(namespace);
+    if let Some(count) = row(ledger, &key, |bytes| decode(bytes, "admin count"))? {
+        return Ok(count);
+    }
+    let all = agents(ledger, namespace, None, usize::MAX)?;
+    Ok(all.iter().filter(|agent| agent.is_active_admin()).count() as u64)
+}
+
 /// The head of an intent.
 ///
 /// # Errors

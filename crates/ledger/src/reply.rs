@@ -449,6 +449,18 @@ pub enum Refusal {
     #[n(39)]
     #[error("this approval link ended with its intent; the agent may propose it again")]
     LinkExpired,
+    /// A principal has only so many keys at a time.
+    #[n(40)]
+    #[error(
+        "{id} has {} keys that are still good, as many as can be; rotate with a shorter overlap, \
+         or with none to end them all",
+        types::limits::KEYS_PER_AGENT_MAX
+    )]
+    KeysFull {
+        /// Whose.
+        #[n(0)]
+        id: AgentId,
+    },
 }
 
 fn profile_says(fault: &ProfileFault) -> String {

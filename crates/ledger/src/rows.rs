@@ -102,6 +102,13 @@ pub struct AgentRow {
     pub keys: Vec<KeyId>,
 }
 
+impl AgentRow {
+    /// It administers its namespace now.
+    pub(crate) fn is_active_admin(&self) -> bool {
+        self.role.may_administer() && self.status == AgentStatus::Active
+    }
+}
+
 /// An intent: what changes.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Head {

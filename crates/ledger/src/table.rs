@@ -49,6 +49,8 @@ pub enum Table {
     Destinations = 27,
     /// Sets of channels by version.
     Channels = 28,
+    /// How many active admins the namespace has.
+    AdminCount = 29,
     /// Intents: what changes.
     Intents = 30,
     /// Intents: what was asked and decided, by revision.
@@ -225,6 +227,12 @@ pub fn tree_node(level: u8, index: u64) -> Vec<u8> {
 #[must_use]
 pub fn agent(namespace: NamespaceId, id: AgentId) -> Vec<u8> {
     with_u64(namespace, Table::Agents, id.0)
+}
+
+/// Key of the number of active admins.
+#[must_use]
+pub fn admin_count(namespace: NamespaceId) -> Vec<u8> {
+    prefix(namespace, Table::AdminCount)
 }
 
 /// Key of an agent's submit counter.

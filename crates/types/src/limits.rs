@@ -100,6 +100,8 @@ pub const REQUEST_ID_CHARS_MAX: usize = 64;
 pub const RECORD_COUNT_CLAIM_MAX: u64 = (1 << 53) - 1;
 /// How long older keys may go on after a rotation, in milliseconds: 30 days.
 pub const KEY_OVERLAP_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1_000;
+/// API keys of one principal that are good at a time; a rotation that would leave more is refused.
+pub const KEYS_PER_AGENT_MAX: usize = 16;
 /// How long a connection waits for a request's head, idle time between requests included, in
 /// milliseconds. Longer than clients keep idle connections, so that they close first.
 pub const HEAD_WAIT_MS_MAX: u64 = 120_000;
