@@ -106,6 +106,7 @@ pub const CODES: &[&str] = &[
     "settings_full",
     "settings_moving",
     "settings_version_mismatch",
+    "submitter_inactive",
     "too_many_idempotency_keys",
     "too_many_keys",
     "too_many_requests",

@@ -109,6 +109,14 @@ fn lines(leaf: &Leaf, detail: &LeafDetail, content: &Content) -> Vec<Line> {
             let kind = if actor == EXECUTOR { "execution_claimed" } else { "execution_requested" };
             vec![line(kind, actor, metadata)]
         }
+        LeafBody::OrderBegun { execution, .. } => {
+            let metadata = json!({ "executionId": execution.to_string() });
+            vec![line(leaf.body.kind(), actor, metadata)]
+        }
+        LeafBody::GivenBack { execution, .. } => {
+            let metadata = json!({ "executionId": execution.to_string(), "reason": reason });
+            vec![line(leaf.body.kind(), actor, metadata)]
+        }
         LeafBody::Reported { execution, effect, .. } => {
             let result: Option<Value> = reason.and_then(|text| serde_json::from_str(text).ok());
             let metadata = json!({

@@ -142,7 +142,8 @@ pub(crate) fn too_late(head: &Head, now: LogTime) -> Transition {
     }
 }
 
-fn expired(namespace: NamespaceId, head: &Head, now: LogTime) -> Event {
+/// An intent's time is over.
+pub(crate) fn expired(namespace: NamespaceId, head: &Head, now: LogTime) -> Event {
     Event::Elsewhere { namespace, event: alloc::boxed::Box::new(ended(head, now)) }
 }
 

@@ -23,7 +23,7 @@ use crate::windows;
 
 pub use crate::query_outward::{
     channel_deliveries, delivery, executor, executor_claims, pending_deliveries, runnable, serving,
-    webhook,
+    waiting_orders, webhook,
 };
 
 pub(crate) fn row<T>(

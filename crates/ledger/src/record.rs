@@ -78,6 +78,7 @@ impl<R: Read> Recorder<R> {
                 self.record_link(stamp, namespace, event)
             }
             Event::OrderIssued { .. }
+            | Event::OrderBegun { .. }
             | Event::Reported { .. }
             | Event::DoubtBegan { .. }
             | Event::GivenBack { .. }

@@ -461,6 +461,20 @@ pub enum Refusal {
         #[n(0)]
         id: AgentId,
     },
+    /// Who asked for it was stopped.
+    #[n(41)]
+    #[error(
+        "the agent that asked for {id} is {}, so it does not run; resume the agent, or cancel {id}",
+        status.name()
+    )]
+    SubmitterInactive {
+        /// Which.
+        #[n(0)]
+        id: IntentId,
+        /// What its agent is.
+        #[n(1)]
+        status: AgentStatus,
+    },
 }
 
 fn profile_says(fault: &ProfileFault) -> String {

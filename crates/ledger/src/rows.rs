@@ -227,6 +227,17 @@ pub struct ExecutorClaim {
     /// Digest of the destination document that is executed.
     #[n(1)]
     pub destination: Digest,
+    /// When it was asked for, while the executor has not begun it: nobody was called.
+    #[n(2)]
+    pub waits_since: Option<LogTime>,
+}
+
+impl OrderRow {
+    /// The executor is to run it and has not begun: nobody was called.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.executor.is_some_and(|claim| claim.waits_since.is_some())
+    }
 }
 
 /// How an order stands.
