@@ -76,7 +76,12 @@ pub(crate) fn cast(
             check_digest(&head, Some(digest))?;
         }
         let at = head.decided.as_ref().map_or(head.submitted_at, |decided| decided.at);
-        return Ok(Transition::reply(Reply::Approved { intent: id, at, already: true }));
+        return Ok(Transition::reply(Reply::Approved {
+            intent: id,
+            at,
+            already: true,
+            votes: None,
+        }));
     }
     if !matches!(head.phase, Phase::Held | Phase::Allowed) {
         return Err(Refusal::NotHeld { id, phase: head.phase }.into());
@@ -301,7 +306,12 @@ fn vote(
         runs_by,
     });
     Transition {
-        reply: Reply::Approved { intent: head.id, at: stamp.time, already: false },
+        reply: Reply::Approved {
+            intent: head.id,
+            at: stamp.time,
+            already: false,
+            votes: Some(votes),
+        },
         events,
         effects: alloc::vec![Effect::PhaseChanged(head.id)],
     }

@@ -239,19 +239,20 @@ pub(crate) fn resolve(
     })
 }
 
-/// An order's time ended without a report. Where nobody was called there is no doubt.
+/// An order's time ended without a report. Where nobody was called there is no doubt. Gives how many
+/// windows that touches.
 pub(crate) fn order_over(
     ledger: &impl Read,
     namespace: NamespaceId,
     id: types::ids::ExecutionId,
     now: LogTime,
     done: &mut Transition,
-) -> Result<(), Fault> {
-    let Some(order) = query::order(ledger, namespace, id)? else { return Ok(()) };
+) -> Result<usize, Fault> {
+    let Some(order) = query::order(ledger, namespace, id)? else { return Ok(0) };
     let head = query::expect_head(ledger, namespace, order.intent)?;
     let silent = order.report.is_none() && head.phase == Phase::Claimed;
     if !silent || head.execution != Some(id) || now < order.expires_at {
-        return Ok(());
+        return Ok(0);
     }
     if order.waits() {
         let why = "its destination took no further call in time";
@@ -260,7 +261,7 @@ pub(crate) fn order_over(
         done.events.push(claim::doubt(ledger, namespace, &order, None)?);
     }
     done.effects.push(Effect::PhaseChanged(head.id));
-    Ok(())
+    query::windows_of(ledger, namespace, &head)
 }
 
 pub(crate) fn elsewhere(namespace: NamespaceId, event: Event) -> Event {

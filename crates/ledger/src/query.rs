@@ -10,16 +10,16 @@ use types::{AgentId, Digest, ExecutionId, IntentId, KeyId, LogTime, NamespaceId,
 
 use crate::audit::{Leaf, LeafBody, LeafDetail};
 pub use crate::query_links::{link, link_objection, link_of};
+pub(crate) use crate::query_windows::{window_holder, windows_of};
 use crate::read::{Direction, Fault, Read};
 use crate::reply::Reply;
 use crate::rows::{
     AgentRow, ClusterRow, Content, Head, KeyRow, NamespaceRow, OrderRow, PayloadRow, PolicyHead,
-    PolicySourceRow, WindowRow,
+    PolicySourceRow,
 };
 use crate::rows_outward::SettingsHead;
 use crate::submit::missing;
 use crate::table::{self, Meta, Table};
-use crate::windows;
 
 pub use crate::query_outward::{
     channel_deliveries, delivery, executor, executor_claims, pending_deliveries, runnable, serving,
@@ -231,26 +231,6 @@ pub fn submitted(
         types::Outcome::Hold | types::Outcome::Duplicate => Phase::Held,
     };
     Ok(Reply::Submitted(Box::new(head), Box::new(content)))
-}
-
-/// Another intent that holds open one of the windows which this one had.
-pub(crate) fn window_holder(
-    ledger: &impl Read,
-    namespace: NamespaceId,
-    head: &Head,
-    now: LogTime,
-) -> Result<Option<IntentId>, Fault> {
-    let held: Option<Vec<(Digest, u64)>> =
-        row(ledger, &table::intent_windows(namespace, head.id), |b| decode(b, "intent windows"))?;
-    for (fingerprint, _) in held.unwrap_or_default() {
-        let key = table::window(namespace, &fingerprint);
-        let window: Option<WindowRow> = row(ledger, &key, |b| decode(b, "window"))?;
-        let other = window.filter(|row| row.first != head.id && windows::is_open(row, now));
-        if let Some(row) = other {
-            return Ok(Some(row.first));
-        }
-    }
-    Ok(None)
 }
 
 /// An execution order.

@@ -172,6 +172,9 @@ pub struct Head {
     /// Approval links to it, if any was issued.
     #[n(21)]
     pub link: Option<LinkMark>,
+    /// When it was allowed, by policy or the last vote; none again once it is held anew.
+    #[n(22)]
+    pub allowed_at: Option<LogTime>,
 }
 
 /// An execution order.

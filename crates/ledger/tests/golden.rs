@@ -77,7 +77,7 @@ fn commands(golden: &mut Golden, submit: &Submit) {
             })),
         ),
         ("reject", Command::Reject(Reject { intent, digest, reason: reason.clone(), guard: None })),
-        ("cancel", Command::Cancel(Cancel { intent, reason, guard: None })),
+        ("cancel", Command::Cancel(Cancel { intent, reason, guard: None, withdraws: None })),
         (
             "register_agent",
             Command::RegisterAgent(Box::new(RegisterAgent {

@@ -197,6 +197,100 @@ fn an_order_of_a_stopped_agent_is_not_begun() {
 }
 
 #[test]
+fn an_agent_withdraws_its_own_and_who_decides_any_before_it_runs() {
+    let cancel = |intent| {
+        let reason = Some("not needed".into());
+        Command::Cancel(ledger::Cancel { intent, reason, guard: None, withdraws: Some(true) })
+    };
+    // Existing clients withdraw the question, which is theirs while it waits for its answer.
+    let question = |intent| {
+        Command::Cancel(ledger::Cancel { intent, reason: None, guard: None, withdraws: None })
+    };
+    let mut scene = Scene::of(true);
+    let stranger = scene.node.register("stranger", Role::Agent, None);
+    let (agent, person) = (scene.agent, scene.person);
+    #[rustfmt::skip]
+    let cases = [
+        // who,           held,            allowed
+        (stranger,        "refused: Role", "refused: Role"),
+        (agent,           "cancelled",     "cancelled"),
+        (person,          "cancelled",     "cancelled"),
+        (support::ADMIN,  "cancelled",     "cancelled"),
+    ];
+    for (number, (who, held, allowed)) in (0_u64..).zip(cases) {
+        let waits = accepted(&scene.submit(10 + number, 3));
+        assert_eq!(word(&scene.node.send(Some(agent), question(waits))), "refused: Role");
+        assert_eq!(word(&scene.node.send(Some(who), cancel(waits))), held);
+        let runs = scene.allowed(20 + number);
+        assert_eq!(word(&scene.node.send(Some(person), question(runs))), "refused: NotHeld");
+        assert_eq!(word(&scene.node.send(Some(who), cancel(runs))), allowed);
+        if who == stranger {
+            continue;
+        }
+        assert_eq!((scene.phase(runs), scene.runnable().contains(&runs)), ("cancelled", false));
+        assert_eq!(scene.claim(runs), Err("refused: NotAllowed".into()), "it never runs");
+        assert_eq!(word(&scene.node.send(Some(who), cancel(runs))), "refused: NotHeld");
+        assert_eq!(scene.node.kinds(runs), ["intent_submitted", "cancelled"]);
+        let repeat = word(&scene.submit(10 + number, 3));
+        assert_eq!(repeat, "held", "nobody was told that it may run");
+        assert_eq!(word(&scene.submit(20 + number, 1)), "duplicate", "somebody was told");
+    }
+    assert_eq!(word(&scene.node.send(Some(stranger), cancel(IntentId(9)))), "refused: Role");
+    assert_eq!(word(&scene.node.send(Some(person), cancel(IntentId(9)))), "refused: UnknownIntent");
+}
+
+#[test]
+fn what_is_claimed_or_asked_for_is_not_withdrawn() {
+    for on_request in [false, true] {
+        let mut scene = if on_request { Scene::on_request() } else { Scene::of(false) };
+        let intent = scene.allowed(1);
+        if on_request {
+            scene.ask(intent);
+        } else {
+            scene.claim(intent).unwrap();
+        }
+        let withdraws = Some(true);
+        let cancel = ledger::Cancel { intent, reason: None, guard: None, withdraws };
+        for who in [scene.agent, scene.person] {
+            let reply = scene.node.send(Some(who), Command::Cancel(cancel.clone()));
+            assert_eq!(word(&reply), "refused: NotHeld");
+        }
+        assert_eq!(scene.phase(intent), "claimed");
+    }
+}
+
+#[test]
+fn when_it_was_allowed_stays_known_whatever_ends_it() {
+    let mut scene = Scene::of(false);
+    let at = |scene: &Scene, intent| scene.node.head(intent).allowed_at;
+    let held = accepted(&scene.submit(1, 3));
+    assert_eq!(at(&scene, held), None);
+    scene.node.wait_ms(1_000);
+    scene.node.approve(scene.person, held, None);
+    let approved = Some(scene.node.now);
+    assert_eq!(at(&scene, held), approved);
+    let order = scene.claim(held).unwrap();
+    scene.node.report_attempt(order.id, AttemptEnd::InDoubt);
+    scene.node.wait_ms(1_000);
+    let (succeeded, effect, reason) = (true, None, "it rang".into());
+    let resolve = ledger::Resolve { intent: held, succeeded, effect, reason };
+    scene.node.send(Some(scene.person), Command::Resolve(resolve));
+    assert_eq!((scene.phase(held), at(&scene, held)), ("succeeded", approved));
+
+    let expires = scene.allowed(2);
+    let approved = Some(scene.node.now);
+    scene.node.wait_ms(3_600_000);
+    scene.node.tick();
+    assert_eq!((scene.phase(expires), at(&scene, expires)), ("expired", approved));
+
+    let again = scene.allowed(3);
+    let strict = GATES.replace("require_approval_over: 2", "require_approval: always");
+    scene.node.apply_policies(&[("gates.yaml", &strict)]);
+    assert_eq!(scene.claim(again), Err("policy changed".into()));
+    assert_eq!(at(&scene, again), None, "it waits for people again");
+}
+
+#[test]
 fn without_an_executor_nothing_is_handed_to_one() {
     let mut node = Node::with_policies(&[("gates.yaml", GATES)]);
     let agent = node.register("bot", Role::Agent, None);

@@ -56,6 +56,9 @@ pub const IDEMPOTENCY_KEY_KEPT_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 pub const REQUEST_KEYS_MAX: u64 = 100_000_000;
 /// Due rows that one tick works off.
 pub const TICK_ROWS_MAX: usize = 1_000;
+/// Rows that one tick touches, dedup windows included, before it leaves the rest to the next; what
+/// belongs to one intent is never divided.
+pub const TICK_WORK_MAX: usize = 10_000;
 /// Namespaces of one cluster.
 pub const NAMESPACES_MAX: u32 = 10_000;
 /// Approvers that one intent may need.
