@@ -215,11 +215,9 @@ pub(crate) fn submitter_acts(
 /// Revoked is for ever, so the executor need not look at it again.
 fn left_if_revoked(head: &Head, stop: Stop) -> Result<Transition, Stop> {
     match stop {
-        Stop::Refused(refusal @ Refusal::SubmitterInactive { status, .. })
-            if status == AgentStatus::Revoked =>
-        {
-            Ok(Transition { reply: Reply::Refused(refusal), ..not_run(head) })
-        }
+        Stop::Refused(
+            refusal @ Refusal::SubmitterInactive { status: AgentStatus::Revoked, .. },
+        ) => Ok(Transition { reply: Reply::Refused(refusal), ..not_run(head) }),
         stop => Err(stop),
     }
 }
