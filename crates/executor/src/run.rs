@@ -14,7 +14,6 @@ use gate::{Gate, GateError, woken};
 use ledger::{Effect, OrderRow};
 use outbound::{Client, Secrets};
 use tokio::sync::watch;
-use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 use types::limits::DRAIN_MS_MAX;
 use types::{ExecutionId, IntentId, NamespaceId};
@@ -22,6 +21,7 @@ use types::{ExecutionId, IntentId, NamespaceId};
 use crate::attempt::{After, Reign};
 use crate::connectors::http::Patience;
 use crate::lanes::Lanes;
+use crate::tasks::{Ended, Tasks};
 
 /// Rows that are looked at in one round.
 const ROUND_ROWS_MAX: usize = 4_096;
@@ -90,13 +90,8 @@ struct Round {
     /// The same for orders that somebody asked for.
     after_order: Option<ExecutionId>,
     not_before: HashMap<IntentId, Instant>,
-    tasks: JoinSet<After>,
-    /// Whose place a task holds, also of one that panics.
-    intents: HashMap<Id, IntentId>,
+    tasks: Tasks,
 }
-
-/// A task that ended, with what it said.
-type Ended = Result<(Id, After), JoinError>;
 
 /// What is to begin for an intent.
 enum Begin {
@@ -121,8 +116,7 @@ impl Round {
             after: None,
             after_order: None,
             not_before: HashMap::new(),
-            tasks: JoinSet::new(),
-            intents: HashMap::new(),
+            tasks: Tasks::default(),
         }
     }
 
@@ -141,7 +135,7 @@ impl Round {
                 _ = stopping.wait_for(|stop| *stop) => return,
                 () = woken(&mut effects, Effect::Runnable) => {}
                 () = tokio::time::sleep(rest) => {}
-                Some(ended) = self.tasks.join_next_with_id() => self.ended(ended),
+                Some(ended) = self.tasks.next() => self.ended(ended),
             }
         }
         self.reign.over.store(true, Ordering::Release);
@@ -154,7 +148,7 @@ impl Round {
     /// Begins what may run and has room; gives the time until something may be claimed again.
     fn begin_runnable(&mut self) -> Result<Duration, GateError> {
         // Ends first: what has ended is no more among the open claims that are read after it.
-        while let Some(ended) = self.tasks.try_join_next_with_id() {
+        while let Some(ended) = self.tasks.try_next() {
             self.ended(ended);
         }
         let now = Instant::now();
@@ -208,30 +202,25 @@ impl Round {
             return Ok(REST_MAX);
         }
         let reign = self.reign.clone();
-        let task = self.tasks.spawn(async move {
+        self.tasks.spawn(intent, async move {
             match what {
                 Begin::Open(order) => reign.run_open(namespace, &order).await,
                 Begin::Waiting(order) => reign.claim_and_run(namespace, intent, Some(order)).await,
                 Begin::Intent => reign.claim_and_run(namespace, intent, None).await,
             }
         });
-        self.intents.insert(task.id(), intent);
         Ok(REST_MAX)
     }
 
     /// Gives the place back, however an attempt ended.
-    fn ended(&mut self, ended: Ended) {
-        let (task, after) = match ended {
-            Ok((task, after)) => (task, after),
-            Err(error) => {
-                // An order that was begun stays open and is never called again here; time puts it in
-                // doubt. What was not claimed is tried again after a while.
-                tracing::error!(%error, "an attempt ended before it said how it went");
-                (error.id(), After::Later(u32::MAX))
-            }
-        };
-        let Some(intent) = self.intents.remove(&task) else { return };
+    fn ended(&mut self, (intent, after): Ended) {
         self.lanes.leave(intent);
+        let after = after.unwrap_or_else(|error| {
+            // An order that was begun stays open and is never called again here; time puts it in
+            // doubt. What was not claimed is tried again after a while.
+            tracing::error!(%intent, %error, "an attempt ended before it said how it went");
+            After::Later(u32::MAX)
+        });
         if let After::Later(attempt) = after {
             let at = usize::try_from(attempt).unwrap_or(usize::MAX);
             let wait = AGAIN_AFTER[at.min(AGAIN_AFTER.len() - 1)];
@@ -242,7 +231,7 @@ impl Round {
     /// Gives calls on their way a moment to end; the others are in doubt.
     async fn drain(&mut self) {
         let ends = Instant::now() + Duration::from_millis(DRAIN_MS_MAX);
-        while let Ok(Some(ended)) = timeout_at(ends, self.tasks.join_next_with_id()).await {
+        while let Ok(Some(ended)) = timeout_at(ends, self.tasks.next()).await {
             self.ended(ended);
         }
         self.tasks.shutdown().await;

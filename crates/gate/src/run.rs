@@ -145,8 +145,8 @@ impl Gate {
         Ok(orders.into_iter().filter(|(_, order)| of_epoch(order)).collect())
     }
 
-    /// Orders that somebody asked for and nobody has begun, behind `after` if that is given, at most
-    /// `limit`.
+    /// Orders that somebody asked for and nobody has begun, behind `after` if that is given, at
+    /// most `limit`.
     ///
     /// # Errors
     /// [`GateError::Fault`].

@@ -1,7 +1,8 @@
 //! Ending an intent before it runs: one person's no, whatever the number of approvals it needs, or
 //! the intent withdrawn, also by the agent that asked for it.
 //!
-//! Invariant: what has a claim or an order is not withdrawn; whichever comes first in the log stands.
+//! Invariant: what has a claim or an order is not withdrawn; whichever comes first in the log
+//! stands.
 
 use alloc::string::String;
 

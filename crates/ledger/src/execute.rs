@@ -239,8 +239,8 @@ pub(crate) fn resolve(
     })
 }
 
-/// An order's time ended without a report. Where nobody was called there is no doubt. Gives how many
-/// windows that touches.
+/// An order's time ended without a report. Where nobody was called there is no doubt. Gives how
+/// many windows that touches.
 pub(crate) fn order_over(
     ledger: &impl Read,
     namespace: NamespaceId,

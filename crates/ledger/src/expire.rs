@@ -1,5 +1,5 @@
-//! Time: a tick works off what is due, in order, a bounded number of rows at a time: of the schedule,
-//! and of all that it touches.
+//! Time: a tick works off what is due, in order, a bounded number of rows at a time: of the
+//! schedule, and of all that it touches.
 //!
 //! Every command compares log time with deadlines itself; the tick only makes what is over
 //! visible, and sweeps rows that have served their time. A time-out never approves anything.

@@ -41,6 +41,7 @@ mod record_outward;
 mod refusal;
 mod reply;
 mod rows;
+mod rows_order;
 mod rows_outward;
 mod session;
 mod settings;

@@ -97,7 +97,8 @@ fn what_releases_a_window_at_once() {
         match end {
             "rejected" => drop(node.reject(person, first)),
             "cancelled" => {
-                let cancel = ledger::Cancel { intent: first, reason: None, guard: None, withdraws: None };
+                let (reason, guard, withdraws) = (None, None, None);
+                let cancel = ledger::Cancel { intent: first, reason, guard, withdraws };
                 node.send(Some(person), ledger::Command::Cancel(cancel));
             }
             "expired while held" => {
