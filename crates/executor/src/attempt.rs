@@ -14,7 +14,8 @@ use ledger::{AttemptEnd, OrderRow, Serving};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use types::{
-    Connector, Destination, ExecutionId, HttpTarget, IntentId, LogIndex, NamespaceId, PayloadKind,
+    AgentStatus, Connector, Destination, ExecutionId, HttpTarget, IntentId, LogIndex, NamespaceId,
+    PayloadKind,
 };
 
 use crate::connectors::{Outcome, http};
@@ -63,13 +64,21 @@ impl Reign {
         self.begun.lock().contains(&execution)
     }
 
-    /// Claims an intent and runs it.
-    pub(crate) async fn claim_and_run(&self, namespace: NamespaceId, intent: IntentId) -> After {
-        if let Err(why) = self.ready(namespace, intent).await {
-            tracing::warn!(%intent, why, "not claimed: secret_unavailable");
-            return After::Later(NOT_READY);
+    /// Claims an intent, or an order for it that somebody asked for and that waits, and runs it.
+    pub(crate) async fn claim_and_run(
+        &self,
+        namespace: NamespaceId,
+        intent: IntentId,
+        order: Option<ExecutionId>,
+    ) -> After {
+        if let Some(after) = self.held_back(namespace, intent).await {
+            return after;
         }
-        match self.gate.claim(self.epoch, namespace, intent).await {
+        let claimed = match order {
+            None => self.gate.claim(self.epoch, namespace, intent).await,
+            Some(order) => self.gate.begin_order(self.epoch, namespace, intent, order).await,
+        };
+        match claimed {
             Ok(Claimed::Run(order, destination)) => self.run(namespace, &order, &destination).await,
             Ok(Claimed::Nothing) => After::Done,
             Ok(Claimed::EpochOver) => {
@@ -84,7 +93,7 @@ impl Reign {
         }
     }
 
-    /// Runs an order that was claimed by somebody's request, or by a claim whose reply was lost.
+    /// Runs an order whose claim's reply was lost.
     pub(crate) async fn run_open(&self, namespace: NamespaceId, order: &OrderRow) -> After {
         let claimed = order.executor.map(|claim| claim.destination);
         let serving = match self.serving(namespace, order.intent) {
@@ -100,6 +109,30 @@ impl Reign {
                 let why = "the destination's document changed before anybody was called";
                 self.report(namespace, order, AttemptEnd::NotStarted, None, Some(why.into())).await;
                 After::Later(0)
+            }
+        }
+    }
+
+    /// Why an intent is not claimed now, seen before the log is asked: looking again costs nothing.
+    async fn held_back(&self, namespace: NamespaceId, intent: IntentId) -> Option<After> {
+        match self.gate.submitter_stopped(namespace, intent) {
+            // The claim is refused, and leaves it to people.
+            Ok(None | Some(AgentStatus::Revoked)) => {}
+            Ok(Some(status)) => {
+                let status = status.name();
+                tracing::info!(%intent, status, "not claimed: submitter_inactive");
+                return Some(After::Later(NOT_READY));
+            }
+            Err(error) => {
+                tracing::warn!(%intent, %error, "not claimed: its agent cannot be read");
+                return Some(After::Later(NOT_READY));
+            }
+        }
+        match self.ready(namespace, intent).await {
+            Ok(()) => None,
+            Err(why) => {
+                tracing::warn!(%intent, why, "not claimed: secret_unavailable");
+                Some(After::Later(NOT_READY))
             }
         }
     }
@@ -154,8 +187,10 @@ impl Reign {
             self.begun.lock().remove(&order.id);
         }
         match ended {
-            AttemptEnd::Succeeded | AttemptEnd::Failed(_) => After::Done,
-            AttemptEnd::InDoubt => After::Later(order.attempt),
+            AttemptEnd::Succeeded => After::Done,
+            // Behind an attempt in doubt it leaves the doubt, and may be tried again.
+            AttemptEnd::Failed(_) if order.attempt == 1 => After::Done,
+            AttemptEnd::Failed(_) | AttemptEnd::InDoubt => After::Later(order.attempt),
             AttemptEnd::NotStarted => After::Later(0),
         }
     }

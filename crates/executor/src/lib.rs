@@ -12,6 +12,7 @@ mod lanes;
 mod marks;
 mod material;
 mod run;
+mod tasks;
 mod template;
 
 pub use connectors::Outcome;

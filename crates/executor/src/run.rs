@@ -14,14 +14,14 @@ use gate::{Gate, GateError, woken};
 use ledger::{Effect, OrderRow};
 use outbound::{Client, Secrets};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use types::limits::DRAIN_MS_MAX;
-use types::{IntentId, NamespaceId};
+use types::{ExecutionId, IntentId, NamespaceId};
 
 use crate::attempt::{After, Reign};
 use crate::connectors::http::Patience;
 use crate::lanes::Lanes;
+use crate::tasks::{Ended, Tasks};
 
 /// Rows that are looked at in one round.
 const ROUND_ROWS_MAX: usize = 4_096;
@@ -85,10 +85,27 @@ async fn begin(gate: &Arc<Gate>, means: &Arc<Means>) -> Arc<Reign> {
 struct Round {
     reign: Arc<Reign>,
     lanes: Lanes,
-    /// Where the last look ended, while more waits than one round looks at.
+    /// Where the last look at intents ended, while more wait than one round looks at.
     after: Option<(NamespaceId, IntentId)>,
+    /// The same for orders that somebody asked for.
+    after_order: Option<ExecutionId>,
     not_before: HashMap<IntentId, Instant>,
-    tasks: JoinSet<(IntentId, After)>,
+    tasks: Tasks,
+}
+
+/// What is to begin for an intent.
+enum Begin {
+    /// A claim of its own.
+    Intent,
+    /// An order that somebody asked for.
+    Waiting(ExecutionId),
+    /// An order that is claimed already.
+    Open(Box<OrderRow>),
+}
+
+/// Where the next round goes on; nowhere if this one saw all there is.
+fn next<T: Copy>(rows: &[T]) -> Option<T> {
+    rows.last().copied().filter(|_| rows.len() == ROUND_ROWS_MAX)
 }
 
 impl Round {
@@ -97,8 +114,9 @@ impl Round {
             reign,
             lanes: Lanes::default(),
             after: None,
+            after_order: None,
             not_before: HashMap::new(),
-            tasks: JoinSet::new(),
+            tasks: Tasks::default(),
         }
     }
 
@@ -117,7 +135,7 @@ impl Round {
                 _ = stopping.wait_for(|stop| *stop) => return,
                 () = woken(&mut effects, Effect::Runnable) => {}
                 () = tokio::time::sleep(rest) => {}
-                Some(ended) = self.tasks.join_next() => self.ended(ended),
+                Some(ended) = self.tasks.next() => self.ended(ended),
             }
         }
         self.reign.over.store(true, Ordering::Release);
@@ -130,81 +148,90 @@ impl Round {
     /// Begins what may run and has room; gives the time until something may be claimed again.
     fn begin_runnable(&mut self) -> Result<Duration, GateError> {
         // Ends first: what has ended is no more among the open claims that are read after it.
-        while let Some(ended) = self.tasks.try_join_next() {
+        while let Some(ended) = self.tasks.try_next() {
             self.ended(ended);
         }
         let now = Instant::now();
         self.lanes.begin_round();
         self.not_before.retain(|_, at| *at > now);
         for (namespace, order) in self.reign.gate.open_claims(self.reign.epoch, ROUND_ROWS_MAX)? {
-            let runs = self.lanes.runs(order.intent) || self.lanes.are_full();
-            if !runs && !self.reign.has_begun(order.id) {
-                self.begin(namespace, order.intent, Some(order))?;
+            if !self.lanes.are_full() && !self.reign.has_begun(order.id) {
+                self.begin(now, namespace, order.intent, Begin::Open(Box::new(order)))?;
             }
         }
-        let runnable = self.reign.gate.runnable(self.after, ROUND_ROWS_MAX)?;
         let mut rest = REST_MAX;
+        // What can begin may stand behind all that cannot: the next round goes on where this one
+        // ends, and one that came to the end begins anew.
+        let mut saw_all = self.after_order.is_none() && self.after.is_none();
+        let orders = self.reign.gate.waiting_orders(self.after_order, ROUND_ROWS_MAX)?;
+        for (order, namespace, intent) in &orders {
+            if self.lanes.are_full() {
+                return Ok(rest);
+            }
+            rest = rest.min(self.begin(now, *namespace, *intent, Begin::Waiting(*order))?);
+        }
+        self.after_order = next(&orders).map(|(order, ..)| order);
+        let runnable = self.reign.gate.runnable(self.after, ROUND_ROWS_MAX)?;
         for (namespace, intent) in &runnable {
             if self.lanes.are_full() {
                 return Ok(rest);
             }
-            if self.lanes.runs(*intent) {
-                continue;
-            }
-            if let Some(at) = self.not_before.get(intent) {
-                rest = rest.min(*at - now);
-                continue;
-            }
-            self.begin(*namespace, *intent, None)?;
+            rest = rest.min(self.begin(now, *namespace, *intent, Begin::Intent)?);
         }
-        // What can begin may stand behind all that cannot: the next round goes on there, and one
-        // that came to the end begins anew.
-        let from_start = self.after.is_none();
-        self.after = runnable.last().copied().filter(|_| runnable.len() == ROUND_ROWS_MAX);
-        let saw_all = from_start && self.after.is_none();
+        self.after = next(&runnable);
+        saw_all &= self.after_order.is_none() && self.after.is_none();
         Ok(if saw_all { rest } else { rest.min(LOOK_EVERY) })
     }
 
-    /// Begins an intent, or an order that is claimed already, if its destination has room.
+    /// Begins what is not running, if it is its turn and its destination has room; gives the time
+    /// until it may be claimed again.
     fn begin(
         &mut self,
+        now: Instant,
         namespace: NamespaceId,
         intent: IntentId,
-        order: Option<OrderRow>,
-    ) -> Result<(), GateError> {
+        what: Begin,
+    ) -> Result<Duration, GateError> {
+        if self.lanes.runs(intent) {
+            return Ok(REST_MAX);
+        }
+        if let Some(at) = self.not_before.get(&intent) {
+            return Ok(*at - now);
+        }
         if !self.lanes.enter(&self.reign.gate, namespace, intent)? {
-            return Ok(());
+            return Ok(REST_MAX);
         }
         let reign = self.reign.clone();
-        self.tasks.spawn(async move {
-            let after = match order {
-                Some(order) => reign.run_open(namespace, &order).await,
-                None => reign.claim_and_run(namespace, intent).await,
-            };
-            (intent, after)
+        self.tasks.spawn(intent, async move {
+            match what {
+                Begin::Open(order) => reign.run_open(namespace, &order).await,
+                Begin::Waiting(order) => reign.claim_and_run(namespace, intent, Some(order)).await,
+                Begin::Intent => reign.claim_and_run(namespace, intent, None).await,
+            }
         });
-        Ok(())
+        Ok(REST_MAX)
     }
 
-    fn ended(&mut self, ended: Result<(IntentId, After), tokio::task::JoinError>) {
-        match ended {
-            Ok((intent, after)) => {
-                self.lanes.leave(intent);
-                if let After::Later(attempt) = after {
-                    let at = usize::try_from(attempt).unwrap_or(usize::MAX);
-                    let wait = AGAIN_AFTER[at.min(AGAIN_AFTER.len() - 1)];
-                    self.not_before.insert(intent, Instant::now() + wait);
-                }
-            }
-            // Its order stays open and is never called again here; time puts it in doubt.
-            Err(error) => tracing::error!(%error, "an attempt ended before it said how it went"),
+    /// Gives the place back, however an attempt ended.
+    fn ended(&mut self, (intent, after): Ended) {
+        self.lanes.leave(intent);
+        let after = after.unwrap_or_else(|error| {
+            // An order that was begun stays open and is never called again here; time puts it in
+            // doubt. What was not claimed is tried again after a while.
+            tracing::error!(%intent, %error, "an attempt ended before it said how it went");
+            After::Later(u32::MAX)
+        });
+        if let After::Later(attempt) = after {
+            let at = usize::try_from(attempt).unwrap_or(usize::MAX);
+            let wait = AGAIN_AFTER[at.min(AGAIN_AFTER.len() - 1)];
+            self.not_before.insert(intent, Instant::now() + wait);
         }
     }
 
     /// Gives calls on their way a moment to end; the others are in doubt.
     async fn drain(&mut self) {
         let ends = Instant::now() + Duration::from_millis(DRAIN_MS_MAX);
-        while let Ok(Some(ended)) = tokio::time::timeout_at(ends, self.tasks.join_next()).await {
+        while let Ok(Some(ended)) = timeout_at(ends, self.tasks.next()).await {
             self.ended(ended);
         }
         self.tasks.shutdown().await;

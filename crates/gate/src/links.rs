@@ -1,11 +1,11 @@
 //! Approval links: a token that carries one decision of one reviewer.
 //!
 //! The token is random, leaves in the answer to its reviewer, and is stored sealed beside its
-//! SHA-256. Invariant: whoever shows a token is worth what its reviewer is worth at that moment;
-//! the ledger looks it up again at apply.
+//! SHA-256. Invariant: whoever shows a token is worth what its reviewer, and the key that asked for
+//! it, are worth at that moment; the ledger looks both up again at apply.
 
 use ledger::{Command, Content, DecideByLink, Head, IssueLink, LinkRow, Refusal, Reply, query};
-use types::{AgentStatus, IntentId};
+use types::IntentId;
 
 use crate::errors::GateError;
 use crate::handle::{Answer, Caller, Gate};
@@ -95,23 +95,7 @@ impl Gate {
                 return Ok(None);
             };
             let content = query::content(state, row.namespace, head.id, head.revision)?;
-            let reviewer = query::agent(state, row.namespace, row.reviewer)?;
-            let refusal = if row.used_at.is_some() {
-                Some(Refusal::LinkUsed)
-            } else if progress.time >= row.expires_at {
-                Some(Refusal::LinkExpired)
-            } else {
-                match reviewer {
-                    None => Some(Refusal::UnknownLink),
-                    Some(agent) if agent.status != AgentStatus::Active => {
-                        Some(Refusal::Inactive { status: agent.status })
-                    }
-                    Some(agent) if !agent.role.may_decide() => {
-                        Some(Refusal::Role { role: agent.role, needed: "reviewer or admin".into() })
-                    }
-                    Some(_) => None,
-                }
-            };
+            let refusal = query::link_objection(state, &row, progress.time)?;
             Ok(Some(OpenedLink { row, head, content, refusal }))
         })
         .await

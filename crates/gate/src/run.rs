@@ -10,7 +10,7 @@ use ledger::{
     TakeOver, query,
 };
 use tokio::sync::broadcast;
-use types::{Destination, ExecutionId, IntentId, LogIndex, NamespaceId};
+use types::{AgentStatus, Destination, ExecutionId, IntentId, LogIndex, NamespaceId};
 
 use crate::errors::GateError;
 use crate::handle::{Answer, Gate};
@@ -124,7 +124,8 @@ impl Gate {
         Ok(row.map(|row| row.name).unwrap_or_default())
     }
 
-    /// Orders of this epoch without an outcome, at most `limit`.
+    /// Orders that were begun in this epoch, without an outcome, at most `limit`. There are no more
+    /// of them than run at a time, but for some whose outcome could not be said.
     ///
     /// # Errors
     /// [`GateError::Fault`].
@@ -142,6 +143,35 @@ impl Gate {
         })?;
         let of_epoch = |order: &OrderRow| order.executor.is_some_and(|claim| claim.epoch == epoch);
         Ok(orders.into_iter().filter(|(_, order)| of_epoch(order)).collect())
+    }
+
+    /// Orders that somebody asked for and nobody has begun, behind `after` if that is given, at
+    /// most `limit`.
+    ///
+    /// # Errors
+    /// [`GateError::Fault`].
+    pub fn waiting_orders(
+        &self,
+        after: Option<ExecutionId>,
+        limit: usize,
+    ) -> Result<Vec<(ExecutionId, NamespaceId, IntentId)>, GateError> {
+        Ok(self.look(|state, _| Ok(query::waiting_orders(state, after, limit)?))?.0)
+    }
+
+    /// Why who asked for an intent may not act now: nothing of it begins meanwhile.
+    ///
+    /// # Errors
+    /// [`GateError::Fault`].
+    pub fn submitter_stopped(
+        &self,
+        namespace: NamespaceId,
+        intent: IntentId,
+    ) -> Result<Option<AgentStatus>, GateError> {
+        let (status, _) = self.look(|state, _| {
+            let Some(head) = query::head(state, namespace, intent)? else { return Ok(None) };
+            Ok(query::agent(state, namespace, head.agent)?.map(|agent| agent.status))
+        })?;
+        Ok(status.filter(|status| *status != AgentStatus::Active))
     }
 
     /// An intent with all that a connector needs; `None` if it is not known here.
@@ -181,9 +211,33 @@ impl Gate {
         namespace: NamespaceId,
         intent: IntentId,
     ) -> Result<Claimed, GateError> {
+        self.claim_as(epoch, namespace, intent, None).await
+    }
+
+    /// Claims an order that somebody asked for, before anybody is called.
+    ///
+    /// # Errors
+    /// As [`Gate::claim`].
+    pub async fn begin_order(
+        &self,
+        epoch: LogIndex,
+        namespace: NamespaceId,
+        intent: IntentId,
+        order: ExecutionId,
+    ) -> Result<Claimed, GateError> {
+        self.claim_as(epoch, namespace, intent, Some(order)).await
+    }
+
+    async fn claim_as(
+        &self,
+        epoch: LogIndex,
+        namespace: NamespaceId,
+        intent: IntentId,
+        order: Option<ExecutionId>,
+    ) -> Result<Claimed, GateError> {
         let mut facts = None;
         for _ in 0..TRIES_MAX {
-            let execution = ExecutionId(self.ids.next());
+            let execution = order.unwrap_or_else(|| ExecutionId(self.ids.next()));
             let claim = Claim { intent, execution, epoch, facts: facts.take() };
             let answer = self.without_key(namespace, Command::Claim(Box::new(claim))).await?;
             match answer.reply {

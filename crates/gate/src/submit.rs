@@ -170,7 +170,8 @@ impl Gate {
         self.command(caller, request_key, command).await
     }
 
-    /// Withdraws a held intent.
+    /// Withdraws the question to people while an intent is held; with `withdraws` the intent, also
+    /// while it is allowed and not handed out.
     ///
     /// # Errors
     /// [`GateError`]; refusals are answers.
@@ -178,10 +179,12 @@ impl Gate {
         &self,
         caller: &Caller,
         intent: IntentId,
+        withdraws: bool,
         request: DecideRequest,
     ) -> Result<Answer, GateError> {
         let DecideRequest { reason, guard, request_key, .. } = request;
-        let command = Command::Cancel(Cancel { intent, reason, guard });
+        let withdraws = withdraws.then_some(true);
+        let command = Command::Cancel(Cancel { intent, reason, guard, withdraws });
         self.command(caller, request_key, command).await
     }
 

@@ -6,14 +6,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use gate::log::Consistency;
 use gate::{DecideRequest, Freshness, Gate};
-use ledger::{Refusal, Reply, query};
+use ledger::{Refusal, Reply, Vote, query};
 use serde_json::{Map, Value, json};
 use types::{Digest, IntentId, LogIndex, NamespaceId, Phase, Role};
 
 use crate::answer::Answer;
 use crate::body::JsonBody;
 use crate::call::{Authed, bounded};
-use crate::evidence::{EvidenceKey, evidence};
+use crate::evidence::{EvidenceKey, approval_evidence, evidence};
 use crate::fields::Fields;
 use crate::intents::intent_id;
 use crate::nonces::replay_guard;
@@ -34,14 +34,17 @@ const UNUSED: &[&str] = &["intentId", "on_behalf_of_principal", "principal_id", 
 pub(crate) enum Verb {
     Approve,
     Reject,
+    /// The question to people.
     Cancel,
+    /// The intent itself.
+    Withdraw,
 }
 
 impl Verb {
     fn unknown(self) -> &'static str {
         match self {
             Self::Approve | Self::Reject => "Proposal not found",
-            Self::Cancel => "Intent not found",
+            Self::Cancel | Self::Withdraw => "Intent not found",
         }
     }
 }
@@ -73,8 +76,20 @@ pub(crate) async fn cancel(
     decide(app, call, body, Verb::Cancel).await
 }
 
+/// `POST /v1/intents/{id}/cancel`.
+pub(crate) async fn withdraw(
+    State(app): State<App>,
+    call: Authed,
+    body: JsonBody,
+) -> Result<Answer, Problem> {
+    decide(app, call, body, Verb::Withdraw).await
+}
+
 async fn decide(app: App, mut call: Authed, body: JsonBody, verb: Verb) -> Result<Answer, Problem> {
-    call.need(Role::may_decide, FORBIDDEN).await?;
+    // What an agent asked for it may withdraw itself; the ledger knows whose it is.
+    if verb != Verb::Withdraw {
+        call.need(Role::may_decide, FORBIDDEN).await?;
+    }
     let request_key = request_key(&call, &body.value)?;
     let mut fields = Fields::of(body.value);
     let id = if call.path("id").is_empty() {
@@ -88,7 +103,9 @@ async fn decide(app: App, mut call: Authed, body: JsonBody, verb: Verb) -> Resul
     let answer = match verb {
         Verb::Approve => gate.approve(&call.caller, id, request).await?,
         Verb::Reject => gate.reject(&call.caller, id, request).await?,
-        Verb::Cancel => gate.cancel(&call.caller, id, request).await?,
+        Verb::Cancel | Verb::Withdraw => {
+            gate.cancel(&call.caller, id, verb == Verb::Withdraw, request).await?
+        }
     };
     answered(&app, call.namespace(), &answer, verb).await
 }
@@ -108,7 +125,9 @@ pub(crate) async fn answered(
         }
         reply => {
             let evidence = match of_a_person(reply) {
-                Some(intent) => evidence_at(app, namespace, intent, answer.index).await,
+                Some((intent, votes)) => {
+                    evidence_at(app, namespace, intent, votes, answer.index).await
+                }
                 None => None,
             };
             decided(reply, evidence).ok_or_else(|| unexpected(reply))?
@@ -136,7 +155,7 @@ pub(crate) fn read(gate: &Gate, fields: &mut Fields, verb: Verb) -> Result<Decid
     let guard = replay_guard(gate, fields)?;
     let on_behalf_of = match verb {
         Verb::Approve => fields.words("on_behalf_of_principal")?,
-        Verb::Reject | Verb::Cancel => None,
+        Verb::Reject | Verb::Cancel | Verb::Withdraw => None,
     };
     // A decision with a misspelled `digest` would not be bound to what the person saw.
     fields.nothing_else(UNUSED)?;
@@ -158,21 +177,25 @@ fn parse_digest(text: &str) -> Digest {
     Digest(bytes)
 }
 
-/// The intent that this decision just settled.
-fn of_a_person(reply: &Reply) -> Option<IntentId> {
+/// The intent that this decision just settled, and the votes if it was approved.
+fn of_a_person(reply: &Reply) -> Option<(IntentId, &[Vote])> {
     match reply {
-        Reply::Approved { intent, already: false, .. }
-        | Reply::Ended { intent, phase: Phase::Rejected, .. } => Some(*intent),
+        Reply::Approved { intent, already: false, votes, .. } => {
+            Some((*intent, votes.as_deref().unwrap_or_default()))
+        }
+        Reply::Ended { intent, phase: Phase::Rejected, .. } => Some((*intent, &[])),
         _ => None,
     }
 }
 
-/// The evidence of a decision as it was made, before any order used it. The decision stands
-/// whether or not this node can still read it back.
+/// The evidence of a decision as it was made, before any order used it: an answer that is given
+/// again says the same, since a rejection is an end and an approval is told by its votes. The
+/// decision stands whether or not this node can still read it back.
 async fn evidence_at(
     app: &App,
     namespace: NamespaceId,
     intent: IntentId,
+    votes: &[Vote],
     min_index: LogIndex,
 ) -> Option<Value> {
     let key = EvidenceKey::of(&app.gate);
@@ -180,7 +203,10 @@ async fn evidence_at(
     let read = app.gate.read(freshness, |state, _| {
         let Some(head) = query::head(state, namespace, intent)? else { return Ok(None) };
         let content = query::content(state, namespace, intent, head.revision)?;
-        Ok(evidence(&key, &head, &content, None))
+        Ok(match votes {
+            [] => evidence(&key, &head, &content, None),
+            votes => approval_evidence(&key, &head, &content, votes),
+        })
     });
     match bounded(read).await {
         Ok((evidence, _)) => evidence,
@@ -202,13 +228,13 @@ fn decided(reply: &Reply, evidence: Option<Value>) -> Option<Value> {
             "votedBy": voted_by,
             "phase": Phase::Held.name(),
         })),
-        Reply::Approved { intent, at, already: true } => Some(json!({
+        Reply::Approved { intent, at, already: true, .. } => Some(json!({
             "status": Phase::Allowed.status(),
             "approvedAt": iso(*at),
             "intentId": intent.to_string(),
             "phase": Phase::Allowed.name(),
         })),
-        Reply::Approved { intent, at, already: false } => Some(json!({
+        Reply::Approved { intent, at, already: false, .. } => Some(json!({
             "status": Phase::Allowed.status(),
             "approvalState": approval_state(Phase::Allowed),
             "approvedAt": iso(*at),
@@ -253,7 +279,7 @@ fn policy_changed(intent: IntentId, digest: Digest) -> Problem {
 /// A refusal as the routes of this verb say it.
 pub(crate) fn refusal_of(refusal: &Refusal, verb: Verb) -> Problem {
     match refusal {
-        Refusal::Role { .. } => Problem::forbidden(FORBIDDEN),
+        Refusal::Role { .. } if verb != Verb::Withdraw => Problem::forbidden(FORBIDDEN),
         Refusal::UnknownIntent { .. } => refused(refusal).says(verb.unknown()),
         Refusal::NotHeld { phase, .. } => not_held(refusal, *phase, verb),
         refusal => refused(refusal),
@@ -273,7 +299,7 @@ fn not_held(refusal: &Refusal, phase: Phase, verb: Verb) -> Problem {
             .with("phase", phase.name())
             .with("status", phase.status())
     };
-    if verb == Verb::Cancel {
+    if matches!(verb, Verb::Cancel | Verb::Withdraw) {
         return with_phase(StatusCode::CONFLICT)
             .says("cannot_cancel")
             .with("approvalState", approval_state(phase));

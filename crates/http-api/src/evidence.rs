@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use gate::Gate;
 use gate::seal::{DataKey, mac};
-use ledger::{Content, Fault, Head, OrderRow, Read, query};
+use ledger::{Content, Fault, Head, OrderRow, Read, Vote, query};
 use serde_json::{Value, json};
 use types::{Digest, IntentId, LogTime, NamespaceId, PayloadKind, Phase};
 
@@ -79,10 +79,29 @@ pub(crate) fn evidence(
     content: &Content,
     order: Option<&OrderRow>,
 ) -> Option<Value> {
-    let verdict = verdict(head)?;
+    Some(signed(key, head, content, &verdict(head)?, order))
+}
+
+/// The evidence of an approval as it was when these votes gave it, whatever came after.
+pub(crate) fn approval_evidence(
+    key: &EvidenceKey,
+    head: &Head,
+    content: &Content,
+    votes: &[Vote],
+) -> Option<Value> {
+    Some(signed(key, head, content, &approval(votes)?, None))
+}
+
+fn signed(
+    key: &EvidenceKey,
+    head: &Head,
+    content: &Content,
+    verdict: &Verdict<'_>,
+    order: Option<&OrderRow>,
+) -> Value {
     let (interaction, message) = (interaction_id(head.id), message_id(head.id));
     let hash = approved_intent_hash(head, content);
-    let signed = json!({
+    let words = json!({
         "protocol": PROTOCOL,
         "interaction_id": interaction,
         "responds_to": message,
@@ -93,11 +112,11 @@ pub(crate) fn evidence(
     });
     let fields_hash = profile_fields_hash(&content.proposal);
     let profile = content.proposal.profile.as_deref();
-    Some(json!({
+    json!({
         "protocol": PROTOCOL,
         "interaction_id": interaction,
         "request_jws": null,
-        "response_jws": key.sign(&policy::json::canonical(&signed)),
+        "response_jws": key.sign(&policy::json::canonical(&words)),
         "responds_to": message,
         "decision": verdict.word,
         "decided_at": iso(verdict.at),
@@ -110,7 +129,7 @@ pub(crate) fn evidence(
         },
         "approved_intent_hash": hash,
         "consumed_at": order.map(|order| iso(order.issued_at)),
-    }))
+    })
 }
 
 /// SHA-256 over what the decision was about, in the fields of existing clients.
@@ -149,14 +168,19 @@ fn verdict(head: &Head) -> Option<Verdict<'_>> {
     let votes = &head.approval.votes;
     let required = head.approval.rule.count.max(1) as usize;
     let approved = head.was_allowed && head.phase != Phase::Held && votes.len() >= required;
-    let last = votes.last().filter(|_| approved)?;
-    let names = || votes.iter().map(ledger::Vote::shown_name).collect();
+    approval(votes).filter(|_| approved)
+}
+
+/// No vote is taken after the last one needed, so more than one vote means that more were needed.
+fn approval(votes: &[Vote]) -> Option<Verdict<'_>> {
+    let last = votes.last()?;
+    let names = || votes.iter().map(Vote::shown_name).collect();
     Some(Verdict {
         word: "APPROVE",
         at: last.at,
         actor: last.shown_name(),
         factor: factor(last.factor),
-        voted_by: (required > 1).then(names),
+        voted_by: (votes.len() > 1).then(names),
     })
 }
 

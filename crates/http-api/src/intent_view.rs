@@ -6,7 +6,7 @@ use ledger::{Content, Head, Leaf, LeafDetail};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use types::{Outcome, PayloadKind};
+use types::{AgentStatus, Outcome, PayloadKind};
 
 use crate::propose_answer::profile_summary;
 use crate::times::iso;
@@ -20,6 +20,8 @@ pub(crate) struct Rows {
     pub(crate) payload: Option<Vec<u8>>,
     pub(crate) trail: Vec<(Leaf, LeafDetail)>,
     pub(crate) evidence: Option<Value>,
+    /// What the agent that asked for it is now.
+    pub(crate) submitter: Option<AgentStatus>,
 }
 
 /// One intent with all that belongs to it.
@@ -37,6 +39,8 @@ struct Whole<'a> {
     reasons: Vec<ReasonView<'a>>,
     votes: Vec<Value>,
     decided: Option<Value>,
+    /// Why nothing of it begins now, whatever people decide.
+    held_back: Option<&'static str>,
     manifest: Option<Value>,
     approval_evidence: Option<&'a Value>,
     approval_interactions: Vec<Value>,
@@ -47,7 +51,7 @@ struct Whole<'a> {
 impl Rows {
     /// The body of the answer.
     pub(crate) fn print(&self) -> Vec<u8> {
-        let Self { head, content, payload, trail, evidence } = self;
+        let Self { head, content, payload, trail, evidence, submitter } = self;
         let proposal = &content.proposal;
         let reference = reference(content, payload.as_deref());
         let vote = |vote: &ledger::Vote| {
@@ -77,6 +81,7 @@ impl Rows {
             reasons: content.decision.reasons.iter().map(ReasonView::of).collect(),
             votes: head.approval.votes.iter().map(vote).collect(),
             decided: head.decided.as_ref().map(decided),
+            held_back: submitter.filter(|_| !head.phase.is_terminal()).and_then(held_back),
             manifest: None,
             approval_evidence: evidence.as_ref(),
             approval_interactions: interactions(head, content, evidence.as_ref()),
@@ -84,6 +89,15 @@ impl Rows {
         };
         // Wire types have string keys only and cannot fail otherwise.
         serde_json::to_vec(&view).unwrap_or_default()
+    }
+}
+
+/// Nothing begins of what a stopped agent asked for.
+fn held_back(submitter: AgentStatus) -> Option<&'static str> {
+    match submitter {
+        AgentStatus::Active => None,
+        AgentStatus::Suspended => Some("submitter_suspended"),
+        AgentStatus::Revoked => Some("submitter_revoked"),
     }
 }
 

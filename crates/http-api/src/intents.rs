@@ -66,7 +66,8 @@ async fn show(call: &Authed, id: IntentId, freshness: Freshness) -> Result<Answe
             let limit = usize::try_from(PAGE_ROWS_MAX).unwrap_or(usize::MAX);
             let trail = query::trail(state, namespace, id, limit)?;
             let evidence = read_evidence(state, &key, namespace, &head, &content)?;
-            Ok(Rows { head, content, payload, trail, evidence })
+            let submitter = query::agent(state, namespace, head.agent)?.map(|agent| agent.status);
+            Ok(Rows { head, content, payload, trail, evidence, submitter })
         })
         .await?;
     let large = rows.payload.as_ref().is_some_and(|bytes| bytes.len() > INLINE_BYTES_MAX);

@@ -45,6 +45,10 @@ pub(crate) fn refused(refusal: &Refusal) -> Problem {
         Refusal::NamespacesFull => conflict("namespaces_full"),
         Refusal::Revoked { .. } => conflict("revoked").with("status", "revoked"),
         Refusal::LastAdmin => conflict("last_admin"),
+        Refusal::SubmitterInactive { status, .. } => {
+            conflict("submitter_inactive").with("agent_status", status.name())
+        }
+        Refusal::KeysFull { .. } => conflict("too_many_keys"),
         Refusal::NotYours { .. } => Problem::forbidden(message),
         Refusal::NotAllowed { phase, .. } => {
             conflict("not_allowed").with("status", phase.status()).with("phase", phase.name())

@@ -206,6 +206,12 @@ fn decision_routes() -> Vec<Route> {
             decide::cancel,
             "Withdraw the question while an intent is held",
         )),
+        decision(post(
+            "/v1/intents/{id}/cancel",
+            decide::withdraw,
+            "Withdraw an intent that is held, or allowed and not handed out",
+        ))
+        .who(Who::Key("the intent's own agent, or reviewer or admin")),
     ]
 }
 

@@ -30,8 +30,18 @@ pub(crate) fn audit_rows(
     trail: &[(Leaf, LeafDetail)],
 ) -> Vec<AuditRow> {
     let mut rows = Vec::with_capacity(trail.len() * 3);
+    let mut allowed = false;
     for (leaf, detail) in trail {
-        for (number, line) in lines(leaf, detail, content).into_iter().enumerate() {
+        let lines = match &leaf.body {
+            LeafBody::Ended { phase: Phase::Cancelled, .. } if allowed => withdrawn(detail),
+            _ => lines(leaf, detail, content),
+        };
+        match &leaf.body {
+            LeafBody::Submitted { phase: Phase::Allowed, .. } | LeafBody::Allowed => allowed = true,
+            LeafBody::PolicyChanged { .. } => allowed = false,
+            _ => {}
+        }
+        for (number, line) in lines.into_iter().enumerate() {
             rows.push(AuditRow {
                 id: event_id(leaf.sequence, number),
                 proposal_id: intent.to_string(),
@@ -108,6 +118,14 @@ fn lines(leaf: &Leaf, detail: &LeafDetail, content: &Content) -> Vec<Line> {
             });
             let kind = if actor == EXECUTOR { "execution_claimed" } else { "execution_requested" };
             vec![line(kind, actor, metadata)]
+        }
+        LeafBody::OrderBegun { execution, .. } => {
+            let metadata = json!({ "executionId": execution.to_string() });
+            vec![line(leaf.body.kind(), actor, metadata)]
+        }
+        LeafBody::GivenBack { execution, .. } => {
+            let metadata = json!({ "executionId": execution.to_string(), "reason": reason });
+            vec![line(leaf.body.kind(), actor, metadata)]
         }
         LeafBody::Reported { execution, effect, .. } => {
             let result: Option<Value> = reason.and_then(|text| serde_json::from_str(text).ok());
@@ -203,6 +221,12 @@ fn submitted(phase: Phase, agent: &str, content: &Content) -> Vec<Line> {
         _ => {}
     }
     lines
+}
+
+/// Cancelled after the question to people, if there was one, had its answer.
+fn withdrawn(detail: &LeafDetail) -> Vec<Line> {
+    let actor = detail.actor_name.as_deref().unwrap_or(SYSTEM);
+    vec![line("cancelled", actor, json!({ "reason": detail.reason }))]
 }
 
 fn ended(phase: Phase, actor: &str, reason: Option<&str>) -> Vec<Line> {

@@ -195,7 +195,6 @@ impl<'a> Row<'a> {
         let proposal = &content.proposal;
         let reason = block_reason(head, content);
         let expires_at = iso(head.expires_at);
-        let allowed = head.decided.as_ref().filter(|_| head.was_allowed);
         let hash = proposal.payload_digest;
         let used_at = head.link.and_then(|mark| mark.used_at);
         let hash = hash.filter(|_| proposal.payload_kind != PayloadKind::Reference);
@@ -219,7 +218,7 @@ impl<'a> Row<'a> {
             estimated_records: proposal.record_count_claim.max(content.record_count),
             estimated_value_usd: proposal.value_usd_micros.map(dollars),
             action: &proposal.action,
-            approved_at: allowed.map(|decided| iso(decided.at)),
+            approved_at: head.allowed_at.map(iso),
             message_id: message_id(head.id),
             approval_state: approval_state(head.phase),
             approval_link_expires_at: head.link.map(|_| iso(head.expires_at).into()),

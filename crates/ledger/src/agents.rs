@@ -5,19 +5,18 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::ops::ControlFlow;
 
-use types::codec::decode;
+use types::limits::KEYS_PER_AGENT_MAX;
 use types::{AgentId, AgentStatus, LogTime, NamespaceId, Role, Stamp};
 
 use crate::command::{Envelope, FirstKey, RegisterAgent, RotateKey, SetAgentStatus, SetRole};
-use crate::credential::{agent, principal_who};
+use crate::credential::{agent, live_key, principal_who};
 use crate::event::Event;
-use crate::read::{Direction, Fault, Read};
+use crate::read::{Fault, Read};
 use crate::reply::{Effect, Refusal, Reply};
 use crate::rows::{AgentRow, KeyRow};
-use crate::table::{self, Table};
 use crate::transition::{Stop, Transition};
+use crate::{query, table};
 
 /// A new principal with its first key.
 ///
@@ -98,7 +97,8 @@ pub(crate) fn first_key(first: &FirstKey, namespace: NamespaceId, at: LogTime) -
 /// Suspends, resumes or revokes a principal.
 ///
 /// # Errors
-/// Refused unless an admin asks, for a revoked principal, and for the last admin.
+/// Refused unless a reviewer or an admin asks, or only an admin where the principal is one; for a
+/// revoked principal, and for the last admin.
 pub(crate) fn set_status(
     ledger: &impl Read,
     stamp: Stamp,
@@ -107,6 +107,9 @@ pub(crate) fn set_status(
 ) -> Result<Transition, Stop> {
     let by = decider(ledger, stamp, envelope)?;
     let mut row = subject(ledger, envelope, command.agent)?;
+    if row.role.may_administer() && !by.role.may_administer() {
+        return Err(Refusal::Role { role: by.role, needed: "admin".into() }.into());
+    }
     if row.status == command.status {
         return Ok(Transition::reply(Reply::Agent(Box::new(row))));
     }
@@ -131,7 +134,8 @@ pub(crate) fn set_status(
 /// Gives a principal a new key; its older ones end after the overlap.
 ///
 /// # Errors
-/// Refused unless an admin, or the principal itself, asks.
+/// Refused unless an admin, or the principal itself, asks, and while as many keys would go on as
+/// one principal may have.
 pub(crate) fn rotate_key(
     ledger: &impl Read,
     stamp: Stamp,
@@ -151,6 +155,10 @@ pub(crate) fn rotate_key(
     if taken {
         return Ok(Transition::reply(Reply::IdTaken));
     }
+    let ends_at = stamp.time.plus_ms(command.overlap_ms);
+    if stamp.time < ends_at && live_keys(ledger, &row, stamp.time)? >= KEYS_PER_AGENT_MAX {
+        return Err(Refusal::KeysFull { id: row.id }.into());
+    }
     let key = KeyRow {
         id: command.key,
         namespace: envelope.namespace,
@@ -161,14 +169,18 @@ pub(crate) fn rotate_key(
     };
     Ok(Transition {
         reply: Reply::KeyAdded { agent: row.id, key: command.key },
-        events: alloc::vec![Event::KeyRotated {
-            key,
-            ending: row.keys,
-            ends_at: stamp.time.plus_ms(command.overlap_ms),
-            by: caller.id,
-        }],
+        events: alloc::vec![Event::KeyRotated { key, ending: row.keys, ends_at, by: caller.id }],
         effects: alloc::vec![Effect::PrincipalsChanged],
     })
+}
+
+/// How many keys of a principal are good. Expired ones leave its row at the next rotation.
+fn live_keys(ledger: &impl Read, row: &AgentRow, now: LogTime) -> Result<usize, Fault> {
+    let mut live = 0;
+    for id in &row.keys {
+        live += usize::from(live_key(ledger, *id, now)?.is_some());
+    }
+    Ok(live)
 }
 
 /// Gives a principal another role.
@@ -208,7 +220,7 @@ pub(crate) fn admin(
     Ok(admin)
 }
 
-/// Existing clients let reviewers suspend and revoke; so may admins.
+/// Existing clients let reviewers suspend and revoke agents; who administers is no such agent.
 fn decider(ledger: &impl Read, stamp: Stamp, envelope: &Envelope) -> Result<AgentRow, Stop> {
     let (person, _) =
         principal_who(ledger, envelope, stamp.time, Role::may_decide, "reviewer or admin")?;
@@ -219,27 +231,14 @@ fn subject(ledger: &impl Read, envelope: &Envelope, id: AgentId) -> Result<Agent
     Ok(agent(ledger, envelope.namespace, id)?.ok_or(Refusal::UnknownAgent { id })?)
 }
 
+/// The last active admin of a namespace stays.
 fn keep_an_admin(
     ledger: &impl Read,
     namespace: NamespaceId,
     leaving: &AgentRow,
 ) -> Result<(), Stop> {
-    let is_admin = |row: &AgentRow| row.role == Role::Admin && row.status == AgentStatus::Active;
-    if !is_admin(leaving) {
-        return Ok(());
+    if leaving.is_active_admin() && query::active_admins(ledger, namespace)? <= 1 {
+        return Err(Refusal::LastAdmin.into());
     }
-    let prefix = table::prefix(namespace, Table::Agents);
-    let mut other = false;
-    let mut broken = None;
-    ledger.scan(&prefix, &table::end_of(&prefix), Direction::Ascending, &mut |_, bytes| {
-        match decode::<AgentRow>(bytes, "agent") {
-            Ok(row) => other = row.id != leaving.id && is_admin(&row),
-            Err(error) => broken = Some(error),
-        }
-        if other || broken.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    if let Some(error) = broken {
-        return Err(Fault::from(error).into());
-    }
-    if other { Ok(()) } else { Err(Refusal::LastAdmin.into()) }
+    Ok(())
 }

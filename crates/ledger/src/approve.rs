@@ -10,13 +10,13 @@ use alloc::vec::Vec;
 
 use policy::{ApprovalRule, Facts};
 use types::{
-    AgentId, Digest, KeyId, NamespaceId, Outcome, Phase, Place, Reason, Role, RuleSource, Stamp,
+    AgentId, AgentStatus, Digest, KeyId, NamespaceId, Outcome, Phase, Place, Reason, Role,
+    RuleSource, Stamp,
 };
 
 use crate::command::{Approve, Envelope};
 use crate::credential::{agent, principal_who};
 use crate::event::Event;
-use crate::expire;
 use crate::guard;
 use crate::judge::{judge_again, policy_in_force};
 use crate::link_rows::{Factor, LINK_NAME};
@@ -24,9 +24,9 @@ use crate::query;
 use crate::read::{Fault, Read};
 use crate::reply::{Effect, Refusal, Reply};
 use crate::rows::{AgentRow, ApprovalState, Decided, Decision, Head, Vote};
-use crate::settings;
 use crate::submit::approval_digest;
 use crate::transition::{Stop, Transition};
+use crate::{claim, expire, settings};
 
 /// Records one approval. The last one needed allows the intent.
 ///
@@ -76,7 +76,12 @@ pub(crate) fn cast(
             check_digest(&head, Some(digest))?;
         }
         let at = head.decided.as_ref().map_or(head.submitted_at, |decided| decided.at);
-        return Ok(Transition::reply(Reply::Approved { intent: id, at, already: true }));
+        return Ok(Transition::reply(Reply::Approved {
+            intent: id,
+            at,
+            already: true,
+            votes: None,
+        }));
     }
     if !matches!(head.phase, Phase::Held | Phase::Allowed) {
         return Err(Refusal::NotHeld { id, phase: head.phase }.into());
@@ -88,6 +93,12 @@ pub(crate) fn cast(
     check_digest(&head, command.digest)?;
     if asked_for_it(ledger, namespace, &head, &voter.person, voter.credential)? {
         return Err(Refusal::SelfApproval { id }.into());
+    }
+    // Suspended ones may be resumed; what a revoked one asked for never runs.
+    match claim::submitter_acts(ledger, namespace, &head) {
+        Err(Stop::Refused(Refusal::SubmitterInactive { status, .. }))
+            if status != AgentStatus::Revoked => {}
+        acts => acts?,
     }
     if let Some(principal) = &command.on_behalf_of {
         return Err(Refusal::NoDelegation { principal: principal.clone() }.into());
@@ -295,7 +306,12 @@ fn vote(
         runs_by,
     });
     Transition {
-        reply: Reply::Approved { intent: head.id, at: stamp.time, already: false },
+        reply: Reply::Approved {
+            intent: head.id,
+            at: stamp.time,
+            already: false,
+            votes: Some(votes),
+        },
         events,
         effects: alloc::vec![Effect::PhaseChanged(head.id)],
     }

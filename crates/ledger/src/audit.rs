@@ -364,6 +364,19 @@ pub enum LeafBody {
         #[n(1)]
         why: Option<Digest>,
     },
+    /// See [`crate::Event::OrderBegun`].
+    #[n(29)]
+    OrderBegun {
+        /// Which.
+        #[n(0)]
+        execution: ExecutionId,
+        /// Log index at which the executor that runs it began.
+        #[n(1)]
+        epoch: LogIndex,
+        /// From then on silence is doubt.
+        #[n(2)]
+        expires_at: LogTime,
+    },
     /// See [`crate::Event::WebhookRegistered`].
     #[n(22)]
     WebhookRegistered {
@@ -451,6 +464,7 @@ impl LeafBody {
             Self::PoliciesApplied { .. } => "policies_applied",
             Self::FeatureLevelRaised { .. } => "feature_level_raised",
             Self::OrderIssued { .. } => "execution_requested",
+            Self::OrderBegun { .. } => "execution_claimed",
             Self::Reported { phase: Phase::Succeeded, .. } => "execution_succeeded",
             Self::Reported { .. } => "execution_failed",
             Self::DoubtBegan { .. } => "execution_in_doubt",

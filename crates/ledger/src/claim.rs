@@ -3,17 +3,23 @@
 //!
 //! Invariant: a claim is of one epoch, the reign of one executor. When another one begins, every
 //! open claim of an older epoch is in doubt; it is run again only where its destination takes the
-//! same call twice without harm, and only as the same document says.
+//! same call twice without harm, and only as the same document says. Once an attempt was in doubt
+//! no later one proves that nothing happened: only success, or a person, ends the doubt.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use types::codec::decode;
 use types::limits::{EXECUTOR_ATTEMPTS_MAX, ORDER_MS, TAKE_OVER_ROWS_MAX};
-use types::{Destination, Digest, ExecutionId, LogIndex, NamespaceId, Phase, Stamp};
+use types::{
+    AgentStatus, Destination, Digest, Effect as Done, ExecutionId, LogIndex, LogTime, NamespaceId,
+    Phase, Stamp,
+};
 
 use crate::approve::judged_by_changed_policy;
 use crate::command::{AttemptEnd, Claim, Envelope, ReportAttempt, TakeOver};
+use crate::credential::agent;
 use crate::event::Event;
 use crate::execute::elsewhere;
 use crate::read::{Direction, Fault, Read};
@@ -78,15 +84,17 @@ pub(crate) fn take_over(
             done.effects.push(Effect::PhaseChanged(order.intent));
         }
     }
-    // Orders of this epoch that callers ask for meanwhile are for it to run, however many.
+    // Orders that callers asked for and nobody has begun wait for whichever executor runs.
     done.reply = Reply::TookOver { epoch, more: many && older };
     Ok(done)
 }
 
-/// Claims an intent for the executor: the first time, or again where the promise allows it.
+/// Claims an intent for the executor: the first time, or again where the promise allows it. With
+/// the id of an order that somebody asked for and that waits, begins that order.
 ///
 /// # Errors
-/// Refused for an older epoch, and unless the intent is to be run by a connector now.
+/// Refused for an older epoch, unless the intent is to be run by a connector now, and while its
+/// agent is suspended; where it is revoked the intent is left to people.
 pub(crate) fn claim(
     ledger: &impl Read,
     stamp: Stamp,
@@ -96,12 +104,18 @@ pub(crate) fn claim(
     let (namespace, id) = (envelope.namespace, command.intent);
     current(ledger, command.epoch)?;
     let head = query::head(ledger, namespace, id)?.ok_or(Refusal::UnknownIntent { id })?;
+    if head.phase == Phase::Claimed && head.execution == Some(command.execution) {
+        return begin(ledger, stamp, namespace, &head, command);
+    }
     let again = head.phase == Phase::InDoubt;
     if !again && (head.phase != Phase::Allowed || head.runs_by.is_none()) {
         return Err(Refusal::NotAllowed { id, phase: head.phase }.into());
     }
     if stamp.time >= head.expires_at {
         return Ok(if again { not_run(&head) } else { expire::too_late(&head, stamp.time) });
+    }
+    if let Err(stop) = submitter_acts(ledger, namespace, &head) {
+        return left_if_revoked(&head, stop);
     }
     let content = query::content(ledger, namespace, id, head.revision)?;
     let destination = serving(ledger, namespace, &content.proposal.destination)?;
@@ -132,6 +146,106 @@ pub(crate) fn claim(
     })
 }
 
+/// Begins an order that somebody asked for. It was judged when it was asked for, and is judged
+/// again if policies have changed since; what may not begin is given back.
+fn begin(
+    ledger: &impl Read,
+    stamp: Stamp,
+    namespace: NamespaceId,
+    head: &Head,
+    command: &Claim,
+) -> Result<Transition, Stop> {
+    let not_now = Refusal::NotAllowed { id: head.id, phase: head.phase };
+    let order = query::order(ledger, namespace, command.execution)?;
+    let Some(order) = order.filter(OrderRow::waits) else { return Err(not_now.into()) };
+    let back = |why: &str| given_back(namespace, head, &order, stamp.time, Some(String::from(why)));
+    let ends = |events| Transition {
+        reply: Reply::Refused(not_now.clone()),
+        events,
+        effects: alloc::vec![Effect::PhaseChanged(head.id)],
+    };
+    if stamp.time >= order.expires_at.min(head.expires_at) {
+        return Ok(ends(back("its time ended before it was begun")));
+    }
+    submitter_acts(ledger, namespace, head)?;
+    let facts = command.facts.as_ref();
+    if let Some(mut changed) = judged_by_changed_policy(ledger, stamp, namespace, head, facts)? {
+        if !changed.events.is_empty() {
+            changed.events.splice(0..0, back("policies changed before anybody was called"));
+        }
+        return Ok(changed);
+    }
+    let content = query::content(ledger, namespace, head.id, head.revision)?;
+    let asked_for = order.executor.map(|claim| claim.destination);
+    let destination = serving(ledger, namespace, &content.proposal.destination)?
+        .filter(|found| Some(found.digest) == asked_for);
+    let Some(destination) = destination else {
+        return Ok(ends(back("the destination's document changed before anybody was called")));
+    };
+    let (epoch, digest) = (command.epoch, destination.digest);
+    let begun = OrderRow {
+        expires_at: stamp.time.plus_ms(ORDER_MS),
+        executor: Some(ExecutorClaim { epoch, destination: digest, waits_since: None }),
+        ..order
+    };
+    Ok(Transition {
+        reply: Reply::Claimed(Box::new(begun.clone()), Box::new((*destination).clone())),
+        events: alloc::vec![Event::OrderBegun { order: Box::new(begun) }],
+        effects: alloc::vec![Effect::PhaseChanged(head.id)],
+    })
+}
+
+/// Lets an intent go on only while who asked for it may act: what a suspended agent asked for waits
+/// until it is resumed.
+///
+/// # Errors
+/// Refused while its agent is suspended or revoked.
+pub(crate) fn submitter_acts(
+    ledger: &impl Read,
+    namespace: NamespaceId,
+    head: &Head,
+) -> Result<(), Stop> {
+    let agent = agent(ledger, namespace, head.agent)?;
+    match agent.map_or(AgentStatus::Revoked, |agent| agent.status) {
+        AgentStatus::Active => Ok(()),
+        status => Err(Refusal::SubmitterInactive { id: head.id, status }.into()),
+    }
+}
+
+/// Revoked is for ever, so the executor need not look at it again.
+fn left_if_revoked(head: &Head, stop: Stop) -> Result<Transition, Stop> {
+    match stop {
+        Stop::Refused(
+            refusal @ Refusal::SubmitterInactive { status: AgentStatus::Revoked, .. },
+        ) => Ok(Transition { reply: Reply::Refused(refusal), ..not_run(head) }),
+        stop => Err(stop),
+    }
+}
+
+/// Nobody was called: the intent is allowed as before, or has expired meanwhile.
+pub(crate) fn given_back(
+    namespace: NamespaceId,
+    head: &Head,
+    order: &OrderRow,
+    now: LogTime,
+    why: Option<String>,
+) -> Vec<Event> {
+    let event = Event::GivenBack { intent: order.intent, execution: order.id, why };
+    let mut events = alloc::vec![elsewhere(namespace, event)];
+    if now >= head.expires_at {
+        // Its row of the schedule is gone: nothing else would end it.
+        events.push(expire::expired(namespace, head, now));
+    }
+    events
+}
+
+/// An order of the executor's that it has not begun.
+pub(crate) fn waiting(order: OrderRow, stamp: Stamp) -> OrderRow {
+    let waits_since = Some(stamp.time);
+    let executor = order.executor.map(|claim| ExecutorClaim { waits_since, ..claim });
+    OrderRow { executor, ..order }
+}
+
 /// An order that the executor runs itself: no token opens it.
 pub(crate) fn order(
     stamp: Stamp,
@@ -153,11 +267,12 @@ pub(crate) fn order(
         expires_at: stamp.time.plus_ms(ORDER_MS),
         status: OrderStatus::Scheduled,
         report: None,
-        executor: Some(ExecutorClaim { epoch, destination: destination.digest }),
+        executor: Some(ExecutorClaim { epoch, destination: destination.digest, waits_since: None }),
     }
 }
 
-/// Takes what the executor says of an attempt, also of one that is in doubt by now.
+/// Takes what the executor says of an attempt, also of one that is in doubt by now. That a later
+/// attempt did nothing, or not all, ends no doubt about an earlier one.
 ///
 /// # Errors
 /// Refused for orders that the executor does not run, and once the attempt has an outcome.
@@ -172,26 +287,27 @@ pub(crate) fn report_attempt(
         return Err(Refusal::AlreadyReported { id: order.id }.into());
     }
     let head = query::expect_head(ledger, namespace, order.intent)?;
-    let runs = matches!(head.phase, Phase::Claimed | Phase::InDoubt);
+    let runs = matches!(head.phase, Phase::Claimed | Phase::InDoubt) && !order.waits();
     if !runs || head.execution != Some(order.id) {
         return Err(Refusal::NotAllowed { id: head.id, phase: head.phase }.into());
     }
     let effects = alloc::vec![Effect::PhaseChanged(head.id)];
     let (status, phase, effect) = match command.ended {
         AttemptEnd::Succeeded => (OrderStatus::Succeeded, Phase::Succeeded, None),
-        AttemptEnd::Failed(effect) => (OrderStatus::Failed, Phase::Failed, Some(effect)),
-        AttemptEnd::NotStarted if head.phase == Phase::Claimed && order.attempt == 1 => {
+        AttemptEnd::Failed(effect) if effect == Done::Unknown || !follows_a_doubt(&order) => {
+            (OrderStatus::Failed, Phase::Failed, Some(effect))
+        }
+        AttemptEnd::NotStarted if head.phase == Phase::Claimed && !follows_a_doubt(&order) => {
             let reply = Reply::Order(Box::new(order.clone()));
-            let (intent, execution) = (order.intent, order.id);
-            let event = Event::GivenBack { intent, execution, why: command.why.clone() };
-            let events = alloc::vec![elsewhere(namespace, event)];
+            let why = command.why.clone();
+            let events = given_back(namespace, &head, &order, stamp.time, why);
             return Ok(Transition { reply, events, effects });
         }
         // An earlier attempt may have done something, whatever became of this one.
-        AttemptEnd::InDoubt | AttemptEnd::NotStarted if head.phase == Phase::InDoubt => {
+        _ if head.phase == Phase::InDoubt => {
             return Ok(Transition::reply(Reply::Order(Box::new(order))));
         }
-        AttemptEnd::InDoubt | AttemptEnd::NotStarted => {
+        AttemptEnd::Failed(_) | AttemptEnd::InDoubt | AttemptEnd::NotStarted => {
             let reply = Reply::Order(Box::new(order.clone()));
             let events = alloc::vec![doubt(ledger, namespace, &order, command.why.clone())?];
             return Ok(Transition { reply, events, effects });
@@ -211,12 +327,18 @@ pub(crate) fn report_attempt(
     Ok(Transition { reply, events: alloc::vec![elsewhere(namespace, event)], effects })
 }
 
+/// An earlier attempt of the intent is in doubt: the executor claims again only what was, and what
+/// called nobody counts as no attempt. What such an order did not do says nothing of the intent.
+fn follows_a_doubt(order: &OrderRow) -> bool {
+    order.attempt > 1
+}
+
 /// An attempt of which nobody knows how it ended.
 pub(crate) fn doubt(
     ledger: &impl Read,
     namespace: NamespaceId,
     order: &OrderRow,
-    why: Option<alloc::string::String>,
+    why: Option<String>,
 ) -> Result<Event, Fault> {
     let head = query::expect_head(ledger, namespace, order.intent)?;
     let repeats = match order.executor {

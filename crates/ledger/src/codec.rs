@@ -56,7 +56,10 @@ pub fn encode_batch<B: AsRef<[u8]>>(header: &BatchHeader, commands: &[B]) -> Vec
     bytes
 }
 
-/// Decodes a batch.
+/// Decodes a batch. Its level is compared with what this build can apply, not with the level in
+/// force: whether a newer kind of command is let in is decided before it is proposed. What is
+/// committed every node must apply alike, and a build that knows the level does; one that took the
+/// level in force for a limit would stop the whole cluster for one proposer's mistake.
 ///
 /// # Errors
 /// [`Fault`] for an unknown format or command, a level newer than this build, or damage.

@@ -67,7 +67,7 @@ pub enum Command {
     /// A person says no.
     #[n(4)]
     Reject(#[n(0)] Reject),
-    /// A person withdraws the question.
+    /// A person withdraws the question, or who may withdraws the intent.
     #[n(5)]
     Cancel(#[n(0)] Cancel),
     /// A new principal with its first key.
@@ -296,6 +296,10 @@ pub struct Cancel {
     /// Against replay.
     #[n(2)]
     pub guard: Option<ReplayGuard>,
+    /// The intent itself is withdrawn, not only the question to people: also if it is allowed
+    /// already, and also by the agent that asked for it.
+    #[n(3)]
+    pub withdraws: Option<bool>,
 }
 
 /// See [`Command::RegisterAgent`].

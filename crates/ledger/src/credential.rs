@@ -4,7 +4,7 @@
 //! every later command, whichever node let it in.
 
 use types::codec::decode;
-use types::{AgentStatus, LogTime, NamespaceId, Role};
+use types::{AgentId, AgentStatus, KeyId, LogTime, NamespaceId, Role};
 
 use crate::command::Envelope;
 use crate::read::{Fault, Read};
@@ -20,17 +20,24 @@ pub(crate) fn principal(
     now: LogTime,
 ) -> Result<(AgentRow, KeyRow), Stop> {
     let id = envelope.credential.ok_or(Refusal::InvalidKey)?;
-    let bytes = ledger.get(&table::key(id))?.ok_or(Refusal::InvalidKey)?;
-    let key: KeyRow = decode(&bytes, "key")?;
-    let live = key.expires_at.is_none_or(|ends| now < ends);
-    if !live || key.namespace != envelope.namespace {
-        return Err(Refusal::InvalidKey.into());
-    }
+    let live = live_key(ledger, id, now)?;
+    let key = live.filter(|key| key.namespace == envelope.namespace).ok_or(Refusal::InvalidKey)?;
     let agent = agent(ledger, key.namespace, key.agent)?.ok_or(Refusal::InvalidKey)?;
     if agent.status != AgentStatus::Active {
         return Err(Refusal::Inactive { status: agent.status }.into());
     }
     Ok((agent, key))
+}
+
+/// A key that is known and has not ended.
+pub(crate) fn live_key(
+    ledger: &(impl Read + ?Sized),
+    id: KeyId,
+    now: LogTime,
+) -> Result<Option<KeyRow>, Fault> {
+    let Some(bytes) = ledger.get(&table::key(id))? else { return Ok(None) };
+    let key: KeyRow = decode(&bytes, "key")?;
+    Ok(Some(key).filter(|key| key.expires_at.is_none_or(|ends| now < ends)))
 }
 
 /// The principal, if its role passes `allows`; `needed` names the roles that would.
@@ -51,9 +58,9 @@ pub(crate) fn principal_who(
 
 /// A principal's row.
 pub(crate) fn agent(
-    ledger: &impl Read,
+    ledger: &(impl Read + ?Sized),
     namespace: NamespaceId,
-    id: types::AgentId,
+    id: AgentId,
 ) -> Result<Option<AgentRow>, Fault> {
     match ledger.get(&table::agent(namespace, id))? {
         Some(bytes) => Ok(Some(decode(&bytes, "agent")?)),

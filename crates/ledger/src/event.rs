@@ -124,6 +124,11 @@ pub enum Event {
         /// The caller's name.
         name: String,
     },
+    /// The executor begins an order that somebody asked for.
+    OrderBegun {
+        /// The order.
+        order: Box<OrderRow>,
+    },
     /// A worker said how it went.
     Reported {
         /// The order with its report.

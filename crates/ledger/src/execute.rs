@@ -26,7 +26,8 @@ use crate::{claim, expire, query};
 /// Hands an allowed intent out.
 ///
 /// # Errors
-/// Refused for others than the intent's agent and admins, and unless the intent is allowed.
+/// Refused for others than the intent's agent and admins, unless the intent is allowed, and while
+/// its agent is suspended or revoked.
 pub(crate) fn issue_order(
     ledger: &impl Read,
     stamp: Stamp,
@@ -50,6 +51,7 @@ pub(crate) fn issue_order(
     if head.phase != Phase::Allowed {
         return Err(Refusal::NotAllowed { id, phase: head.phase }.into());
     }
+    claim::submitter_acts(ledger, namespace, &head)?;
     let facts = command.facts.as_ref();
     if let Some(changed) = judged_by_changed_policy(ledger, stamp, namespace, &head, facts)? {
         return Ok(changed);
@@ -62,7 +64,8 @@ pub(crate) fn issue_order(
     }
     let order = match connector(ledger, namespace, &head)? {
         Some((executor, destination)) => {
-            claim::order(stamp, &head, command.execution, executor.epoch, &destination)
+            let order = claim::order(stamp, &head, command.execution, executor.epoch, &destination);
+            claim::waiting(order, stamp)
         }
         None => worker_order(stamp, command, &head, caller.id),
     };
@@ -236,22 +239,29 @@ pub(crate) fn resolve(
     })
 }
 
-/// An order's time ended without a report.
+/// An order's time ended without a report. Where nobody was called there is no doubt. Gives how
+/// many windows that touches.
 pub(crate) fn order_over(
     ledger: &impl Read,
     namespace: NamespaceId,
     id: types::ids::ExecutionId,
     now: LogTime,
     done: &mut Transition,
-) -> Result<(), Fault> {
-    let Some(order) = query::order(ledger, namespace, id)? else { return Ok(()) };
+) -> Result<usize, Fault> {
+    let Some(order) = query::order(ledger, namespace, id)? else { return Ok(0) };
     let head = query::expect_head(ledger, namespace, order.intent)?;
     let silent = order.report.is_none() && head.phase == Phase::Claimed;
-    if silent && head.execution == Some(id) && now >= order.expires_at {
-        done.events.push(claim::doubt(ledger, namespace, &order, None)?);
-        done.effects.push(Effect::PhaseChanged(head.id));
+    if !silent || head.execution != Some(id) || now < order.expires_at {
+        return Ok(0);
     }
-    Ok(())
+    if order.waits() {
+        let why = "its destination took no further call in time";
+        done.events.extend(claim::given_back(namespace, &head, &order, now, Some(why.into())));
+    } else {
+        done.events.push(claim::doubt(ledger, namespace, &order, None)?);
+    }
+    done.effects.push(Effect::PhaseChanged(head.id));
+    query::windows_of(ledger, namespace, &head)
 }
 
 pub(crate) fn elsewhere(namespace: NamespaceId, event: Event) -> Event {

@@ -1,4 +1,5 @@
-//! Time: a tick works off what is due, in order, a bounded number of rows at a time.
+//! Time: a tick works off what is due, in order, a bounded number of rows at a time: of the
+//! schedule, and of all that it touches.
 //!
 //! Every command compares log time with deadlines itself; the tick only makes what is over
 //! visible, and sweeps rows that have served their time. A time-out never approves anything.
@@ -6,7 +7,7 @@
 use alloc::vec::Vec;
 
 use types::codec::decode;
-use types::limits::TICK_ROWS_MAX;
+use types::limits::{TICK_ROWS_MAX, TICK_WORK_MAX};
 use types::{DeliveryId, Digest, ExecutionId, IntentId, LogTime, NamespaceId, Phase, Stamp};
 
 use crate::event::Event;
@@ -15,7 +16,8 @@ use crate::reply::{Effect, Refusal, Reply};
 use crate::rows::{Decided, Head, IdempotencyKeyRow, ReplyRow, RequestKeyRow, WindowRow};
 use crate::table::{self, DueKind};
 use crate::transition::{Stop, Transition};
-use crate::{deliveries, execute, query, windows};
+use crate::windows::is_open;
+use crate::{deliveries, execute, query};
 
 /// Works off what is due.
 ///
@@ -32,35 +34,44 @@ pub(crate) fn tick(ledger: &impl Read, stamp: Stamp) -> Result<Transition, Stop>
             core::ops::ControlFlow::Continue(())
         }
     })?;
-    let more = due.len() > TICK_ROWS_MAX;
+    let found = due.len();
     due.truncate(TICK_ROWS_MAX);
-    let mut done = Transition::reply(Reply::Ticked { more });
-    let last = due.last().and_then(|key| table::parse_due(key)).map(|(at, ..)| at);
+    let mut done = Transition::reply(Reply::Done);
+    let (mut worked, mut work, mut last) = (0, 0_usize, LogTime::default());
     for key in due {
-        work_off(ledger, stamp.time, key, &mut done)?;
+        last = table::parse_due(&key).map_or(last, |(at, ..)| at);
+        let touched = work_off(ledger, stamp.time, key, &mut done)?;
+        (worked, work) = (worked + 1, work.saturating_add(touched));
+        if work >= TICK_WORK_MAX {
+            break;
+        }
     }
-    let up_to = if more { last.unwrap_or_default() } else { stamp.time };
+    let more = worked < found;
+    done.reply = Reply::Ticked { more };
+    let up_to = if more { last } else { stamp.time };
     done.events.push(Event::SweptTo { time: up_to });
     Ok(done)
 }
 
+/// Works one row off; gives how many rows that touches, its windows among them.
 fn work_off(
     ledger: &impl Read,
     now: LogTime,
     due: Vec<u8>,
     done: &mut Transition,
-) -> Result<(), Fault> {
+) -> Result<usize, Fault> {
+    let mut windows = 0;
     let (_, namespace, kind, subject) =
         table::parse_due(&due).ok_or_else(|| Fault("a due row without a known form".into()))?;
     let row = match kind {
         DueKind::IntentExpiry => {
             let id = IntentId(table::last_u64(subject).unwrap_or_default());
-            expire_intent(ledger, namespace, id, now, done)?;
+            windows = expire_intent(ledger, namespace, id, now, done)?;
             None
         }
         DueKind::OrderEnd => {
             let id = ExecutionId(table::last_u64(subject).unwrap_or_default());
-            execute::order_over(ledger, namespace, id, now, done)?;
+            windows = execute::order_over(ledger, namespace, id, now, done)?;
             None
         }
         DueKind::DeliveryEnd => {
@@ -68,7 +79,7 @@ fn work_off(
             deliveries::over(ledger, namespace, id, now)?
         }
         DueKind::WindowEnd => over(ledger, window_key(namespace, subject), |bytes| {
-            Ok(!windows::is_open(&decode::<WindowRow>(bytes, "window")?, now))
+            Ok(!is_open(&decode::<WindowRow>(bytes, "window")?, now))
         })?,
         DueKind::Reply => over(ledger, reply_key(subject), |bytes| {
             Ok(now >= decode::<ReplyRow>(bytes, "kept reply")?.kept_until)
@@ -90,7 +101,7 @@ fn work_off(
         }
     };
     done.events.push(Event::Swept { due, row });
-    Ok(())
+    Ok(1 + windows)
 }
 
 /// The key, if its row stands and is over.
@@ -123,14 +134,15 @@ fn expire_intent(
     id: IntentId,
     now: LogTime,
     done: &mut Transition,
-) -> Result<(), Fault> {
-    let Some(head) = query::head(ledger, namespace, id)? else { return Ok(()) };
+) -> Result<usize, Fault> {
+    let Some(head) = query::head(ledger, namespace, id)? else { return Ok(0) };
     let waits = matches!(head.phase, Phase::Held | Phase::Allowed);
-    if waits && now >= head.expires_at {
-        done.events.push(expired(namespace, &head, now));
-        done.effects.push(Effect::PhaseChanged(id));
+    if !waits || now < head.expires_at {
+        return Ok(0);
     }
-    Ok(())
+    done.events.push(expired(namespace, &head, now));
+    done.effects.push(Effect::PhaseChanged(id));
+    query::windows_of(ledger, namespace, &head)
 }
 
 /// A decision that came after the intent's time: recorded as expired, and refused.
@@ -142,7 +154,8 @@ pub(crate) fn too_late(head: &Head, now: LogTime) -> Transition {
     }
 }
 
-fn expired(namespace: NamespaceId, head: &Head, now: LogTime) -> Event {
+/// An intent's time is over.
+pub(crate) fn expired(namespace: NamespaceId, head: &Head, now: LogTime) -> Event {
     Event::Elsewhere { namespace, event: alloc::boxed::Box::new(ended(head, now)) }
 }
 

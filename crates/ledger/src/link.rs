@@ -2,7 +2,8 @@
 //!
 //! The decision is the reviewer's own: it counts once beside a vote under the reviewer's key, and
 //! whoever asked for the intent decides it through a link no more than without one. Invariant: a
-//! link is used up by the first decision that is admitted, and by no other.
+//! link is used up by the first decision that is admitted, and by no other; it is worth nothing
+//! once the key that asked for it has ended.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -10,17 +11,17 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 use policy::Facts;
-use types::{AgentStatus, Digest, IntentId, Phase, Role, Stamp};
+use types::{Digest, IntentId, Phase, Role, Stamp};
 
 use crate::approve::{Voter, asked_for_it, cast};
 use crate::command::{Approve, Envelope, Reject};
-use crate::credential::{agent, principal_who};
+use crate::credential::principal_who;
 use crate::event::Event;
 use crate::guard::ReplayGuard;
 use crate::link_rows::{Factor, LinkRow};
+use crate::query_links::link_reviewer;
 use crate::read::Read;
 use crate::reply::{Refusal, Reply};
-use crate::rows::AgentRow;
 use crate::transition::{Stop, Transition};
 use crate::{end, expire, query};
 
@@ -85,9 +86,10 @@ pub(crate) fn issue(
     if asked_for_it(ledger, namespace, &head, &person, key.id)? {
         return Err(Refusal::SelfApproval { id }.into());
     }
-    let issued = query::link_of(ledger, namespace, id, person.id)?;
-    if let Some(live) = issued.filter(|row| row.used_at.is_none()) {
-        return Ok(Transition::reply(Reply::Link(Box::new(live))));
+    if let Some(issued) = query::link_of(ledger, namespace, id, person.id)?
+        && link_reviewer(ledger, &issued, stamp.time)?.is_ok()
+    {
+        return Ok(Transition::reply(Reply::Link(Box::new(issued))));
     }
     let row = LinkRow {
         token_hash: command.token_hash,
@@ -111,7 +113,7 @@ pub(crate) fn issue(
 ///
 /// # Errors
 /// Refused for a link that is unknown, used or over, for one whose reviewer may not decide any
-/// more, and for all that a decision under a key is refused for.
+/// more or whose key has ended, and for all that a decision under a key is refused for.
 pub(crate) fn decide(
     ledger: &impl Read,
     stamp: Stamp,
@@ -121,14 +123,8 @@ pub(crate) fn decide(
     let row = query::link(ledger, &command.token)?
         .filter(|row| row.namespace == envelope.namespace)
         .ok_or(Refusal::UnknownLink)?;
-    if row.used_at.is_some() {
-        return Err(Refusal::LinkUsed.into());
-    }
-    if stamp.time >= row.expires_at {
-        return Err(Refusal::LinkExpired.into());
-    }
     let voter = Voter {
-        person: reviewer(ledger, &row)?,
+        person: link_reviewer(ledger, &row, stamp.time)??,
         credential: row.credential,
         factor: Some(Factor::Link),
     };
@@ -152,17 +148,4 @@ pub(crate) fn decide(
         done.events.insert(0, Event::LinkUsed { row, rejected });
     }
     Ok(done)
-}
-
-/// Whose decision it is, if that person may still decide.
-fn reviewer(ledger: &impl Read, row: &LinkRow) -> Result<AgentRow, Stop> {
-    let person = agent(ledger, row.namespace, row.reviewer)?.ok_or(Refusal::UnknownLink)?;
-    if person.status != AgentStatus::Active {
-        return Err(Refusal::Inactive { status: person.status }.into());
-    }
-    if !person.role.may_decide() {
-        let needed = "reviewer or admin".into();
-        return Err(Refusal::Role { role: person.role, needed }.into());
-    }
-    Ok(person)
 }

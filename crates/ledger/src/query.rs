@@ -9,21 +9,21 @@ use types::codec::{CodecError, decode, encode};
 use types::{AgentId, Digest, ExecutionId, IntentId, KeyId, LogTime, NamespaceId, Phase};
 
 use crate::audit::{Leaf, LeafBody, LeafDetail};
-pub use crate::query_links::{link, link_of};
+pub use crate::query_links::{link, link_objection, link_of};
+pub(crate) use crate::query_windows::{window_holder, windows_of};
 use crate::read::{Direction, Fault, Read};
 use crate::reply::Reply;
 use crate::rows::{
     AgentRow, ClusterRow, Content, Head, KeyRow, NamespaceRow, OrderRow, PayloadRow, PolicyHead,
-    PolicySourceRow, WindowRow,
+    PolicySourceRow,
 };
 use crate::rows_outward::SettingsHead;
 use crate::submit::missing;
 use crate::table::{self, Meta, Table};
-use crate::windows;
 
 pub use crate::query_outward::{
     channel_deliveries, delivery, executor, executor_claims, pending_deliveries, runnable, serving,
-    webhook,
+    waiting_orders, webhook,
 };
 
 pub(crate) fn row<T>(
@@ -148,6 +148,19 @@ pub fn agents(
     broken.map_or(Ok(rows), |error| Err(error.into()))
 }
 
+/// How many active admins a namespace has. State from before they were counted is counted here.
+pub(crate) fn active_admins(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+) -> Result<u64, Fault> {
+    let key = table::admin_count(namespace);
+    if let Some(count) = row(ledger, &key, |bytes| decode(bytes, "admin count"))? {
+        return Ok(count);
+    }
+    let all = agents(ledger, namespace, None, usize::MAX)?;
+    Ok(all.iter().filter(|agent| agent.is_active_admin()).count() as u64)
+}
+
 /// The head of an intent.
 ///
 /// # Errors
@@ -218,26 +231,6 @@ pub fn submitted(
         types::Outcome::Hold | types::Outcome::Duplicate => Phase::Held,
     };
     Ok(Reply::Submitted(Box::new(head), Box::new(content)))
-}
-
-/// Another intent that holds open one of the windows which this one had.
-pub(crate) fn window_holder(
-    ledger: &impl Read,
-    namespace: NamespaceId,
-    head: &Head,
-    now: LogTime,
-) -> Result<Option<IntentId>, Fault> {
-    let held: Option<Vec<(Digest, u64)>> =
-        row(ledger, &table::intent_windows(namespace, head.id), |b| decode(b, "intent windows"))?;
-    for (fingerprint, _) in held.unwrap_or_default() {
-        let key = table::window(namespace, &fingerprint);
-        let window: Option<WindowRow> = row(ledger, &key, |b| decode(b, "window"))?;
-        let other = window.filter(|row| row.first != head.id && windows::is_open(row, now));
-        if let Some(row) = other {
-            return Ok(Some(row.first));
-        }
-    }
-    Ok(None)
 }
 
 /// An execution order.

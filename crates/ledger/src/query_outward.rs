@@ -55,7 +55,7 @@ pub fn runnable(
     Ok(parts.map(|(namespace, id)| (namespace, IntentId(id))).collect())
 }
 
-/// The executor's orders without an outcome, at most `limit`.
+/// Orders that the executor began, without an outcome, at most `limit`.
 ///
 /// # Errors
 /// See [`executor`].
@@ -66,6 +66,38 @@ pub fn executor_claims(
     let prefix = table::prefix(NamespaceId::CLUSTER, Table::ExecutorClaims);
     let keys = keys(ledger, &prefix, &table::end_of(&prefix), limit)?;
     Ok(keys.iter().filter_map(|key| table::last_u64(key)).map(ExecutionId).collect())
+}
+
+/// Orders that somebody asked for and the executor has not begun, behind `after` if that is given,
+/// at most `limit`.
+///
+/// # Errors
+/// See [`executor`].
+pub fn waiting_orders(
+    ledger: &(impl Read + ?Sized),
+    after: Option<ExecutionId>,
+    limit: usize,
+) -> Result<Vec<(ExecutionId, NamespaceId, IntentId)>, Fault> {
+    let prefix = table::prefix(NamespaceId::CLUSTER, Table::WaitingOrders);
+    let from = match after {
+        Some(id) => table::waiting_order(ExecutionId(id.0.saturating_add(1))),
+        None => prefix.clone(),
+    };
+    let mut found = Vec::new();
+    let mut broken = None;
+    if limit > 0 {
+        ledger.scan(&from, &table::end_of(&prefix), Direction::Ascending, &mut |key, value| {
+            match decode::<(NamespaceId, IntentId)>(value, "waiting order") {
+                Ok((namespace, intent)) => {
+                    let id = ExecutionId(table::last_u64(key).unwrap_or_default());
+                    found.push((id, namespace, intent));
+                }
+                Err(error) => broken = Some(error),
+            }
+            go_on(broken.is_none() && found.len() < limit)
+        })?;
+    }
+    broken.map_or(Ok(found), |error| Err(error.into()))
 }
 
 /// The webhook of an intent.

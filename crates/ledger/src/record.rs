@@ -78,6 +78,7 @@ impl<R: Read> Recorder<R> {
                 self.record_link(stamp, namespace, event)
             }
             Event::OrderIssued { .. }
+            | Event::OrderBegun { .. }
             | Event::Reported { .. }
             | Event::DoubtBegan { .. }
             | Event::GivenBack { .. }
@@ -100,10 +101,10 @@ impl<R: Read> Recorder<R> {
     ) -> Result<(), Fault> {
         match event {
             Event::Bootstrapped { cluster_id, admin, key } => {
-                self.bootstrapped(stamp, cluster_id, admin, key);
+                self.bootstrapped(stamp, cluster_id, admin, key)?;
             }
             Event::AgentRegistered { agent, key, by } => {
-                self.put_agent(namespace, agent);
+                self.put_agent(namespace, agent)?;
                 self.put_key(key);
                 let body =
                     LeafBody::AgentRegistered { agent: agent.id, role: agent.role, key: key.id };
@@ -122,7 +123,7 @@ impl<R: Read> Recorder<R> {
             Event::KeyRotated { .. } => self.key_rotated(stamp, namespace, event)?,
             Event::NamespaceCreated { row, admin, key, by } => {
                 self.put_namespace(row);
-                self.put_agent(row.id, admin);
+                self.put_agent(row.id, admin)?;
                 self.put_key(key);
                 let body = LeafBody::NamespaceCreated { name: row.name.clone(), admin: admin.id };
                 self.leaf(stamp, row.id, Some(*by), None, body, &LeafDetail::default());
@@ -147,7 +148,13 @@ impl<R: Read> Recorder<R> {
         Ok(())
     }
 
-    fn bootstrapped(&mut self, stamp: Stamp, cluster_id: &str, admin: &AgentRow, key: &KeyRow) {
+    fn bootstrapped(
+        &mut self,
+        stamp: Stamp,
+        cluster_id: &str,
+        admin: &AgentRow,
+        key: &KeyRow,
+    ) -> Result<(), Fault> {
         let cluster = ClusterRow { id: String::from(cluster_id), created_at: stamp.time };
         self.ledger.put(table::meta(Meta::Cluster), encode(&cluster));
         self.ledger.put(table::meta(Meta::FeatureLevel), encode(&crate::FEATURE_LEVEL));
@@ -156,7 +163,7 @@ impl<R: Read> Recorder<R> {
             name: String::from("default"),
             created_at: stamp.time,
         });
-        self.put_agent(NamespaceId::DEFAULT, admin);
+        self.put_agent(NamespaceId::DEFAULT, admin)?;
         self.put_key(key);
         let body = LeafBody::Bootstrapped {
             cluster_id: String::from(cluster_id),
@@ -164,6 +171,7 @@ impl<R: Read> Recorder<R> {
             key: key.id,
         };
         self.leaf(stamp, NamespaceId::DEFAULT, None, None, body, &LeafDetail::default());
+        Ok(())
     }
 
     fn key_rotated(
@@ -201,8 +209,18 @@ impl<R: Read> Recorder<R> {
         self.ledger.put(table::meta(Meta::NamespaceCount), encode(&row.id.0));
     }
 
-    fn put_agent(&mut self, namespace: NamespaceId, row: &AgentRow) {
+    /// Writes a principal, and keeps count of who administers.
+    fn put_agent(&mut self, namespace: NamespaceId, row: &AgentRow) -> Result<(), Fault> {
+        let before = query::agent(&self.ledger, namespace, row.id)?;
+        let was = before.is_some_and(|before| before.is_active_admin());
+        let is = row.is_active_admin();
+        if was != is {
+            let count = query::active_admins(&self.ledger, namespace)?;
+            let count = if is { count.saturating_add(1) } else { count.saturating_sub(1) };
+            self.ledger.put(table::admin_count(namespace), encode(&count));
+        }
         self.ledger.put(table::agent(namespace, row.id), encode(row));
+        Ok(())
     }
 
     fn put_key(&mut self, key: &KeyRow) {
@@ -219,8 +237,7 @@ impl<R: Read> Recorder<R> {
         let mut row = query::agent(&self.ledger, namespace, id)?
             .ok_or_else(|| crate::submit::missing("an agent"))?;
         change(&mut row);
-        self.put_agent(namespace, &row);
-        Ok(())
+        self.put_agent(namespace, &row)
     }
 
     fn sweep(&mut self, due: &[u8], row: Option<&[u8]>) -> Result<(), Fault> {

@@ -26,81 +26,111 @@ impl<R: Read> Recorder<R> {
         match event {
             Event::Submitted { .. } => self.submitted(stamp, namespace, event),
             Event::DuplicateRefused { .. } => self.duplicate_refused(stamp, namespace, event),
-            Event::Approved { intent, vote, digest, votes, required, reason } => {
-                let mut head = query::expect_head(&self.ledger, namespace, *intent)?;
-                let content = self.content(namespace, &head)?;
-                head.approval.votes.push(vote.clone());
-                let phase = head.phase;
-                mark(&mut head, stamp, phase);
-                self.ledger.put(table::intent(namespace, head.id), encode(&head));
-                let body = LeafBody::Approved {
-                    digest: *digest,
-                    votes: *votes,
-                    required: *required,
-                    credential: vote.credential,
-                    reason: commit_reason(&content.salt, reason.as_ref()),
-                };
-                let detail = LeafDetail {
-                    actor_name: Some(vote.shown_name().into()),
-                    reason: reason.clone(),
-                    voters: head.approval.votes.iter().map(|v| v.shown_name().into()).collect(),
-                    salt: None,
-                };
-                self.leaf(stamp, namespace, Some(vote.agent), Some(*intent), body, &detail);
-                Ok(())
-            }
-            Event::Allowed { intent, decided, runs_by } => {
-                let mut head = query::expect_head(&self.ledger, namespace, *intent)?;
-                head.was_allowed = true;
-                head.decided = Some(decided.clone());
-                head.runs_by = *runs_by;
-                self.tell(stamp, namespace, &head, Phase::Allowed, &Told::by(decided))?;
-                self.change_phase(stamp, namespace, head, Phase::Allowed)?;
-                let detail = LeafDetail { reason: None, ..detail_of(decided) };
-                self.leaf(stamp, namespace, decided.by, Some(*intent), LeafBody::Allowed, &detail);
-                Ok(())
-            }
-            Event::Ended { intent, phase, decided } => {
-                let mut head = query::expect_head(&self.ledger, namespace, *intent)?;
-                let content = self.content(namespace, &head)?;
-                head.decided = Some(decided.clone());
-                self.tell(stamp, namespace, &head, *phase, &Told::by(decided))?;
-                self.change_phase(stamp, namespace, head, *phase)?;
-                let reason = commit_reason(&content.salt, decided.reason.as_ref());
-                let body = LeafBody::Ended { phase: *phase, reason };
-                self.leaf(stamp, namespace, decided.by, Some(*intent), body, &detail_of(decided));
-                Ok(())
-            }
-            Event::PolicyChanged { intent, decision, approval } => {
-                let mut head = query::expect_head(&self.ledger, namespace, *intent)?;
-                let mut content = self.content(namespace, &head)?;
-                let first = table::first_answer(namespace, head.id);
-                if self.ledger.get(&first)?.is_none() {
-                    self.ledger.put(first, encode(&(&head, &content)));
-                }
-                content.decision = decision.as_ref().clone();
-                head.approval = approval.clone();
-                let key = table::content(namespace, head.id, head.revision);
-                self.ledger.put(key, encode(&content));
-                self.tell(stamp, namespace, &head, Phase::Held, &Told::by_policy(&content))?;
-                if head.phase == Phase::Held {
-                    mark(&mut head, stamp, Phase::Held);
-                    self.ledger.put(table::intent(namespace, head.id), encode(&head));
-                } else {
-                    head.decided = None;
-                    self.change_phase(stamp, namespace, head, Phase::Held)?;
-                }
-                let body = LeafBody::PolicyChanged {
-                    policy_version: decision.policy_version,
-                    rules_digest: decision.rules_digest,
-                    outcome: decision.outcome,
-                    approval_digest: approval.digest,
-                };
-                self.leaf(stamp, namespace, None, Some(*intent), body, &LeafDetail::default());
-                Ok(())
-            }
+            Event::Approved { .. } => self.approved(stamp, namespace, event),
+            Event::Allowed { .. } => self.allowed(stamp, namespace, event),
+            Event::Ended { .. } => self.ended(stamp, namespace, event),
+            Event::PolicyChanged { .. } => self.policy_changed(stamp, namespace, event),
             _ => Ok(()),
         }
+    }
+
+    fn approved(
+        &mut self,
+        stamp: Stamp,
+        namespace: NamespaceId,
+        event: &Event,
+    ) -> Result<(), Fault> {
+        let Event::Approved { intent, vote, digest, votes, required, reason } = event else {
+            return Ok(());
+        };
+        let mut head = query::expect_head(&self.ledger, namespace, *intent)?;
+        let content = self.content(namespace, &head)?;
+        head.approval.votes.push(vote.clone());
+        let phase = head.phase;
+        mark(&mut head, stamp, phase);
+        self.ledger.put(table::intent(namespace, head.id), encode(&head));
+        let body = LeafBody::Approved {
+            digest: *digest,
+            votes: *votes,
+            required: *required,
+            credential: vote.credential,
+            reason: commit_reason(&content.salt, reason.as_ref()),
+        };
+        let detail = LeafDetail {
+            actor_name: Some(vote.shown_name().into()),
+            reason: reason.clone(),
+            voters: head.approval.votes.iter().map(|v| v.shown_name().into()).collect(),
+            salt: None,
+        };
+        self.leaf(stamp, namespace, Some(vote.agent), Some(*intent), body, &detail);
+        Ok(())
+    }
+
+    fn allowed(
+        &mut self,
+        stamp: Stamp,
+        namespace: NamespaceId,
+        event: &Event,
+    ) -> Result<(), Fault> {
+        let Event::Allowed { intent, decided, runs_by } = event else { return Ok(()) };
+        let mut head = query::expect_head(&self.ledger, namespace, *intent)?;
+        head.was_allowed = true;
+        head.allowed_at = Some(decided.at);
+        head.decided = Some(decided.clone());
+        head.runs_by = *runs_by;
+        self.tell(stamp, namespace, &head, Phase::Allowed, &Told::by(decided))?;
+        self.change_phase(stamp, namespace, head, Phase::Allowed)?;
+        let detail = LeafDetail { reason: None, ..detail_of(decided) };
+        self.leaf(stamp, namespace, decided.by, Some(*intent), LeafBody::Allowed, &detail);
+        Ok(())
+    }
+
+    fn ended(&mut self, stamp: Stamp, namespace: NamespaceId, event: &Event) -> Result<(), Fault> {
+        let Event::Ended { intent, phase, decided } = event else { return Ok(()) };
+        let mut head = query::expect_head(&self.ledger, namespace, *intent)?;
+        let content = self.content(namespace, &head)?;
+        head.decided = Some(decided.clone());
+        self.tell(stamp, namespace, &head, *phase, &Told::by(decided))?;
+        self.change_phase(stamp, namespace, head, *phase)?;
+        let reason = commit_reason(&content.salt, decided.reason.as_ref());
+        let body = LeafBody::Ended { phase: *phase, reason };
+        self.leaf(stamp, namespace, decided.by, Some(*intent), body, &detail_of(decided));
+        Ok(())
+    }
+
+    fn policy_changed(
+        &mut self,
+        stamp: Stamp,
+        namespace: NamespaceId,
+        event: &Event,
+    ) -> Result<(), Fault> {
+        let Event::PolicyChanged { intent, decision, approval } = event else { return Ok(()) };
+        let mut head = query::expect_head(&self.ledger, namespace, *intent)?;
+        let mut content = self.content(namespace, &head)?;
+        let first = table::first_answer(namespace, head.id);
+        if self.ledger.get(&first)?.is_none() {
+            self.ledger.put(first, encode(&(&head, &content)));
+        }
+        content.decision = decision.as_ref().clone();
+        head.approval = approval.clone();
+        self.ledger.put(table::content(namespace, head.id, head.revision), encode(&content));
+        self.tell(stamp, namespace, &head, Phase::Held, &Told::by_policy(&content))?;
+        if head.phase == Phase::Held {
+            mark(&mut head, stamp, Phase::Held);
+            self.ledger.put(table::intent(namespace, head.id), encode(&head));
+        } else {
+            head.decided = None;
+            head.allowed_at = None;
+            self.change_phase(stamp, namespace, head, Phase::Held)?;
+        }
+        let body = LeafBody::PolicyChanged {
+            policy_version: decision.policy_version,
+            rules_digest: decision.rules_digest,
+            outcome: decision.outcome,
+            approval_digest: approval.digest,
+        };
+        self.leaf(stamp, namespace, None, Some(*intent), body, &LeafDetail::default());
+        Ok(())
     }
 
     pub(crate) fn content(&self, namespace: NamespaceId, head: &Head) -> Result<Content, Fault> {

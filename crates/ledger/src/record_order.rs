@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use types::codec::encode;
-use types::{Digest, ExecutionId, NamespaceId, Phase, Stamp};
+use types::{Digest, ExecutionId, LogIndex, NamespaceId, Phase, Stamp};
 
 use crate::audit::{LeafBody, LeafDetail};
 use crate::claim::EXECUTOR;
@@ -24,81 +24,150 @@ impl<R: Read> Recorder<R> {
         event: &Event,
     ) -> Result<(), Fault> {
         match event {
-            Event::OrderIssued { order, name } => {
-                let mut head = query::expect_head(&self.ledger, namespace, order.intent)?;
-                head.attempts = order.attempt;
-                head.execution = Some(order.id);
-                self.change_phase(stamp, namespace, head, Phase::Claimed)?;
-                self.put_order(namespace, order);
-                self.ledger.put(table::order_namespace(order.id), encode(&namespace));
-                if order.executor.is_some() {
-                    self.ledger.put(table::executor_claim(order.id), encode(&namespace));
-                    self.effects.push(Effect::Runnable);
-                }
-                let subject = order.id.0.to_be_bytes();
-                let due = table::due(order.expires_at, namespace, DueKind::OrderEnd, &subject);
-                self.ledger.put(due, Vec::new());
-                let body = LeafBody::OrderIssued {
-                    execution: order.id,
-                    attempt: order.attempt,
-                    fence: order.fence,
-                    mode: order.mode.clone(),
-                    expires_at: order.expires_at,
-                };
-                let detail = LeafDetail { actor_name: Some(name.clone()), ..LeafDetail::default() };
-                let actor = (name != EXECUTOR).then_some(order.issued_to);
-                self.leaf(stamp, namespace, actor, Some(order.intent), body, &detail);
-            }
-            Event::Reported { order, phase, effect, by } => {
-                let mut head = query::expect_head(&self.ledger, namespace, order.intent)?;
-                let content = self.content(namespace, &head)?;
-                head.effect = *effect;
-                let by_gate = order.executor.is_some();
-                let actor = if by_gate { EXECUTOR } else { "runner" };
-                self.tell(stamp, namespace, &head, *phase, &Told { actor, reason: None })?;
-                self.change_phase(stamp, namespace, head, *phase)?;
-                self.put_order(namespace, order);
-                self.ledger.delete(table::executor_claim(order.id));
-                let result = order.report.as_ref().and_then(|report| report.result.as_ref());
-                let body = LeafBody::Reported {
-                    execution: order.id,
-                    phase: *phase,
-                    effect: *effect,
-                    result: commitment(&content.salt, result),
-                };
-                let detail = LeafDetail {
-                    actor_name: by_gate.then(|| EXECUTOR.into()),
-                    reason: result.cloned(),
-                    ..LeafDetail::default()
-                };
-                self.leaf(stamp, namespace, *by, Some(order.intent), body, &detail);
-            }
-            Event::DoubtBegan { .. } => self.doubt_began(stamp, namespace, event)?,
-            Event::GivenBack { intent, execution, why } => {
-                let mut head = query::expect_head(&self.ledger, namespace, *intent)?;
-                let content = self.content(namespace, &head)?;
-                head.attempts = head.attempts.saturating_sub(1);
-                self.change_phase(stamp, namespace, head, Phase::Allowed)?;
-                self.end_claim(namespace, *execution, OrderStatus::GivenBack)?;
-                let why_digest = commitment(&content.salt, why.as_ref());
-                let body = LeafBody::GivenBack { execution: *execution, why: why_digest };
-                let detail = LeafDetail { reason: why.clone(), ..LeafDetail::default() };
-                self.leaf(stamp, namespace, None, Some(*intent), body, &detail);
-            }
-            Event::Resolved { intent, phase, effect, decided } => {
-                let mut head = query::expect_head(&self.ledger, namespace, *intent)?;
-                let content = self.content(namespace, &head)?;
-                head.effect = *effect;
-                head.decided = Some(decided.clone());
-                self.tell(stamp, namespace, &head, *phase, &Told::by(decided))?;
-                self.change_phase(stamp, namespace, head, *phase)?;
-                let reason = commit_reason(&content.salt, decided.reason.as_ref());
-                let body = LeafBody::Resolved { phase: *phase, effect: *effect, reason };
-                let detail = detail_of(decided);
-                self.leaf(stamp, namespace, decided.by, Some(*intent), body, &detail);
-            }
-            _ => {}
+            Event::OrderIssued { order, name } => self.order_issued(stamp, namespace, order, name),
+            Event::OrderBegun { order } => self.order_begun(stamp, namespace, order),
+            Event::Reported { .. } => self.reported(stamp, namespace, event),
+            Event::DoubtBegan { .. } => self.doubt_began(stamp, namespace, event),
+            Event::GivenBack { .. } => self.given_back(stamp, namespace, event),
+            Event::Resolved { .. } => self.resolved(stamp, namespace, event),
+            _ => Ok(()),
         }
+    }
+
+    fn order_issued(
+        &mut self,
+        stamp: Stamp,
+        namespace: NamespaceId,
+        order: &OrderRow,
+        name: &str,
+    ) -> Result<(), Fault> {
+        let mut head = query::expect_head(&self.ledger, namespace, order.intent)?;
+        head.attempts = order.attempt;
+        head.execution = Some(order.id);
+        self.change_phase(stamp, namespace, head, Phase::Claimed)?;
+        self.ledger.put(table::order_namespace(order.id), encode(&namespace));
+        self.put_open_order(namespace, order);
+        let body = LeafBody::OrderIssued {
+            execution: order.id,
+            attempt: order.attempt,
+            fence: order.fence,
+            mode: order.mode.clone(),
+            expires_at: order.expires_at,
+        };
+        let detail = LeafDetail { actor_name: Some(name.into()), ..LeafDetail::default() };
+        let actor = (name != EXECUTOR).then_some(order.issued_to);
+        self.leaf(stamp, namespace, actor, Some(order.intent), body, &detail);
+        Ok(())
+    }
+
+    fn order_begun(
+        &mut self,
+        stamp: Stamp,
+        namespace: NamespaceId,
+        order: &OrderRow,
+    ) -> Result<(), Fault> {
+        let head = query::expect_head(&self.ledger, namespace, order.intent)?;
+        // It is this claim that dedup windows run from: what it does, it does from now on.
+        self.change_phase(stamp, namespace, head, Phase::Claimed)?;
+        if let Some(waited) = query::order(&self.ledger, namespace, order.id)? {
+            self.ledger.delete(table::waiting_order(order.id));
+            let subject = order.id.0.to_be_bytes();
+            let due = table::due(waited.expires_at, namespace, DueKind::OrderEnd, &subject);
+            self.ledger.delete(due);
+        }
+        self.put_open_order(namespace, order);
+        let epoch = order.executor.map_or(LogIndex(0), |claim| claim.epoch);
+        let (execution, expires_at) = (order.id, order.expires_at);
+        let body = LeafBody::OrderBegun { execution, epoch, expires_at };
+        let detail = LeafDetail { actor_name: Some(EXECUTOR.into()), ..LeafDetail::default() };
+        self.leaf(stamp, namespace, None, Some(order.intent), body, &detail);
+        Ok(())
+    }
+
+    /// An order without an outcome, in the list of who is to do something about it, and on the
+    /// schedule.
+    fn put_open_order(&mut self, namespace: NamespaceId, order: &OrderRow) {
+        self.put_order(namespace, order);
+        if order.waits() {
+            let waiting = encode(&(namespace, order.intent));
+            self.ledger.put(table::waiting_order(order.id), waiting);
+            self.effects.push(Effect::Runnable);
+        } else if order.executor.is_some() {
+            self.ledger.put(table::executor_claim(order.id), encode(&namespace));
+            self.effects.push(Effect::Runnable);
+        }
+        let subject = order.id.0.to_be_bytes();
+        let due = table::due(order.expires_at, namespace, DueKind::OrderEnd, &subject);
+        self.ledger.put(due, Vec::new());
+    }
+
+    fn reported(
+        &mut self,
+        stamp: Stamp,
+        namespace: NamespaceId,
+        event: &Event,
+    ) -> Result<(), Fault> {
+        let Event::Reported { order, phase, effect, by } = event else { return Ok(()) };
+        let mut head = query::expect_head(&self.ledger, namespace, order.intent)?;
+        let content = self.content(namespace, &head)?;
+        head.effect = *effect;
+        let by_gate = order.executor.is_some();
+        let actor = if by_gate { EXECUTOR } else { "runner" };
+        self.tell(stamp, namespace, &head, *phase, &Told { actor, reason: None })?;
+        self.change_phase(stamp, namespace, head, *phase)?;
+        self.put_order(namespace, order);
+        self.ledger.delete(table::executor_claim(order.id));
+        let result = order.report.as_ref().and_then(|report| report.result.as_ref());
+        let body = LeafBody::Reported {
+            execution: order.id,
+            phase: *phase,
+            effect: *effect,
+            result: commitment(&content.salt, result),
+        };
+        let detail = LeafDetail {
+            actor_name: by_gate.then(|| EXECUTOR.into()),
+            reason: result.cloned(),
+            ..LeafDetail::default()
+        };
+        self.leaf(stamp, namespace, *by, Some(order.intent), body, &detail);
+        Ok(())
+    }
+
+    fn given_back(
+        &mut self,
+        stamp: Stamp,
+        namespace: NamespaceId,
+        event: &Event,
+    ) -> Result<(), Fault> {
+        let Event::GivenBack { intent, execution, why } = event else { return Ok(()) };
+        let mut head = query::expect_head(&self.ledger, namespace, *intent)?;
+        let content = self.content(namespace, &head)?;
+        head.attempts = head.attempts.saturating_sub(1);
+        self.change_phase(stamp, namespace, head, Phase::Allowed)?;
+        self.end_claim(namespace, *execution, OrderStatus::GivenBack)?;
+        let why_digest = commitment(&content.salt, why.as_ref());
+        let body = LeafBody::GivenBack { execution: *execution, why: why_digest };
+        let detail = LeafDetail { reason: why.clone(), ..LeafDetail::default() };
+        self.leaf(stamp, namespace, None, Some(*intent), body, &detail);
+        Ok(())
+    }
+
+    fn resolved(
+        &mut self,
+        stamp: Stamp,
+        namespace: NamespaceId,
+        event: &Event,
+    ) -> Result<(), Fault> {
+        let Event::Resolved { intent, phase, effect, decided } = event else { return Ok(()) };
+        let mut head = query::expect_head(&self.ledger, namespace, *intent)?;
+        let content = self.content(namespace, &head)?;
+        head.effect = *effect;
+        head.decided = Some(decided.clone());
+        self.tell(stamp, namespace, &head, *phase, &Told::by(decided))?;
+        self.change_phase(stamp, namespace, head, *phase)?;
+        let reason = commit_reason(&content.salt, decided.reason.as_ref());
+        let body = LeafBody::Resolved { phase: *phase, effect: *effect, reason };
+        self.leaf(stamp, namespace, decided.by, Some(*intent), body, &detail_of(decided));
         Ok(())
     }
 
@@ -137,6 +206,9 @@ impl<R: Read> Recorder<R> {
     ) -> Result<(), Fault> {
         let Some(mut order) = query::order(&self.ledger, namespace, id)? else { return Ok(()) };
         order.status = if order.executor.is_some() { status } else { OrderStatus::Expired };
+        if order.waits() {
+            self.ledger.delete(table::waiting_order(id));
+        }
         self.put_order(namespace, &order);
         self.ledger.delete(table::executor_claim(id));
         Ok(())

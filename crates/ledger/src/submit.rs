@@ -7,6 +7,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 
+use policy::ApprovalRule;
 use types::codec::{decode, encode};
 use types::{
     AgentId, Destination, Digest, LogTime, NamespaceId, Outcome, Phase, Place, Reason, RuleSource,
@@ -209,7 +210,6 @@ fn accepted(
         Outcome::Block => Phase::Blocked,
         Outcome::Hold | Outcome::Duplicate => Phase::Held,
     };
-    let expires_at = stamp.time.plus_ms(command.proposal.expires_in_ms);
     let decision = Decision {
         outcome: judged.outcome,
         reasons: judged.reasons,
@@ -229,33 +229,9 @@ fn accepted(
         record_count: command.facts.record_count,
         decision,
     };
-    let mut head = Head {
-        id: command.intent,
-        revision: 1,
-        agent: agent.id,
-        credential: key.id,
-        phase,
-        submitted_at: stamp.time,
-        expires_at,
-        request_digest: command.request_digest,
-        approval: ApprovalState {
-            rule: judged.approvals,
-            votes: Vec::new(),
-            digest: Digest([0; 32]),
-            digests: 1,
-        },
-        decided: (phase != Phase::Held).then(|| by_policy(stamp.time)),
-        effect: None,
-        was_allowed: phase == Phase::Allowed,
-        has_windows: phase != Phase::Blocked && !judged.windows.is_empty(),
-        first_leaf: 0,
-        changed_index: stamp.index,
-        changed_at: stamp.time,
-        attempts: 0,
-        execution: None,
-        runs_by,
-        link: None,
-    };
+    let has_windows = phase != Phase::Blocked && !judged.windows.is_empty();
+    let first = first_head(stamp, command, (agent, key), phase, judged.approvals);
+    let mut head = Head { runs_by, has_windows, ..first };
     head.approval.digest = approval_digest(namespace, &head, &content, &content.decision);
     let windows = if head.has_windows { judged.windows } else { Vec::new() };
     Transition {
@@ -268,6 +244,40 @@ fn accepted(
             windows,
             bound_key,
         }],
+    }
+}
+
+/// The head of a new intent, without windows and without a connector that runs it.
+fn first_head(
+    stamp: Stamp,
+    command: &Submit,
+    (agent, key): (&AgentRow, &KeyRow),
+    phase: Phase,
+    rule: ApprovalRule,
+) -> Head {
+    let was_allowed = phase == Phase::Allowed;
+    Head {
+        id: command.intent,
+        revision: 1,
+        agent: agent.id,
+        credential: key.id,
+        phase,
+        submitted_at: stamp.time,
+        expires_at: stamp.time.plus_ms(command.proposal.expires_in_ms),
+        request_digest: command.request_digest,
+        approval: ApprovalState { rule, votes: Vec::new(), digest: Digest([0; 32]), digests: 1 },
+        decided: (phase != Phase::Held).then(|| by_policy(stamp.time)),
+        effect: None,
+        was_allowed,
+        has_windows: false,
+        first_leaf: 0,
+        changed_index: stamp.index,
+        changed_at: stamp.time,
+        attempts: 0,
+        execution: None,
+        runs_by: None,
+        link: None,
+        allowed_at: was_allowed.then_some(stamp.time),
     }
 }
 

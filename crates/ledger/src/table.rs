@@ -49,6 +49,8 @@ pub enum Table {
     Destinations = 27,
     /// Sets of channels by version.
     Channels = 28,
+    /// How many active admins the namespace has.
+    AdminCount = 29,
     /// Intents: what changes.
     Intents = 30,
     /// Intents: what was asked and decided, by revision.
@@ -88,7 +90,7 @@ pub enum Table {
     OrderNamespaces = 51,
     /// Cluster: intents that the executor is to claim.
     Runnable = 52,
-    /// Cluster: the executor's orders without an outcome.
+    /// Cluster: orders that the executor began, without an outcome.
     ExecutorClaims = 53,
     /// Webhooks by intent.
     Webhooks = 54,
@@ -98,6 +100,9 @@ pub enum Table {
     PendingDeliveries = 56,
     /// Notifications by channel.
     ChannelDeliveries = 57,
+    /// Cluster: orders that somebody asked for and the executor has not begun, with namespace and
+    /// intent.
+    WaitingOrders = 58,
 }
 
 /// Rows of [`Table::Meta`].
@@ -225,6 +230,12 @@ pub fn tree_node(level: u8, index: u64) -> Vec<u8> {
 #[must_use]
 pub fn agent(namespace: NamespaceId, id: AgentId) -> Vec<u8> {
     with_u64(namespace, Table::Agents, id.0)
+}
+
+/// Key of the number of active admins.
+#[must_use]
+pub fn admin_count(namespace: NamespaceId) -> Vec<u8> {
+    prefix(namespace, Table::AdminCount)
 }
 
 /// Key of an agent's submit counter.
@@ -409,6 +420,12 @@ pub fn runnable(namespace: NamespaceId, id: IntentId) -> Vec<u8> {
 #[must_use]
 pub fn executor_claim(id: ExecutionId) -> Vec<u8> {
     with_u64(NamespaceId::CLUSTER, Table::ExecutorClaims, id.0)
+}
+
+/// Key of an order that the executor has not begun.
+#[must_use]
+pub fn waiting_order(id: ExecutionId) -> Vec<u8> {
+    with_u64(NamespaceId::CLUSTER, Table::WaitingOrders, id.0)
 }
 
 /// Key of an intent's webhook.

@@ -5,74 +5,12 @@
 
 mod support;
 
-use ledger::{AttemptEnd, Command, IssueOrder, OrderStatus, Refusal, Reply, query};
-use serde_json::{Value, json};
+use ledger::{AttemptEnd, Command, OrderStatus, Refusal, Reply, query};
+use serde_json::json;
+use support::phone::{Scene, issue_with};
 use support::{NS, Node, accepted, http_destination, word};
 use types::limits::{EXECUTOR_ATTEMPTS_MAX, ORDER_MS, TAKE_OVER_ROWS_MAX};
 use types::*;
-
-const GATES: &str = "gates:
-  - name: calls
-    resource: phone
-    policies:
-      - require_approval_over: 2
-      - idempotency_key: { window_seconds: 60, key: lead }
-";
-
-struct Scene {
-    node: Node,
-    agent: KeyId,
-    person: KeyId,
-    epoch: LogIndex,
-}
-
-impl Scene {
-    /// A phone line that takes the same call twice without harm, or does not.
-    fn of(honours_idempotency_key: bool) -> Self {
-        let mut node = Node::with_policies(&[("gates.yaml", GATES)]);
-        let agent = node.register("bot", Role::Agent, None);
-        let person = node.register("rita", Role::Reviewer, None);
-        node.apply_destinations(vec![http_destination("phone", honours_idempotency_key)]);
-        let epoch = node.take_over();
-        Self { node, agent, person, epoch }
-    }
-
-    fn submit(&mut self, lead: u64, records: usize) -> Reply {
-        let records: Vec<Value> = (0..records).map(|id| json!({"id": id})).collect();
-        let request = json!({
-            "resource": "phone",
-            "payload": {"lead": lead, "records": records},
-            "expires_in_ms": 3_600_000,
-        });
-        self.node.submit(self.agent, &request)
-    }
-
-    fn allowed(&mut self, lead: u64) -> IntentId {
-        let reply = self.submit(lead, 1);
-        assert_eq!(word(&reply), "allowed");
-        accepted(&reply)
-    }
-
-    fn claim(&mut self, intent: IntentId) -> Result<ledger::OrderRow, String> {
-        match self.node.claim(self.epoch, intent) {
-            Reply::Claimed(order, _) => Ok(*order),
-            other => Err(word(&other)),
-        }
-    }
-
-    fn runnable(&self) -> Vec<IntentId> {
-        let rows = query::runnable(&self.node.state, None, 100).unwrap();
-        rows.into_iter().map(|(_, id)| id).collect()
-    }
-
-    fn open_claims(&self) -> usize {
-        query::executor_claims(&self.node.state, 100).unwrap().len()
-    }
-
-    fn phase(&self, intent: IntentId) -> &'static str {
-        self.node.head(intent).phase.name()
-    }
-}
 
 #[test]
 fn what_is_allowed_is_claimed_once_and_ends_as_reported() {
@@ -117,6 +55,60 @@ fn a_claim_that_called_nobody_is_given_back_unless_an_earlier_one_did() {
     let order = scene.claim(intent).unwrap();
     scene.node.report_attempt(order.id, AttemptEnd::NotStarted);
     assert_eq!((scene.phase(intent), scene.runnable()), ("in_doubt", vec![intent]));
+}
+
+#[test]
+fn no_later_attempt_proves_that_an_earlier_one_did_nothing() {
+    #[rustfmt::skip]
+    let cases = [
+        // the later attempt,                 the intent is then
+        (AttemptEnd::Failed(Effect::None),    "in_doubt"),
+        (AttemptEnd::Failed(Effect::Partial), "in_doubt"),
+        (AttemptEnd::Failed(Effect::Unknown), "failed"),
+        (AttemptEnd::NotStarted,              "in_doubt"),
+        (AttemptEnd::InDoubt,                 "in_doubt"),
+        (AttemptEnd::Succeeded,               "succeeded"),
+    ];
+    for (later, phase) in cases {
+        for taken_over in [false, true] {
+            let mut scene = Scene::of(true);
+            let intent = scene.allowed(1);
+            let first = scene.claim(intent).unwrap();
+            scene.node.report_attempt(first.id, AttemptEnd::InDoubt);
+            let second = scene.claim(intent).unwrap();
+            if taken_over {
+                scene.epoch = scene.node.take_over();
+            }
+            scene.node.report_attempt(second.id, later);
+            let shown = format!("{later:?}, taken over: {taken_over}");
+            assert_eq!(scene.phase(intent), phase, "{shown}");
+            assert_eq!(scene.open_claims(), 0, "{shown}");
+            assert_eq!(word(&scene.submit(1, 1)), "duplicate", "{shown}");
+            if phase == "in_doubt" {
+                assert_eq!(scene.runnable(), [intent], "the promise allows another try: {shown}");
+                let resolve = ledger::Resolve {
+                    intent,
+                    succeeded: false,
+                    effect: Some(Effect::None),
+                    reason: "the line's own list shows no call".into(),
+                };
+                scene.node.send(Some(scene.person), Command::Resolve(resolve));
+                assert_eq!(word(&scene.submit(1, 1)), "allowed", "a person knows: {shown}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_only_attempt_that_did_nothing_ends_the_doubt_about_itself() {
+    let mut scene = Scene::of(true);
+    let intent = scene.allowed(1);
+    let order = scene.claim(intent).unwrap();
+    scene.epoch = scene.node.take_over();
+    assert_eq!(scene.phase(intent), "in_doubt");
+    scene.node.report_attempt(order.id, AttemptEnd::Failed(Effect::None));
+    assert_eq!(scene.phase(intent), "failed");
+    assert_eq!(word(&scene.submit(1, 1)), "allowed");
 }
 
 #[test]
@@ -192,15 +184,21 @@ fn a_take_over_ends_however_many_orders_are_asked_for_meanwhile() {
         }
     };
     let (epoch, _) = taking_over(&mut scene, None);
+    let mut waiting = Vec::new();
     for lead in 0..=TAKE_OVER_ROWS_MAX as u64 {
         let intent = scene.allowed(lead);
-        let order = scene.node.send(Some(scene.agent), issue_with(intent, None));
-        assert!(matches!(order, Reply::Order(_)), "{order:?}");
+        waiting.push(scene.ask(intent).id);
     }
     assert_eq!(taking_over(&mut scene, Some(epoch)), (epoch, false));
+    scene.epoch = epoch;
+    for lead in 0..=TAKE_OVER_ROWS_MAX as u64 {
+        let intent = scene.allowed(1_000_000 + lead);
+        scene.claim(intent).unwrap();
+    }
     let (newer, more) = taking_over(&mut scene, None);
     assert!(more, "these are an older one's now, and one command is not enough");
     assert_eq!((taking_over(&mut scene, Some(newer)), scene.open_claims()), ((newer, false), 0));
+    assert_eq!(scene.waiting(), waiting, "what nobody began waits for whoever runs");
 }
 
 #[test]
@@ -301,50 +299,6 @@ fn expired_is_expired_and_denied_is_denied() {
 }
 
 #[test]
-fn on_request_the_executor_gets_an_order_that_no_token_opens() {
-    let mut scene = Scene::of(false);
-    let mut on_request = http_destination("phone", false);
-    on_request.execute = ExecuteWhen::OnRequest;
-    on_request.digest = Digest::of(b"on request");
-    scene.node.apply_destinations(vec![on_request]);
-    let intent = scene.allowed(1);
-    assert!(scene.runnable().is_empty());
-    let reply = scene.node.send(Some(scene.agent), issue(intent));
-    let Reply::Order(order) = reply else { panic!("{reply:?}") };
-    assert_eq!(order.mode, "gate_exec");
-    assert!(order.token_sealed.is_empty());
-    assert_eq!(order.executor.map(|claim| claim.epoch), Some(scene.epoch));
-    assert_eq!(query::executor_claims(&scene.node.state, 9).unwrap(), [order.id]);
-    let report = |token| {
-        Command::ReportOrder(Box::new(ledger::ReportOrder {
-            execution: order.id,
-            token,
-            succeeded: true,
-            effect: None,
-            result: None,
-            executed_at: None,
-        }))
-    };
-    let by_token = scene.node.send(None, report(Some(Digest([0; 32]))));
-    assert_eq!(word(&by_token), "refused: InvalidKey");
-    let by_owner = scene.node.send(Some(scene.agent), report(None));
-    assert_eq!(word(&by_owner), "refused: RunByGate");
-    scene.node.report_attempt(order.id, AttemptEnd::Succeeded);
-    assert_eq!(scene.phase(intent), "succeeded");
-}
-
-#[test]
-fn without_an_executor_nothing_is_handed_to_one() {
-    let mut node = Node::with_policies(&[("gates.yaml", GATES)]);
-    let agent = node.register("bot", Role::Agent, None);
-    node.apply_destinations(vec![http_destination("phone", false)]);
-    let request = json!({"resource": "phone", "payload": {"lead": 1}});
-    let intent = accepted(&node.submit(agent, &request));
-    assert_eq!(word(&node.send(Some(agent), issue(intent))), "refused: NoExecutor");
-    assert_eq!(word(&node.claim(LogIndex(0), intent)), "refused: EpochOver");
-}
-
-#[test]
 fn a_claim_that_nobody_reports_is_in_doubt_in_the_end() {
     let mut scene = Scene::of(false);
     let intent = scene.allowed(1);
@@ -385,19 +339,4 @@ fn a_version_comes_into_force_once_and_only_where_it_was_expected() {
     let apply = ledger::ApplyDestinations { if_version: None, destinations: set };
     let reply = node.send(Some(agent), Command::ApplyDestinations(Box::new(apply)));
     assert_eq!(word(&reply), "refused: Role");
-}
-
-fn issue(intent: IntentId) -> Command {
-    issue_with(intent, None)
-}
-
-fn issue_with(intent: IntentId, facts: Option<policy::Facts>) -> Command {
-    Command::IssueOrder(Box::new(IssueOrder {
-        intent,
-        execution: ExecutionId(900_000 + intent.0),
-        mode: "runner_exec".into(),
-        token_hash: Digest::of(b"token"),
-        token_sealed: vec![1],
-        facts,
-    }))
 }

@@ -77,7 +77,7 @@ fn commands(golden: &mut Golden, submit: &Submit) {
             })),
         ),
         ("reject", Command::Reject(Reject { intent, digest, reason: reason.clone(), guard: None })),
-        ("cancel", Command::Cancel(Cancel { intent, reason, guard: None })),
+        ("cancel", Command::Cancel(Cancel { intent, reason, guard: None, withdraws: None })),
         (
             "register_agent",
             Command::RegisterAgent(Box::new(RegisterAgent {
@@ -275,6 +275,38 @@ fn outward() -> Node {
     node
 }
 
+/// What orders leave that wait for the executor, are begun, and are given back.
+fn asked() -> Node {
+    let mut node = Node::with_policies(&[("gates.yaml", GATES)]);
+    let agent = node.register("bot", Role::Agent, Some("team"));
+    let execute = ExecuteWhen::OnRequest;
+    node.apply_destinations(vec![Destination { execute, ..http_destination("crm.*", true) }]);
+    let epoch = node.take_over();
+    let [begun, _, given_back] = [1, 2, 3].map(|batch: u64| {
+        let request = json!({
+            "resource": "crm.contacts", "trigger": "write", "payload": {"batch": batch},
+        });
+        let intent = accepted(&node.submit(agent, &request));
+        let issue = IssueOrder {
+            intent,
+            execution: ExecutionId(7_000 - batch),
+            mode: "runner_exec".into(),
+            token_hash: Digest([1; 32]),
+            token_sealed: vec![1, 2],
+            facts: None,
+        };
+        node.send(Some(agent), Command::IssueOrder(Box::new(issue)));
+        intent
+    });
+    node.claim_as(epoch, begun, ExecutionId(6_999));
+    node.apply_destinations(vec![]);
+    node.claim_as(epoch, given_back, ExecutionId(6_997));
+    let withdraws = Some(true);
+    let cancel = Cancel { intent: given_back, reason: None, guard: None, withdraws };
+    node.send(Some(agent), Command::Cancel(cancel));
+    node
+}
+
 fn text(golden: &Golden) -> String {
     let mut text = String::new();
     for (name, bytes) in &golden.0 {
@@ -289,7 +321,7 @@ fn durable_forms_stay_as_they_are() {
     let mut golden = Golden::default();
     let (node, submit) = history();
     commands(&mut golden, &submit);
-    for (history, node) in [("", node), ("outward.", outward())] {
+    for (history, node) in [("", node), ("outward.", outward()), ("asked.", asked())] {
         for (number, entry) in node.entries.iter().enumerate() {
             golden.0.push((format!("{history}entry.{number}"), entry.clone()));
         }
@@ -317,10 +349,12 @@ fn durable_forms_stay_as_they_are() {
 #[test]
 fn an_older_log_gives_the_same_state() {
     let kept = std::fs::read_to_string(FILE).unwrap();
-    let (outward, kept): (Vec<&str>, Vec<&str>) =
-        kept.lines().partition(|line| line.starts_with("outward."));
-    assert_same_state(kept.into_iter());
-    assert_same_state(outward.iter().filter_map(|line| line.strip_prefix("outward.")));
+    let others = ["outward.", "asked."];
+    let of_none = |line: &&str| others.iter().all(|other| !line.starts_with(other));
+    assert_same_state(kept.lines().filter(of_none));
+    for other in others {
+        assert_same_state(kept.lines().filter_map(|line| line.strip_prefix(other)));
+    }
 }
 
 fn assert_same_state<'l>(kept: impl Iterator<Item = &'l str>) {

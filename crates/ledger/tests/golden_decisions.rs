@@ -62,7 +62,10 @@ fn commands(facts: &policy::Facts) -> Vec<(&'static str, Command)> {
             ),
         ),
         ("reject", Command::Reject(Reject { intent, digest, reason: None, guard: guard.clone() })),
-        ("cancel", Command::Cancel(Cancel { intent, reason: None, guard: guard.clone() })),
+        (
+            "cancel",
+            Command::Cancel(Cancel { intent, reason: None, guard: guard.clone(), withdraws: None }),
+        ),
         (
             "issue_link",
             Command::IssueLink(Box::new(IssueLink {

@@ -87,7 +87,8 @@ fn every_reason_is_given_in_order_and_leaves_the_intent_as_it_was() {
     ];
     for (guard, expected) in cases {
         let reject = Reject { intent: id, digest: None, reason: None, guard: Some(guard.clone()) };
-        let cancel = Cancel { intent: id, reason: None, guard: Some(guard.clone()) };
+        let cancel =
+            Cancel { intent: id, reason: None, guard: Some(guard.clone()), withdraws: None };
         for command in [approve(id, guard), Command::Reject(reject), Command::Cancel(cancel)] {
             let before = node.state.0.len();
             let reply = node.send(Some(person), command);

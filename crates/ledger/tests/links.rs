@@ -5,7 +5,8 @@
 mod support;
 
 use ledger::{
-    Command, DecideByLink, IssueLink, LinkRow, ReplayGuard, Reply, SetAgentStatus, SetRole, query,
+    Command, DecideByLink, IssueLink, LinkRow, Refusal, ReplayGuard, Reply, RotateKey,
+    SetAgentStatus, SetRole, query,
 };
 use serde_json::{Value, json};
 use support::{ADMIN, NS, Node, accepted, word};
@@ -190,6 +191,34 @@ fn a_reviewer_who_may_not_decide_any_more_does_not_through_a_link_either() {
     let resume = SetAgentStatus { agent, status: AgentStatus::Active };
     world.node.send(Some(ADMIN), Command::SetAgentStatus(resume));
     assert_eq!(word(&world.decide(&links[0], true)), "approved");
+}
+
+#[test]
+fn a_link_ends_with_the_key_that_asked_for_it() {
+    for overlap_ms in [0, 60_000] {
+        let mut world = world(1);
+        let (rita, id) = (world.rita, world.held());
+        let link = world.link(rita, id);
+        let key = KeyId(world.node.draw());
+        let key_hash = Digest::of(&key.0.to_be_bytes());
+        let rotate = RotateKey { agent: AgentId(rita.0), key, key_hash, overlap_ms };
+        world.node.send(Some(ADMIN), Command::RotateKey(rotate));
+        if overlap_ms > 0 {
+            let now = world.node.now;
+            assert_eq!(query::link_objection(&world.node.state, &link, now).unwrap(), None);
+            assert_eq!(world.link(rita, id), link, "the old key goes on for a while");
+            world.node.wait_ms(overlap_ms);
+        }
+        let objection = query::link_objection(&world.node.state, &link, world.node.now);
+        assert_eq!(objection.unwrap(), Some(Refusal::UnknownLink));
+        for approves in [true, false] {
+            assert_eq!(word(&world.decide(&link, approves)), "refused: UnknownLink");
+        }
+        assert_eq!(world.node.head(id).phase, Phase::Held);
+        let again = world.link(key, id);
+        assert_ne!(again.token_hash, link.token_hash, "the new key asks for its own");
+        assert_eq!(word(&world.decide(&again, true)), "approved");
+    }
 }
 
 #[test]

@@ -97,7 +97,8 @@ fn what_releases_a_window_at_once() {
         match end {
             "rejected" => drop(node.reject(person, first)),
             "cancelled" => {
-                let cancel = ledger::Cancel { intent: first, reason: None, guard: None };
+                let (reason, guard, withdraws) = (None, None, None);
+                let cancel = ledger::Cancel { intent: first, reason, guard, withdraws };
                 node.send(Some(person), ledger::Command::Cancel(cancel));
             }
             "expired while held" => {
@@ -177,4 +178,29 @@ proptest! {
             prop_assert_eq!(word(&reply), expected);
         }
     }
+}
+
+#[test]
+fn a_tick_touches_so_many_windows_and_leaves_the_rest_due() {
+    let gates = "gates: [{name: g, resource: crm, policies: [{require_approval: always}, \
+                 {idempotency_key: {window_seconds: 60, key: id, per_record: true}}]}]";
+    let mut node = Node::with_policies(&[("gates.yaml", gates)]);
+    let agent = node.register("bot", Role::Agent, None);
+    let each = limits::TICK_WORK_MAX * 3 / 5;
+    let intents = [0, 1, 2].map(|nth| {
+        let records: Vec<Value> =
+            (0..each).map(|id| json!({"id": format!("{nth}-{id}")})).collect();
+        let request = json!({
+            "resource": "crm", "payload": {"records": records}, "expires_in_ms": 5_000,
+        });
+        accepted(&node.submit(agent, &request))
+    });
+    node.wait_ms(5_000);
+    let phases = |node: &Node| intents.map(|id| node.head(id).phase.name());
+    assert_eq!(node.tick(), ledger::Reply::Ticked { more: true });
+    assert_eq!(phases(&node), ["expired", "expired", "held"]);
+    assert_eq!(node.tick(), ledger::Reply::Ticked { more: false });
+    assert_eq!(phases(&node), ["expired"; 3]);
+    let request = json!({"resource": "crm", "payload": {"records": [{"id": "2-0"}]}});
+    assert_eq!(word(&node.submit(agent, &request)), "held", "its windows went along");
 }

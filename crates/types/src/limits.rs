@@ -56,6 +56,9 @@ pub const IDEMPOTENCY_KEY_KEPT_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 pub const REQUEST_KEYS_MAX: u64 = 100_000_000;
 /// Due rows that one tick works off.
 pub const TICK_ROWS_MAX: usize = 1_000;
+/// Rows that one tick touches, dedup windows included, before it leaves the rest to the next; what
+/// belongs to one intent is never divided.
+pub const TICK_WORK_MAX: usize = 10_000;
 /// Namespaces of one cluster.
 pub const NAMESPACES_MAX: u32 = 10_000;
 /// Approvers that one intent may need.
@@ -100,6 +103,8 @@ pub const REQUEST_ID_CHARS_MAX: usize = 64;
 pub const RECORD_COUNT_CLAIM_MAX: u64 = (1 << 53) - 1;
 /// How long older keys may go on after a rotation, in milliseconds: 30 days.
 pub const KEY_OVERLAP_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1_000;
+/// API keys of one principal that are good at a time; a rotation that would leave more is refused.
+pub const KEYS_PER_AGENT_MAX: usize = 16;
 /// How long a connection waits for a request's head, idle time between requests included, in
 /// milliseconds. Longer than clients keep idle connections, so that they close first.
 pub const HEAD_WAIT_MS_MAX: u64 = 120_000;

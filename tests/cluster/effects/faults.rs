@@ -111,6 +111,30 @@ async fn a_target_that_honours_the_key_is_called_again_with_it_and_a_newer_fence
     target.nothing_more().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_call_that_did_nothing_ends_no_doubt_about_an_earlier_one() {
+    let home = TempDir::new().unwrap();
+    let mut target = Target::start().await;
+    let mut node = Node::start(home.path(), LOOPBACK).await;
+    let document = document(&target, "idempotency: header\nfailed_without_effect: [409]\n");
+    node.put("destinations", "phone.calls", &document).await;
+    let id = node.submit("phone.calls", lead(1)).await;
+    // The phone may have rung before the connection broke.
+    target.next().await.reset();
+    target.next().await.answer(409, "").await;
+    eventually("the second doubt", || async {
+        (node.trail(&id, "execution_in_doubt").await.len() == 2).then_some(())
+    })
+    .await;
+    let intent = node.in_phase(&id, "in_doubt").await;
+    assert_eq!(intent["effect"], Value::Null);
+    assert_eq!(again(&node, &lead(1)).await, (Verdict::Duplicate, id.clone()));
+    target.next().await.answer(200, "").await;
+    node.in_phase(&id, "succeeded").await;
+    node.stop();
+    target.nothing_more().await;
+}
+
 /// What a target does with a call.
 enum Does {
     Answer(u16),

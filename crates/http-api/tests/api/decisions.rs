@@ -85,6 +85,67 @@ async fn a_cancellation_is_its_own_end() {
 }
 
 #[tokio::test]
+async fn an_intent_is_withdrawn_by_its_agent_or_who_decides() {
+    let door = door().await;
+    let (_, stranger) = door.register("stranger", "agent").await;
+    for key in [&door.agent, &door.reviewer] {
+        for approved in [false, true] {
+            let id = door.submit(basic(500)).await;
+            let at = |verb: &str| format!("/v1/intents/{id}/{verb}");
+            if approved {
+                door.post(&at("approve"), &door.reviewer, json!({})).await.is(200);
+            }
+            for other in [&stranger, &door.auditor] {
+                let got = door.post(&at("cancel"), other, json!({})).await.is(403);
+                assert_eq!(got.text("error"), "forbidden");
+            }
+            let got = door.post(&at("cancel"), key, json!({ "reason": "late" })).await.is(200);
+            assert_eq!((got.text("status"), got.text("phase")), ("blocked", "cancelled"));
+            assert_eq!((got.text("approvalState"), got.text("reason")), ("cancelled", "late"));
+            let again = door.post(&at("cancel"), key, json!({})).await.is(409);
+            assert_eq!((again.text("error"), again.text("phase")), ("cannot_cancel", "cancelled"));
+            let read = door.get(&at("")[..at("").len() - 1], key).await.is(200);
+            assert_eq!(read.body["approved_at"].is_string(), approved);
+            let trail = read.body["auditTrail"].as_array().unwrap();
+            let last = &trail[trail.len() - 1];
+            let kind = if approved { "cancelled" } else { "approval_cancelled" };
+            assert_eq!(
+                (&last["event_type"], &last["metadata"]["reason"]),
+                (&json!(kind), &json!("late"))
+            );
+            let run = door.post(&at("execute"), &door.agent, json!({})).await.is(409);
+            assert_eq!(run.text("phase"), "cancelled");
+        }
+    }
+    let none = door.post("/v1/intents/int_00/cancel", &door.reviewer, json!({})).await.is(404);
+    assert_eq!(none.text("error"), "Intent not found");
+}
+
+#[tokio::test]
+async fn what_a_stopped_agent_asked_for_is_shown_as_held_back() {
+    let door = door().await;
+    let (agent, key) = door.register("bot", "agent").await;
+    let id = door.post("/v1/intents", &key, basic(500)).await.is(200).text("intentId").to_owned();
+    let shown = format!("/v1/intents/{id}");
+    let cases = [
+        ("suspend", json!("submitter_suspended")),
+        ("resume", Value::Null),
+        ("revoke", json!("submitter_revoked")),
+    ];
+    for (verb, held_back) in cases {
+        door.post(&format!("/v1/agents/{agent}/{verb}"), &door.admin, json!({})).await.is(200);
+        let read = door.get(&shown, &door.reviewer).await.is(200);
+        assert_eq!(read.body["held_back"], held_back, "{verb}");
+    }
+    let refused = door.post(&format!("{shown}/approve"), &door.reviewer, json!({})).await.is(409);
+    assert_eq!(refused.text("error"), "submitter_inactive");
+    assert_eq!(refused.text("agent_status"), "revoked");
+    door.post(&format!("{shown}/cancel"), &door.reviewer, json!({})).await.is(200);
+    let read = door.get(&shown, &door.reviewer).await.is(200);
+    assert_eq!(read.body["held_back"], Value::Null, "it is over");
+}
+
+#[tokio::test]
 async fn a_decision_that_comes_too_late_says_what_happened() {
     let door = door().await;
     let ended = |verb: &'static str| {

@@ -37,6 +37,14 @@ async fn a_replay_of_a_decided_intent_is_still_the_first_answer() {
     assert_eq!((again.header("idempotency-replayed"), &again.body), ("true", &yes.body));
     let replay = door.post_once("/v1/intents", &door.agent, "k", &basic(500)).await.is(200);
     assert_eq!(replay.body, first.body);
+    // A stricter policy takes it back; the answer that was given stays given.
+    let strict = json!({ "policies": { "basic": format!("{BASIC}require_approvals: 2\n") } });
+    door.put("/v1/policies", &door.admin, strict).await.is(200);
+    let execute = format!("/v1/intents/{}/execute", first.text("intentId"));
+    let held = door.post(&execute, &door.agent, json!({})).await.is(409);
+    assert_eq!(held.text("error"), "policy_changed");
+    let again = door.post_once(&approve, &door.reviewer, "y", &json!({})).await.is(200);
+    assert_eq!((again.header("idempotency-replayed"), &again.body), ("true", &yes.body));
 }
 
 #[tokio::test]

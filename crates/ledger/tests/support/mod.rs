@@ -1,6 +1,8 @@
 //! A ledger in memory, driven with real commands, real policies and real facts.
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part of it")]
 
+pub mod phone;
+
 use std::sync::Arc;
 
 use ledger::*;
@@ -245,6 +247,11 @@ impl Node {
     /// The executor claims, with fresh facts when they are asked for.
     pub fn claim(&mut self, epoch: LogIndex, intent: IntentId) -> Reply {
         let execution = ExecutionId(self.draw());
+        self.claim_as(epoch, intent, execution)
+    }
+
+    /// The executor claims under this id; that of an order that waits begins it.
+    pub fn claim_as(&mut self, epoch: LogIndex, intent: IntentId, execution: ExecutionId) -> Reply {
         let command = |facts| Command::Claim(Box::new(Claim { intent, execution, epoch, facts }));
         let reply = self.send(None, command(None));
         if !matches!(reply, Reply::FactsNeeded { .. }) {
@@ -259,6 +266,12 @@ impl Node {
         let why = (ended != AttemptEnd::Succeeded).then(|| "why".into());
         let report = ReportAttempt { execution, ended, result: Some("{}".into()), why };
         self.send(None, Command::ReportAttempt(Box::new(report)))
+    }
+
+    pub fn set_status(&mut self, agent: KeyId, status: AgentStatus) {
+        let command = SetAgentStatus { agent: AgentId(agent.0), status };
+        let reply = self.send(Some(ADMIN), Command::SetAgentStatus(command));
+        assert!(matches!(reply, Reply::Agent(_)), "{reply:?}");
     }
 
     pub fn reject(&mut self, key: KeyId, intent: IntentId) -> Reply {

@@ -1,0 +1,49 @@
+//! Questions about the dedup windows of an intent.
+
+use alloc::vec::Vec;
+
+use types::codec::decode;
+use types::{Digest, IntentId, LogTime, NamespaceId};
+
+use crate::query;
+use crate::read::{Fault, Read};
+use crate::rows::{Head, WindowRow};
+use crate::table;
+use crate::windows::is_open;
+
+/// Another intent that holds open one of the windows which this one had.
+pub(crate) fn window_holder(
+    ledger: &impl Read,
+    namespace: NamespaceId,
+    head: &Head,
+    now: LogTime,
+) -> Result<Option<IntentId>, Fault> {
+    let held: Option<Vec<(Digest, u64)>> =
+        query::row(ledger, &table::intent_windows(namespace, head.id), |b| {
+            decode(b, "intent windows")
+        })?;
+    for (fingerprint, _) in held.unwrap_or_default() {
+        let key = table::window(namespace, &fingerprint);
+        let window: Option<WindowRow> = query::row(ledger, &key, |b| decode(b, "window"))?;
+        let other = window.filter(|row| row.first != head.id && is_open(row, now));
+        if let Some(row) = other {
+            return Ok(Some(row.first));
+        }
+    }
+    Ok(None)
+}
+
+/// How many windows an intent holds.
+pub(crate) fn windows_of(
+    ledger: &impl Read,
+    namespace: NamespaceId,
+    head: &Head,
+) -> Result<usize, Fault> {
+    if !head.has_windows {
+        return Ok(0);
+    }
+    let key = table::intent_windows(namespace, head.id);
+    let held: Option<Vec<(Digest, u64)>> =
+        query::row(ledger, &key, |b| decode(b, "intent windows"))?;
+    Ok(held.map_or(0, |held| held.len()))
+}
