@@ -199,7 +199,7 @@ impl Gate {
         let namespace = self.namespace_name(namespace)?;
         let checks = self.settings().documents.clone();
         // Reading can take long for a hostile document, so it never runs on a request thread.
-        let reading = tokio::task::spawn_blocking(move || {
+        let reading = self.beside().large(move || {
             let (mut set, mut problems) = (Vec::new(), Vec::new());
             for (name, source) in documents {
                 match T::read(&name, &source) {
@@ -212,7 +212,7 @@ impl Gate {
             }
             if problems.is_empty() { Ok(set) } else { Err(T::invalid(problems)) }
         });
-        reading.await.map_err(|error| Fault(format!("documents could not be read: {error}")))?
+        reading.await?
     }
 }
 
