@@ -59,13 +59,11 @@ impl Beside {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Panicked> {
         let place = self.place().await;
-        let running = tokio::task::spawn_blocking(move || {
-            let done = work();
-            // Here and not with the caller: work goes on when its caller has left.
-            drop(place);
-            done
-        });
-        running.await.map_err(|_| Panicked)
+        // The place goes along and comes back with what was done: where the caller has left, work
+        // goes on, and the place is free when it ends.
+        let running = tokio::task::spawn_blocking(move || (work(), place));
+        let (done, _place) = running.await.map_err(|_| Panicked)?;
+        Ok(done)
     }
 
     /// Waits for a place.
