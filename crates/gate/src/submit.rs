@@ -292,3 +292,21 @@ fn request_digest(caller: &Caller, proposal: &Proposal, drawn: [u8; 16]) -> Dige
         &drawn,
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use types::limits::JSON_KEY_BYTES_MAX;
+
+    use super::*;
+
+    /// Rules hold on a text that breaks a rule of the reader; on no payload at all some are silent.
+    #[test]
+    fn a_stored_payload_that_is_not_read_any_more_is_not_absent() {
+        let stored = |kind, text: &str| stored_payload(kind, Some(text.as_bytes()));
+        let long = format!("{{\"{}\":1}}", "k".repeat(JSON_KEY_BYTES_MAX + 1));
+        assert_eq!(stored(PayloadKind::Json, &long), Payload::Text(long.clone()));
+        assert_eq!(stored(PayloadKind::Json, "[1]"), Payload::Json(serde_json::json!([1])));
+        assert_eq!(stored(PayloadKind::Text, "[1]"), Payload::Text("[1]".into()));
+        assert_eq!(stored_payload(PayloadKind::Json, None), Payload::Absent);
+    }
+}

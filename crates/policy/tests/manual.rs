@@ -40,6 +40,25 @@ fn every_example_of_the_page_loads_without_a_warning() {
     }
 }
 
+/// What `make run` loads says what the user's documents say, and names no other product.
+#[test]
+fn the_example_policies_are_those_of_the_incidents() {
+    let read = |folder: &str, name: &str| -> String {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../");
+        std::fs::read_to_string(format!("{root}{folder}/{name}")).expect("a policy")
+    };
+    let set = |folder: &str| {
+        let files = ["gates.yaml", "gate.yaml"].map(|name| (name, read(folder, name)));
+        let files: Vec<(&str, &str)> =
+            files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        let set = common::compiled(&files).set;
+        (set.gates, set.resources, set.default_policy)
+    };
+    assert_eq!(set("examples/policies"), set("tests/fixtures/incident"));
+    let gate = read("examples/policies", "gate.yaml");
+    assert!(gate.contains("127.0.0.1") && gate.contains("QGATE_API_KEY"), "{gate}");
+}
+
 /// The list that an unknown key is answered with is the list of all keys.
 #[test]
 fn every_key_there_is_stands_in_the_page() {

@@ -36,7 +36,7 @@ pub const POLICY_PATTERNS_MAX: usize = 256;
 pub const POLICY_COMPILED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of the compiled form of a policy set.
 pub const POLICY_SET_COMPILED_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Problems, and warnings, that are told of one policy set.
+/// Problems that are told of one set of policies, destinations or channels; warnings too.
 pub const POLICY_PROBLEMS_MAX: usize = 100;
 /// Documents in one policy set.
 pub const POLICY_DOCUMENTS_MAX: usize = 256;
