@@ -1,6 +1,6 @@
 //! How the fields of a proposal may be spelled, and what was probably meant by others.
 //!
-//! Documents and code of existing clients differ in `camelCase` and `snake_case`, so both are taken.
+//! Documents and code of existing clients differ in `camelCase` and `snake_case`: both are taken.
 //! A field that no reader knows may be anybody's and is let pass, but one that is nearly a known
 //! one would be missing in silence: a misspelled count is no count.
 

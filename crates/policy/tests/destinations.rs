@@ -196,7 +196,8 @@ fn a_problem_names_line_column_and_the_nearest_word() {
         ("kind: http\nrequest: {url: 'https://a/'}\nsuccess: [200, 404]\n\
           failed_without_effect: [409, 400-404]\n",
          "4:30: 400-404 cannot mean both: 404 means done at 3:16"),
-        ("kind: http\n  request: {}\n", "2:10: a `:` where no key can stand: check the indentation, or put the text in quotes"),
+        ("kind: http\n  request: {}\n",
+         "2:10: a `:` where no key can stand: check the indentation, or put the text in quotes"),
         ("kind: http\nkind: http\n", "2:1: the key `kind` stands here twice"),
         ("", "1:1: the document is empty"),
         ("http\n", "1:1: expected a mapping at the top, found text"),
