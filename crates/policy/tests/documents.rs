@@ -176,6 +176,28 @@ fn what_multiplies_is_refused_where_the_limit_is_crossed() {
     assert_eq!(found, ["p.yaml:258:22: more than 256 patterns in one document"]);
 }
 
+/// A set is bounded too: nobody gets around a limit with a second file.
+#[test]
+fn what_documents_are_made_into_together_is_bounded() {
+    let told = |files: &[(&str, &str)]| -> Vec<String> {
+        let files: Vec<_> = files.iter().map(|(name, text)| file(name, text)).collect();
+        let problems = compile(&files).err().unwrap_or_default();
+        problems.iter().map(ToString::to_string).collect()
+    };
+    let patterns = format!("field_checks:\n{}", "- {path: a, pattern: b}\n".repeat(200));
+    assert_eq!(told(&[("a.yaml", &patterns), ("b.yaml", &patterns)]), Vec::<String>::new());
+    let three = told(&[("a.yaml", &patterns), ("b.yaml", &patterns), ("c.yaml", &patterns)]);
+    assert_eq!(three, ["c.yaml:1:1: more than 512 patterns in the set"]);
+
+    let names: String = (0..60).map(|at| format!("  e{at}: {{}}\n")).collect();
+    let terms: String = (0..22).map(|at| format!("- {at:0>3000}\n")).collect();
+    let large = format!("block_if_terms:\n{terms}environments:\n{names}");
+    let files = ["a.yaml", "b.yaml", "c.yaml", "d.yaml", "e.yaml"].map(|name| (name, &*large));
+    assert_eq!(told(&files[..4]), Vec::<String>::new());
+    let found = told(&files);
+    assert!(found.len() == 1 && found[0].starts_with("e.yaml:1:1: the compiled form"), "{found:?}");
+}
+
 #[test]
 fn problems_are_told_up_to_a_number_and_names_up_to_a_length() {
     let many: String = (0..4_000).map(|at| format!("zz{at}: 1\n")).collect();

@@ -32,6 +32,8 @@ pub const POLICY_NODES_MAX: usize = 10_000;
 pub const ENVIRONMENTS_MAX: usize = 64;
 /// Regular expressions of one policy document.
 pub const POLICY_PATTERNS_MAX: usize = 256;
+/// Regular expressions of a policy set; each may take up to `PATTERN_BYTES_MAX` in memory.
+pub const POLICY_SET_PATTERNS_MAX: usize = 512;
 /// Bytes of the compiled form of one policy document: every environment is a whole list of rules.
 pub const POLICY_COMPILED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of the compiled form of a policy set.

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use types::Digest;
 use types::limits::{
     POLICY_BYTES_MAX, POLICY_DOCUMENTS_MAX, POLICY_ID_CHARS_MAX, POLICY_PROBLEMS_MAX,
-    POLICY_SET_COMPILED_BYTES_MAX,
+    POLICY_SET_COMPILED_BYTES_MAX, POLICY_SET_PATTERNS_MAX,
 };
 
 pub(crate) use node::{Node, position, read as read_tree};
@@ -79,6 +79,7 @@ struct Building {
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
     compiled_bytes: usize,
+    patterns: usize,
 }
 
 impl Building {
@@ -116,6 +117,12 @@ impl Building {
         self.warnings.append(&mut report.warnings);
         self.warnings.truncate(POLICY_PROBLEMS_MAX);
         self.compiled_bytes += report.compiled_bytes;
+        self.patterns += report.patterns;
+        if self.patterns > POLICY_SET_PATTERNS_MAX {
+            let message = format!("more than {POLICY_SET_PATTERNS_MAX} patterns in the set");
+            self.problem_at_top(name, message);
+            return;
+        }
         if self.compiled_bytes > POLICY_SET_COMPILED_BYTES_MAX {
             let message = format!(
                 "the compiled form of the set is longer than {POLICY_SET_COMPILED_BYTES_MAX} \

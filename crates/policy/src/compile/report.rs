@@ -17,7 +17,7 @@ pub(crate) struct Report<'a> {
     pub(crate) warnings: Vec<Problem>,
     /// Of the rules read so far.
     pub(crate) compiled_bytes: usize,
-    patterns: usize,
+    pub(crate) patterns: usize,
 }
 
 /// Where a rule is written.
