@@ -120,6 +120,10 @@ const JSON_WORDS: [&[u8]; 22] = [
     b"1e5",
 ];
 
+/// Facts are in proportion to the payload: hits have a number and a length, keys are of records.
+const FACTS_PER_BYTE_MAX: usize = 128;
+const FACTS_FIXED_BYTES_MAX: usize = 256 * 1024;
+
 fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(fuzz_folder().join("../fixtures/incident").join(name)).expect("a fixture")
 }
@@ -364,7 +368,10 @@ fn payloads_are_judged_and_faults_never_allow() {
     target.run(|bytes| {
         let facts = facts_of(&engine, bytes);
         assert_eq!(facts, facts_of(&engine, bytes), "not the same twice");
-        assert_eq!(decode::<Facts>(&encode(&facts), "facts").as_ref(), Ok(&facts));
+        let encoded = encode(&facts);
+        assert_eq!(decode::<Facts>(&encoded, "facts").as_ref(), Ok(&facts));
+        let most = FACTS_PER_BYTE_MAX * bytes.len() + FACTS_FIXED_BYTES_MAX;
+        assert!(encoded.len() <= most, "{} bytes of {}", encoded.len(), bytes.len());
         judged(&facts, &empty);
         ending(&judged(&facts, engine.set()))
     });

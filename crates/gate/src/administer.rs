@@ -226,10 +226,8 @@ impl Gate {
             .map(|file| policy::SourceFile { name: file.name.clone(), bytes: file.bytes.clone() })
             .collect();
         // Compiling can take long for a hostile document, so it never runs on a request thread.
-        let compiled = tokio::task::spawn_blocking(move || policy::compile(&sources))
-            .await
-            .map_err(|error| ledger::Fault(format!("policies could not be compiled: {error}")))?
-            .map_err(GateError::InvalidPolicy)?;
+        let compiled = self.beside().large(move || policy::compile(&sources)).await?;
+        let compiled = compiled.map_err(GateError::InvalidPolicy)?;
         let gates = compiled.set.gates.iter().map(|gate| gate.name.clone()).collect();
         let command = Command::ApplyPolicies(Box::new(ApplyPolicies {
             if_version,

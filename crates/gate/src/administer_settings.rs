@@ -10,6 +10,7 @@ use ledger::{
     ApplyChannels, ApplyDestinations, Command, Fault, Read, Refusal, Reply, SetHead, query,
 };
 use policy::{Problem, documents};
+use types::limits::POLICY_PROBLEMS_MAX;
 use types::{Channel, Destination, NamespaceId, Role, destination};
 
 use crate::errors::GateError;
@@ -22,7 +23,8 @@ const TRIES_MAX: usize = 8;
 /// Whether the configuration declares a secret for a namespace: names of both.
 pub type SecretDeclared = Arc<dyn Fn(&str, &str) -> bool + Send + Sync>;
 
-/// What a connector says of a destination, such as a template that cannot be read.
+/// What a connector says of a destination, such as a template that cannot be read; it begins with
+/// the field, as in `request.body: …`.
 pub type CheckDestination = Arc<dyn Fn(&Destination) -> Result<(), String> + Send + Sync>;
 
 /// What documents must pass on this node, beside their own grammar.
@@ -199,7 +201,7 @@ impl Gate {
         let namespace = self.namespace_name(namespace)?;
         let checks = self.settings().documents.clone();
         // Reading can take long for a hostile document, so it never runs on a request thread.
-        let reading = tokio::task::spawn_blocking(move || {
+        let reading = self.beside().large(move || {
             let (mut set, mut problems) = (Vec::new(), Vec::new());
             for (name, source) in documents {
                 match T::read(&name, &source) {
@@ -209,10 +211,11 @@ impl Gate {
                     }
                     Err(mut found) => problems.append(&mut found),
                 }
+                problems.truncate(POLICY_PROBLEMS_MAX);
             }
             if problems.is_empty() { Ok(set) } else { Err(T::invalid(problems)) }
         });
-        reading.await.map_err(|error| Fault(format!("documents could not be read: {error}")))?
+        reading.await?
     }
 }
 
@@ -237,7 +240,10 @@ fn faults<T: Setting>(document: &T, checks: &DocumentChecks, namespace: &str) ->
         }
     }
     if let Err(message) = document.check(checks) {
-        problems.push(documents::problem_at(document.name(), document.source(), "", message));
+        // A connector begins with the field that it speaks of.
+        let field = message.split_once(": ").map_or("", |(field, _)| field).to_owned();
+        let (name, source) = (document.name(), document.source());
+        problems.push(documents::problem_in(name, source, &field, message));
     }
     problems
 }

@@ -2,6 +2,7 @@
 
 use ledger::Fault;
 
+use crate::beside::Panicked;
 use crate::log::ProposeError;
 
 /// Why there is no answer.
@@ -49,6 +50,12 @@ pub enum GateError {
     /// Not known here.
     #[error("{0}")]
     NotFound(&'static str),
+}
+
+impl From<Panicked> for GateError {
+    fn from(_: Panicked) -> Self {
+        Self::Fault(Fault("large work panicked".into()))
+    }
 }
 
 impl From<Fault> for GateError {

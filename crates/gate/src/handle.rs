@@ -8,6 +8,7 @@ use types::codec::encode;
 use types::{KeyId, LogIndex, NamespaceId, NodeId, Role};
 
 use crate::administer_settings::DocumentChecks;
+use crate::beside::Beside;
 use crate::callers::Callers;
 use crate::engines::Engines;
 use crate::errors::GateError;
@@ -86,6 +87,7 @@ pub struct Gate {
     pub(crate) engines: Engines,
     callers: Callers,
     pub(crate) waiters: Waiters,
+    beside: Beside,
     node: NodeId,
     settings: Settings,
     meters: GateMeters,
@@ -101,6 +103,7 @@ impl Gate {
             engines: Engines::default(),
             callers: Callers::default(),
             waiters: Waiters::default(),
+            beside: Beside::default(),
             node,
             settings,
             meters: GateMeters::default(),
@@ -116,6 +119,12 @@ impl Gate {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Where work in proportion to large bodies is done.
+    #[must_use]
+    pub fn beside(&self) -> &Beside {
+        &self.beside
     }
 
     /// The log, for its status.

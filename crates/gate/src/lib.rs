@@ -5,6 +5,7 @@
 //! makes the facts again and the caller never sees it.
 //! Invariant: nothing here decides. What a caller is told was committed first.
 
+pub mod beside;
 pub mod ids;
 pub mod keys;
 pub mod log;

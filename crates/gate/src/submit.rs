@@ -11,7 +11,7 @@ use ledger::{
 use policy::{Facts, Payload, Subject};
 use serde_json::Value;
 use types::codec::encode;
-use types::limits::RECORDS_MAX;
+use types::limits::{INLINE_BYTES_MAX, RECORDS_MAX};
 use types::{Digest, IntentId, NamespaceId, PayloadKind, Proposal};
 
 use crate::engines::InForce;
@@ -21,10 +21,6 @@ use crate::ids::{random, salt};
 
 /// How often facts are made again for one request before it is given up.
 pub(crate) const TRIES_MAX: usize = 8;
-
-/// A payload above this many bytes is scanned on a thread of its own, so that one large request
-/// holds up no small ones.
-const SCAN_INLINE_BYTES_MAX: usize = 64 * 1024;
 
 /// An intent as a door has parsed it.
 #[derive(Debug, Clone)]
@@ -37,6 +33,8 @@ pub struct SubmitRequest {
     pub metadata: Option<Value>,
     /// The `Idempotency-Key` header.
     pub request_key: Option<RequestKey>,
+    /// How many bytes it came in: work in proportion to many of them is done beside.
+    pub body_bytes: usize,
 }
 
 /// A person's decision as a door has parsed it.
@@ -54,12 +52,39 @@ pub struct DecideRequest {
     pub request_key: Option<RequestKey>,
 }
 
-/// What facts are made of, shared with the scanning thread.
+/// What facts are made of, shared with the thread that makes them.
 struct Material {
     namespace: NamespaceId,
     proposal: Proposal,
     payload: Payload,
     metadata: Option<Value>,
+}
+
+impl Material {
+    fn facts(&self, in_force: &InForce) -> Facts {
+        in_force.facts(&Subject {
+            namespace: self.namespace,
+            proposal: &self.proposal,
+            payload: &self.payload,
+            metadata: self.metadata.as_ref(),
+        })
+    }
+}
+
+/// What a request's bytes have to say, worked out once.
+struct Prepared {
+    material: Arc<Material>,
+    /// The payload's canonical bytes.
+    payload: Option<Vec<u8>>,
+    facts: Facts,
+}
+
+/// What making the facts of a submit again takes.
+struct Trial {
+    material: Arc<Material>,
+    /// Versions that the facts at hand are for.
+    made_for: (u64, Option<u64>),
+    bytes: usize,
 }
 
 impl Gate {
@@ -72,29 +97,38 @@ impl Gate {
         caller: &Caller,
         request: SubmitRequest,
     ) -> Result<Answer, GateError> {
-        let mut proposal = request.proposal;
-        proposal.payload_kind = request.payload.kind();
-        proposal.payload_type = request.payload.payload_type();
-        proposal.metadata = request.metadata.as_ref().map(policy::json::canonical);
-        let payload = request.payload.canonical_bytes().map(Cow::into_owned);
-        proposal.payload_digest = payload.as_deref().map(Digest::of);
-        let large = payload.as_ref().is_some_and(|b| b.len() > SCAN_INLINE_BYTES_MAX);
-        let material = Arc::new(Material {
-            namespace: caller.namespace,
-            proposal: proposal.clone(),
-            payload: request.payload,
-            metadata: request.metadata,
-        });
         let in_force = self.engines.in_force(self.log.as_ref(), caller.namespace)?;
-        let mut made_for = in_force.versions();
-        let mut submit = Submit {
+        let (namespace, bytes) = (caller.namespace, request.body_bytes);
+        let (made_for, request_key) = (in_force.versions(), request.request_key);
+        let prepare = move || prepared(namespace, request, &in_force);
+        let Prepared { material, payload, facts } = self.beside().run(bytes, prepare).await?;
+        let proposal = material.proposal.clone();
+        let submit = Submit {
             intent: IntentId(self.ids.next()),
             request_digest: request_digest(caller, &proposal, random()),
             salt: salt(),
             proposal,
             payload,
-            facts: make_facts(in_force, material.clone(), large).await?,
+            facts,
         };
+        let trial = Trial { material: material.clone(), made_for, bytes };
+        let answer = self.submit_until_judged(caller, submit, trial, request_key).await;
+        if bytes > INLINE_BYTES_MAX {
+            // Taking many values apart takes its time too; nobody waits for it.
+            drop(tokio::task::spawn_blocking(move || drop(material)));
+        }
+        answer
+    }
+
+    /// Sends a submit again with another id, or with facts for the policies that are in force by
+    /// then, until it is judged.
+    async fn submit_until_judged(
+        &self,
+        caller: &Caller,
+        mut submit: Submit,
+        mut trial: Trial,
+        request_key: Option<RequestKey>,
+    ) -> Result<Answer, GateError> {
         for _ in 0..TRIES_MAX {
             note_intent(submit.intent);
             if submit.facts.record_count.is_some_and(|count| count > RECORDS_MAX) {
@@ -105,7 +139,7 @@ impl Gate {
                     request: random(),
                     credential: Some(caller.key),
                     namespace: caller.namespace,
-                    request_key: request.request_key,
+                    request_key,
                     command: Command::Submit(Box::new(submit.clone())),
                 })
                 .await?;
@@ -113,9 +147,11 @@ impl Gate {
                 Reply::IdTaken => submit.intent = IntentId(self.ids.next()),
                 Reply::FactsNeeded { .. } => {
                     let in_force = self.engines.in_force(self.log.as_ref(), caller.namespace)?;
-                    if in_force.versions() != made_for {
-                        made_for = in_force.versions();
-                        submit.facts = make_facts(in_force, material.clone(), large).await?;
+                    if in_force.versions() != trial.made_for {
+                        trial.made_for = in_force.versions();
+                        let material = trial.material.clone();
+                        let make = move || material.facts(&in_force);
+                        submit.facts = self.beside().run(trial.bytes, make).await?;
                     }
                 }
                 _ => return Ok(answer),
@@ -202,9 +238,9 @@ impl Gate {
         })?;
         let Some((content, payload)) = stored else { return Ok(None) };
         let in_force = self.engines.in_force(self.log.as_ref(), namespace)?;
-        let large = payload.as_ref().is_some_and(|b| b.len() > SCAN_INLINE_BYTES_MAX);
-        let material = Arc::new(restored(namespace, content, payload.as_deref()));
-        Ok(Some(make_facts(in_force, material, large).await?))
+        let bytes = payload.as_ref().map_or(0, Vec::len);
+        let make = move || restored(namespace, content, payload.as_deref()).facts(&in_force);
+        Ok(Some(self.beside().run(bytes, make).await?))
     }
 }
 
@@ -214,6 +250,18 @@ pub fn note_intent(intent: IntentId) {
     tracing::Span::current().record("intent", tracing::field::display(intent));
 }
 
+fn prepared(namespace: NamespaceId, request: SubmitRequest, in_force: &InForce) -> Prepared {
+    let SubmitRequest { mut proposal, payload, metadata, .. } = request;
+    let bytes = payload.canonical_bytes().map(Cow::into_owned);
+    proposal.payload_kind = payload.kind();
+    proposal.payload_type = payload.payload_type();
+    proposal.payload_digest = bytes.as_deref().map(Digest::of);
+    proposal.metadata = metadata.as_ref().map(policy::json::canonical);
+    let material = Arc::new(Material { namespace, proposal, payload, metadata });
+    let facts = material.facts(in_force);
+    Prepared { material, payload: bytes, facts }
+}
+
 fn restored(namespace: NamespaceId, content: Content, payload: Option<&[u8]>) -> Material {
     let proposal = content.proposal;
     let payload = stored_payload(proposal.payload_kind, payload);
@@ -221,37 +269,20 @@ fn restored(namespace: NamespaceId, content: Content, payload: Option<&[u8]>) ->
     Material { namespace, proposal, payload, metadata }
 }
 
-/// A payload as it was taken in; erased or unreadable bytes are no payload, and count rules hold.
+/// A payload as it was taken in; erased bytes are no payload, and count rules hold. What this build
+/// does not read as JSON any more is text, which the rules then tell the fault of, and hold.
 fn stored_payload(kind: PayloadKind, bytes: Option<&[u8]>) -> Payload {
-    let text = || Some(String::from_utf8_lossy(bytes?).into_owned());
-    let payload = match kind {
-        PayloadKind::Absent => None,
-        PayloadKind::Text => text().map(Payload::Text),
-        PayloadKind::Reference => text().map(Payload::Reference),
-        PayloadKind::Json => bytes.and_then(|b| policy::json::parse(b).ok()).map(Payload::Json),
-    };
-    payload.unwrap_or(Payload::Absent)
-}
-
-async fn make_facts(
-    in_force: InForce,
-    material: Arc<Material>,
-    large: bool,
-) -> Result<Facts, GateError> {
-    let make = move || {
-        in_force.facts(&Subject {
-            namespace: material.namespace,
-            proposal: &material.proposal,
-            payload: &material.payload,
-            metadata: material.metadata.as_ref(),
-        })
-    };
-    if !large {
-        return Ok(make());
+    let Some(bytes) = bytes else { return Payload::Absent };
+    let text = || String::from_utf8_lossy(bytes).into_owned();
+    match kind {
+        PayloadKind::Absent => Payload::Absent,
+        PayloadKind::Text => Payload::Text(text()),
+        PayloadKind::Reference => Payload::Reference(text()),
+        PayloadKind::Json => match policy::json::parse(bytes) {
+            Ok(value) => Payload::Json(value),
+            Err(_) => Payload::Text(text()),
+        },
     }
-    tokio::task::spawn_blocking(make)
-        .await
-        .map_err(|error| ledger::Fault(format!("facts could not be made: {error}")).into())
 }
 
 /// Tells a re-send inside the cluster from another request that drew the same id.
@@ -263,4 +294,22 @@ fn request_digest(caller: &Caller, proposal: &Proposal, drawn: [u8; 16]) -> Dige
         &encode(proposal),
         &drawn,
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use types::limits::JSON_KEY_BYTES_MAX;
+
+    use super::*;
+
+    /// Rules hold on a text that breaks a rule of the reader; on no payload at all some are silent.
+    #[test]
+    fn a_stored_payload_that_is_not_read_any_more_is_not_absent() {
+        let stored = |kind, text: &str| stored_payload(kind, Some(text.as_bytes()));
+        let long = format!("{{\"{}\":1}}", "k".repeat(JSON_KEY_BYTES_MAX + 1));
+        assert_eq!(stored(PayloadKind::Json, &long), Payload::Text(long.clone()));
+        assert_eq!(stored(PayloadKind::Json, "[1]"), Payload::Json(serde_json::json!([1])));
+        assert_eq!(stored(PayloadKind::Text, "[1]"), Payload::Text("[1]".into()));
+        assert_eq!(stored_payload(PayloadKind::Json, None), Payload::Absent);
+    }
 }

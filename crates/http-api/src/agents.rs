@@ -39,7 +39,7 @@ pub(crate) async fn register(
     }
     let body = JsonBody::from_request(body, &app).await?;
     let request_key = match &authed {
-        Some(authed) => request_key(authed, &body.value)?,
+        Some(authed) => request_key(authed, &body)?,
         None => None,
     };
     let mut principal = read(Fields::of(body.value), authed.is_some())?;

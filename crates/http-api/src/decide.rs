@@ -90,7 +90,7 @@ async fn decide(app: App, mut call: Authed, body: JsonBody, verb: Verb) -> Resul
     if verb != Verb::Withdraw {
         call.need(Role::may_decide, FORBIDDEN).await?;
     }
-    let request_key = request_key(&call, &body.value)?;
+    let request_key = request_key(&call, &body)?;
     let mut fields = Fields::of(body.value);
     let id = if call.path("id").is_empty() {
         named_in_body(&mut fields, verb)?

@@ -36,7 +36,7 @@ pub(crate) async fn execute(
     body: JsonBody,
 ) -> Result<Answer, Problem> {
     let intent = intent_id(&call, UNKNOWN_INTENT)?;
-    let request_key = request_key(&call, &body.value)?;
+    let request_key = request_key(&call, &body)?;
     let mode = Fields::of(body.value).words("mode")?.unwrap_or_else(|| USUAL_MODE.into());
     let issued = app.gate.issue_order(&call.caller, intent, mode, request_key).await?;
     let (reply, replayed) = issued.answer.unwrapped();
@@ -140,7 +140,7 @@ pub(crate) async fn report(
             app.gate.report_by_token(&token, request).await?
         }
         Reporter::Key(call) => {
-            let request_key = request_key(&call, &body.value)?;
+            let request_key = request_key(&call, &body)?;
             let request = read_report(execution_id(&call)?, body.value)?;
             app.gate.report_by_key(&call.caller, request, request_key).await?
         }
@@ -156,7 +156,7 @@ pub(crate) async fn resolve(
 ) -> Result<Answer, Problem> {
     call.need(Role::may_decide, "Reviewer API key required to resolve a doubt").await?;
     let intent = intent_id(&call, UNKNOWN_INTENT)?;
-    let request_key = request_key(&call, &body.value)?;
+    let request_key = request_key(&call, &body)?;
     let mut fields = Fields::of(body.value);
     let succeeded = match fields.words("outcome")?.as_deref() {
         Some("succeeded") => true,

@@ -8,25 +8,66 @@ use types::limits::{LIST_ITEMS_MAX, STRING_BYTES_MAX};
 use crate::problem::Problem;
 
 /// The members of an object that nobody has taken yet.
-pub(crate) struct Fields(Map<String, Value>);
+pub(crate) struct Fields {
+    members: Map<String, Value>,
+    /// Fields that were sent in another spelling, and which.
+    respelled: Vec<(&'static str, &'static str)>,
+}
 
 impl Fields {
     /// The members of a body; [`crate::body::JsonBody`] lets only objects in.
     pub(crate) fn of(body: Value) -> Self {
-        match body {
-            Value::Object(members) => Self(members),
-            _ => Self(Map::new()),
+        let members = match body {
+            Value::Object(members) => members,
+            _ => Map::new(),
+        };
+        Self { members, respelled: Vec::new() }
+    }
+
+    /// Takes a field in another spelling for the one that is known here.
+    ///
+    /// # Errors
+    /// 400 where both were sent and say different things.
+    pub(crate) fn respell(
+        &mut self,
+        known: &'static str,
+        other: &'static str,
+    ) -> Result<(), Problem> {
+        let Some(value) = self.value(other) else { return Ok(()) };
+        match self.members.get(known) {
+            None | Some(Value::Null) => {
+                self.members.insert(known.to_owned(), value);
+                self.respelled.push((known, other));
+                Ok(())
+            }
+            Some(first) if same(first, &value) => Ok(()),
+            Some(_) => {
+                let known = self.path(known);
+                let message = format!("says something else than {known}; send one of them");
+                Err(Problem::field(path(other), message))
+            }
         }
+    }
+
+    /// The path of a field as it was sent.
+    pub(crate) fn path(&self, name: &str) -> String {
+        let sent = self.respelled.iter().find(|(known, _)| *known == name);
+        path(sent.map_or(name, |(_, sent)| sent))
+    }
+
+    /// Names of the members that nobody has taken and that are not null.
+    pub(crate) fn left(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name.as_str())
     }
 
     /// Any value but null.
     pub(crate) fn value(&mut self, name: &str) -> Option<Value> {
-        self.0.swap_remove(name).filter(|value| !value.is_null())
+        self.members.swap_remove(name).filter(|value| !value.is_null())
     }
 
     /// Any value, null too; `None` only if the member is not there.
     pub(crate) fn sent(&mut self, name: &str) -> Option<Value> {
-        self.0.swap_remove(name)
+        self.members.swap_remove(name)
     }
 
     /// A string of ordinary length.
@@ -36,9 +77,9 @@ impl Fields {
             Some(Value::String(text)) if text.len() <= STRING_BYTES_MAX => Ok(Some(text)),
             Some(Value::String(_)) => {
                 let message = format!("longer than {STRING_BYTES_MAX} bytes");
-                Err(Problem::field(path(name), message))
+                Err(Problem::field(self.path(name), message))
             }
-            Some(other) => Err(wrong_type(name, "a string", &other)),
+            Some(other) => Err(self.wrong_type(name, "a string", &other)),
         }
     }
 
@@ -52,19 +93,21 @@ impl Fields {
         let items = match self.value(name) {
             None => return Ok(Vec::new()),
             Some(Value::Array(items)) => items,
-            Some(other) => return Err(wrong_type(name, "a list of strings", &other)),
+            Some(other) => return Err(self.wrong_type(name, "a list of strings", &other)),
         };
         if items.len() > LIST_ITEMS_MAX {
             let message = format!("more than {LIST_ITEMS_MAX} items");
-            return Err(Problem::field(path(name), message));
+            return Err(Problem::field(self.path(name), message));
         }
         let item = |(index, item)| match item {
             Value::String(text) if text.len() <= STRING_BYTES_MAX => Ok(text),
             Value::String(_) => {
                 let message = format!("longer than {STRING_BYTES_MAX} bytes");
-                Err(Problem::field(format!("{}[{index}]", path(name)), message))
+                Err(Problem::field(format!("{}[{index}]", self.path(name)), message))
             }
-            other => Err(wrong_type(&format!("{name}[{index}]"), "a string", &other)),
+            other => {
+                Err(wrong_type_at(format!("{}[{index}]", self.path(name)), "a string", &other))
+            }
         };
         items.into_iter().enumerate().map(item).collect()
     }
@@ -74,17 +117,22 @@ impl Fields {
         match self.value(name) {
             None => Ok(None),
             Some(Value::Object(members)) => Ok(Some(members)),
-            Some(other) => Err(wrong_type(name, "an object", &other)),
+            Some(other) => Err(self.wrong_type(name, "an object", &other)),
         }
     }
 
     /// Refuses members that nobody has taken: where a misspelled one would be missing in silence.
     /// `known` are those that existing clients may send and this route has no use for.
     pub(crate) fn nothing_else(&self, known: &[&str]) -> Result<(), Problem> {
-        match self.0.keys().find(|name| !known.contains(&name.as_str())) {
+        match self.members.keys().find(|name| !known.contains(&name.as_str())) {
             None => Ok(()),
             Some(name) => Err(Problem::field(path(name), "this request knows no such field")),
         }
+    }
+
+    /// 400: another type was expected.
+    pub(crate) fn wrong_type(&self, name: &str, expected: &str, found: &Value) -> Problem {
+        wrong_type_at(self.path(name), expected, found)
     }
 
     /// A whole number from 0 on, as a number or a string of digits.
@@ -93,12 +141,12 @@ impl Fields {
             None => return Ok(None),
             Some(Value::Number(number)) => number.to_string(),
             Some(Value::String(text)) => text,
-            Some(other) => return Err(wrong_type(name, "a whole number", &other)),
+            Some(other) => return Err(self.wrong_type(name, "a whole number", &other)),
         };
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let number = text.parse().ok().filter(|number| digits && *number <= max);
         let message = || format!("expected a whole number from 0 to {max}");
-        number.map(Some).ok_or_else(|| Problem::field(path(name), message()))
+        number.map(Some).ok_or_else(|| Problem::field(self.path(name), message()))
     }
 }
 
@@ -107,8 +155,21 @@ pub(crate) fn path(name: &str) -> String {
     format!("$.{name}")
 }
 
+/// True if two spellings say the same: a number equals the string of its digits.
+fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(number), Value::String(text))
+        | (Value::String(text), Value::Number(number)) => *text == number.to_string(),
+        _ => one == other,
+    }
+}
+
 /// 400: another type was expected.
 pub(crate) fn wrong_type(name: &str, expected: &str, found: &Value) -> Problem {
+    wrong_type_at(path(name), expected, found)
+}
+
+fn wrong_type_at(path: String, expected: &str, found: &Value) -> Problem {
     let found = match found {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -117,5 +178,5 @@ pub(crate) fn wrong_type(name: &str, expected: &str, found: &Value) -> Problem {
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     };
-    Problem::field(path(name), format!("expected {expected}, found {found}"))
+    Problem::field(path, format!("expected {expected}, found {found}"))
 }

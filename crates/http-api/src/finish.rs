@@ -17,6 +17,7 @@ use tracing::Instrument;
 use tracing::field::Empty;
 use types::limits::REQUEST_ID_CHARS_MAX;
 
+use crate::bodies::Room;
 use crate::meters::Meters;
 use crate::problem::Problem;
 
@@ -25,9 +26,11 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Runs a request and finishes its answer.
 pub(crate) async fn finish(
     State(meters): State<Arc<Meters>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
+    let room = Room::default();
+    request.extensions_mut().insert(room.clone());
     let id = request_id(&request);
     let watched = meters.begin(&request);
     let span = tracing::info_span!(
@@ -39,6 +42,7 @@ pub(crate) async fn finish(
     );
     let running = AssertUnwindSafe(next.run(request)).catch_unwind();
     let answered = running.instrument(span.clone()).await;
+    drop(room);
     let _in_span = span.enter();
     let mut response = answered.unwrap_or_else(|_| {
         tracing::error!("a request panicked");

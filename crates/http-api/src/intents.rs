@@ -9,11 +9,10 @@ use axum::http::StatusCode;
 use gate::log::Consistency;
 use gate::{Freshness, Until};
 use ledger::{AgentRow, Head, Read, query};
-use types::limits::PAGE_ROWS_MAX;
+use types::limits::{INLINE_BYTES_MAX, PAGE_ROWS_MAX};
 use types::{IntentId, NamespaceId};
 
 use crate::answer::Answer;
-use crate::body::INLINE_BYTES_MAX;
 use crate::call::{Authed, bounded, read_problem};
 use crate::evidence::{EvidenceKey, read_evidence};
 use crate::intent_view::Rows;

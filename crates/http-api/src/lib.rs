@@ -8,6 +8,7 @@
 mod agents;
 mod answer;
 mod audit;
+mod bodies;
 mod body;
 mod call;
 mod cluster;
@@ -45,6 +46,7 @@ mod setting_view;
 mod settings;
 mod simulate;
 mod spans;
+mod spellings;
 mod state;
 mod times;
 mod trail;

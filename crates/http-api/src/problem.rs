@@ -158,6 +158,11 @@ impl Problem {
         problem.with("outcome", outcome)
     }
 
+    /// 503: this node takes nothing more for the moment; nothing happened.
+    pub(crate) fn overloaded(message: impl Into<String>) -> Self {
+        Self::unavailable("overloaded", message, "none")
+    }
+
     /// A read that could not be confirmed: nothing happened, whatever the log says.
     pub(crate) fn unconfirmed_read() -> Self {
         Self::unavailable("no_quorum", ProposeError::NoLeader.to_string(), "none")
@@ -202,6 +207,12 @@ impl IntoResponse for Problem {
         let mut response = self.0.status.into_response();
         response.extensions_mut().insert(Arc::new(self));
         response
+    }
+}
+
+impl From<gate::beside::Panicked> for Problem {
+    fn from(panicked: gate::beside::Panicked) -> Self {
+        GateError::from(panicked).into()
     }
 }
 

@@ -13,13 +13,14 @@ use types::{PayloadKind, Proposal, Role};
 use crate::answer::Answer;
 use crate::body::JsonBody;
 use crate::call::Authed;
-use crate::fields::{Fields, path, wrong_type};
+use crate::fields::Fields;
 use crate::money::micros;
 use crate::problem::{Problem, uncovered};
 use crate::propose_answer::{accepted, duplicate};
 use crate::refusals::{refused, unexpected};
 use crate::request_key::request_key;
 use crate::spans::expires_in_ms;
+use crate::spellings::{refuse_misspelled, respell};
 use crate::state::App;
 
 /// Which of the two routes was called: only the newer one knows the aliases.
@@ -56,8 +57,9 @@ async fn submit(
     spelling: Spelling,
 ) -> Result<Answer, Problem> {
     call.need(Role::may_submit, "submitting needs a key of role agent or admin").await?;
-    let request_key = request_key(&call, &body.value)?;
-    let mut request = read(body, spelling)?;
+    let request_key = request_key(&call, &body)?;
+    let reading = app.gate.beside().run(body.bytes, move || read(body, spelling));
+    let mut request = reading.await??;
     request.request_key = request_key;
     let answer = app.gate.submit(&call.caller, request).await?;
     let (reply, replayed) = answer.unwrapped();
@@ -78,16 +80,11 @@ async fn submit(
 pub(crate) fn read(body: JsonBody, spelling: Spelling) -> Result<SubmitRequest, Problem> {
     let body_bytes = body.bytes;
     let mut fields = Fields::of(body.value);
+    respell(&mut fields, spelling)?;
     let aliases = spelling == Spelling::Intents;
     let target = read_target(&mut fields, aliases)?;
-    let policy = match fields.words("policy")? {
-        None if aliases => fields.words("policy_id")?,
-        named => named,
-    };
-    let claim = match fields.whole("recordCount", RECORD_COUNT_CLAIM_MAX)? {
-        None if aliases => fields.whole("estimated_records", RECORD_COUNT_CLAIM_MAX)?,
-        claim => claim,
-    };
+    let policy = fields.words("policy")?;
+    let claim = fields.whole("recordCount", RECORD_COUNT_CLAIM_MAX)?;
     let metadata = fields.object("metadata")?.map(Value::Object);
     // The canonical form is never longer than what was sent, so small bodies need no second look.
     if body_bytes > METADATA_BYTES_MAX
@@ -103,29 +100,26 @@ pub(crate) fn read(body: JsonBody, spelling: Spelling) -> Result<SubmitRequest, 
         Some(Value::String(text)) => Payload::of_text(text),
         Some(value) => Payload::Json(value),
     };
-    Ok(SubmitRequest {
-        proposal: Proposal {
-            destination: target.destination,
-            action: target.action,
-            trigger: target.trigger,
-            policy,
-            payload_kind: PayloadKind::Absent,
-            payload_digest: None,
-            payload_type: None,
-            record_count_claim: claim.filter(|count| *count > 0),
-            value_usd_micros: read_value(&mut fields)?,
-            sensitivity_tags: fields.strings("sensitivity_tags")?,
-            idempotency_key: fields.words("idempotency_key")?,
-            on_behalf_of: fields.string("on_behalf_of")?,
-            expires_in_ms: read_expires_in(&mut fields)?,
-            metadata: None,
-            profile: fields.words("profile")?,
-            peer_spelling: target.peer_spelling,
-        },
-        payload,
-        metadata,
-        request_key: None,
-    })
+    let proposal = Proposal {
+        destination: target.destination,
+        action: target.action,
+        trigger: target.trigger,
+        policy,
+        payload_kind: PayloadKind::Absent,
+        payload_digest: None,
+        payload_type: None,
+        record_count_claim: claim.filter(|count| *count > 0),
+        value_usd_micros: read_value(&mut fields)?,
+        sensitivity_tags: fields.strings("sensitivity_tags")?,
+        idempotency_key: fields.words("idempotency_key")?,
+        on_behalf_of: fields.string("on_behalf_of")?,
+        expires_in_ms: read_expires_in(&mut fields)?,
+        metadata: None,
+        profile: fields.words("profile")?,
+        peer_spelling: target.peer_spelling,
+    };
+    refuse_misspelled(&fields)?;
+    Ok(SubmitRequest { proposal, payload, metadata, request_key: None, body_bytes })
 }
 
 /// Where the intent goes, and in whose words.
@@ -166,10 +160,11 @@ fn read_value(fields: &mut Fields) -> Result<Option<u64>, Problem> {
     match fields.value(NAME) {
         None => Ok(None),
         Some(Value::Number(number)) => {
-            let problem = || Problem::field(path(NAME), "expected an amount of dollars from 0 on");
+            let place = fields.path(NAME);
+            let problem = || Problem::field(place, "expected an amount of dollars from 0 on");
             micros(&number.to_string()).map(Some).ok_or_else(problem)
         }
-        Some(other) => Err(wrong_type(NAME, "a number", &other)),
+        Some(other) => Err(fields.wrong_type(NAME, "a number", &other)),
     }
 }
 
@@ -178,7 +173,7 @@ fn read_expires_in(fields: &mut Fields) -> Result<u64, Problem> {
     match fields.string(NAME)? {
         None => Ok(EXPIRES_IN_MS_DEFAULT),
         Some(text) => {
-            let problem = || Problem::field(path(NAME), "an intent waits at most 30 days");
+            let problem = || Problem::field(fields.path(NAME), "an intent waits at most 30 days");
             expires_in_ms(&text).ok_or_else(problem)
         }
     }

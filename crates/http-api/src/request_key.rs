@@ -1,10 +1,10 @@
 //! The `Idempotency-Key` header: per credential and route, bound to the canonical body.
 
 use ledger::RequestKey;
-use serde_json::Value;
 use types::Digest;
 use types::limits::IDEMPOTENCY_KEY_CHARS_MAX;
 
+use crate::body::JsonBody;
 use crate::call::Authed;
 use crate::problem::Problem;
 
@@ -12,7 +12,7 @@ use crate::problem::Problem;
 ///
 /// # Errors
 /// 400 for a header that is empty, too long or not visible ASCII.
-pub(crate) fn request_key(call: &Authed, body: &Value) -> Result<Option<RequestKey>, Problem> {
+pub(crate) fn request_key(call: &Authed, body: &JsonBody) -> Result<Option<RequestKey>, Problem> {
     let Some(sent) = &call.idempotency_key else { return Ok(None) };
     let usable = (1..=IDEMPOTENCY_KEY_CHARS_MAX).contains(&sent.len())
         && sent.as_bytes().iter().all(u8::is_ascii_graphic);
@@ -26,6 +26,5 @@ pub(crate) fn request_key(call: &Authed, body: &Value) -> Result<Option<RequestK
         call.uri.path().as_bytes(),
         sent.as_bytes(),
     ]);
-    let body = Digest::of(policy::json::canonical(body).as_bytes());
-    Ok(Some(RequestKey { digest, body }))
+    Ok(Some(RequestKey { digest, body: body.digest() }))
 }

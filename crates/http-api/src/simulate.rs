@@ -7,10 +7,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::State;
+use gate::SubmitRequest;
 use ledger::{Refusal, query};
 use policy::{Context, Engine, OpenWindow, PolicySet, Subject, World};
 use serde_json::{Value, json};
-use types::{AgentId, Digest, LogTime, NamespaceId, Outcome, Phase, Proposal, Role};
+use types::{AgentId, Digest, LogTime, NamespaceId, Outcome, Phase, Role};
 
 use crate::answer::Answer;
 use crate::body::JsonBody;
@@ -31,16 +32,14 @@ struct Trial {
     namespace: NamespaceId,
     agent: AgentId,
     now: LogTime,
-    proposal: Proposal,
-    payload: policy::Payload,
-    metadata: Option<Value>,
+    request: SubmitRequest,
     /// The environment that the resource's destination declares.
     environment: Option<String>,
 }
 
 /// `POST /v1/policies/simulate`.
 pub(crate) async fn simulate(
-    State(_): State<App>,
+    State(app): State<App>,
     mut call: Authed,
     body: JsonBody,
 ) -> Result<Answer, Problem> {
@@ -51,7 +50,9 @@ pub(crate) async fn simulate(
         let message = "trying other policies needs a key of role reviewer, auditor or admin";
         call.need(Role::may_read_all, message).await?;
     }
-    let request = read(body, Spelling::Intents)?;
+    let bytes = body.bytes;
+    let reading = app.gate.beside().run(bytes, move || read(body, Spelling::Intents));
+    let request = reading.await??;
     let namespace = call.namespace();
     let resource = request.proposal.destination.clone();
     let ((version, set, environment, now), point) = call
@@ -67,39 +68,26 @@ pub(crate) async fn simulate(
             Ok((version, set, environment, progress.time))
         })
         .await?;
-    let mut proposal = request.proposal;
-    proposal.payload_kind = request.payload.kind();
-    proposal.payload_digest = request.payload.digest();
-    proposal.payload_type = request.payload.payload_type();
-    proposal.metadata = request.metadata.as_ref().map(policy::json::canonical);
-    let trial = Trial {
-        namespace,
-        agent: call.caller.agent.id,
-        now,
-        proposal,
-        payload: request.payload,
-        metadata: request.metadata,
-        environment,
-    };
+    let trial = Trial { namespace, agent: call.caller.agent.id, now, request, environment };
     // Documents and payloads are the caller's and may be large.
-    let judged = tokio::task::spawn_blocking(move || run(&trial, candidate, version, set)).await;
-    let body = judged.map_err(|error| Problem::internal().because(&error))??;
+    let work = move || run(trial, candidate, version, set);
+    let body = app.gate.beside().large(work).await??;
     Ok(Answer::ok(&body).at(point))
 }
 
 /// The intent without the documents to try it on.
 fn split(body: JsonBody) -> Result<(JsonBody, Option<Vec<policy::SourceFile>>), Problem> {
-    let JsonBody { mut value, bytes } = body;
+    let JsonBody { mut value, bytes, .. } = body;
     let policies = value.as_object_mut().and_then(|members| members.swap_remove("policies"));
     let documents = match policies {
         Some(policies) => documents(&mut Fields::of(json!({ "policies": policies })))?,
         None => None,
     };
-    Ok((JsonBody { value, bytes }, documents))
+    Ok((JsonBody::of(value, bytes), documents))
 }
 
 fn run(
-    trial: &Trial,
+    trial: Trial,
     candidate: Option<Vec<policy::SourceFile>>,
     version: u64,
     set: Arc<PolicySet>,
@@ -114,11 +102,16 @@ fn run(
         }
     };
     let engine = Engine::new(set.clone(), version.unwrap_or(0));
+    let SubmitRequest { mut proposal, payload, metadata, .. } = trial.request;
+    proposal.payload_kind = payload.kind();
+    proposal.payload_digest = payload.digest();
+    proposal.payload_type = payload.payload_type();
+    proposal.metadata = metadata.as_ref().map(policy::json::canonical);
     let subject = Subject {
         namespace: trial.namespace,
-        proposal: &trial.proposal,
-        payload: &trial.payload,
-        metadata: trial.metadata.as_ref(),
+        proposal: &proposal,
+        payload: &payload,
+        metadata: metadata.as_ref(),
     };
     let facts = engine.facts_in(&subject, trial.environment.as_deref());
     if let Some(fault) = &facts.profile_fault {

@@ -12,6 +12,7 @@ use types::KeyId;
 use types::limits::IN_FLIGHT_PER_KEY_MAX;
 
 use crate::HttpConfig;
+use crate::bodies::Bodies;
 use crate::meters::Meters;
 use crate::routes;
 
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) gate: Arc<Gate>,
     pub(crate) config: HttpConfig,
     pub(crate) meters: Arc<Meters>,
+    pub(crate) bodies: Bodies,
     in_flight: Mutex<HashMap<KeyId, usize>>,
     stopping: watch::Sender<bool>,
 }
@@ -42,7 +44,8 @@ impl App {
         let table = routes::routes().into_iter().map(|route| (route.method, route.path));
         let meters = Meters::new(table);
         meters::BUILD_INFO.gauge(&[config.version]).set(1.0);
-        Self(Arc::new(Shared { gate, config, meters, in_flight: Mutex::default(), stopping }))
+        let (bodies, in_flight) = (Bodies::default(), Mutex::default());
+        Self(Arc::new(Shared { gate, config, meters, bodies, in_flight, stopping }))
     }
 
     /// Takes a place for one request of a key; `None` if the key has as many as it may.

@@ -27,7 +27,7 @@ pub(crate) async fn register(
     call: Authed,
     body: JsonBody,
 ) -> Result<Answer, Problem> {
-    let request_key = request_key(&call, &body.value)?;
+    let request_key = request_key(&call, &body)?;
     let mut fields = Fields::of(body.value);
     let named = fields.words("intentId")?;
     let named = fields.words("proposalId")?.or(named);

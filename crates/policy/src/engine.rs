@@ -47,7 +47,8 @@ struct PreparedList {
 struct PreparedRules {
     /// Over the scope's name and its rules, in no order.
     digest: Digest,
-    rules: Vec<Prepared>,
+    /// Environments share what they leave as it is.
+    rules: Vec<Arc<Prepared>>,
 }
 
 impl Engine {
@@ -176,19 +177,30 @@ impl Engine {
 
 impl PreparedList {
     fn of(list: &RuleList, kind: &str, name: &str) -> Self {
-        let environments = list
-            .environments
-            .iter()
-            .map(|environment| {
-                PreparedRules::of(&environment.rules, kind, name, Some(&environment.name))
-            })
-            .collect();
-        Self { base: PreparedRules::of(&list.rules, kind, name, None), environments }
+        let ready = list.rules.iter().map(|rule| Arc::new(Prepared::of(&rule.kind))).collect();
+        let base = PreparedRules::of(&list.rules, ready, kind, name, None);
+        let environments = list.environments.iter().map(|environment| {
+            let of_base = |rule: &Rule| {
+                let at = list.rules.iter().position(|base| base == rule)?;
+                base.rules.get(at).cloned()
+            };
+            let prepare =
+                |rule| of_base(rule).unwrap_or_else(|| Arc::new(Prepared::of(&rule.kind)));
+            let ready = environment.rules.iter().map(prepare).collect();
+            PreparedRules::of(&environment.rules, ready, kind, name, Some(&environment.name))
+        });
+        Self { environments: environments.collect(), base }
     }
 }
 
 impl PreparedRules {
-    fn of(rules: &[Rule], kind: &str, name: &str, environment: Option<&str>) -> Self {
+    fn of(
+        rules: &[Rule],
+        ready: Vec<Arc<Prepared>>,
+        kind: &str,
+        name: &str,
+        environment: Option<&str>,
+    ) -> Self {
         let mut encoded: Vec<Vec<u8>> =
             rules.iter().map(|rule| codec::encode(&rule.kind)).collect();
         encoded.sort();
@@ -196,10 +208,7 @@ impl PreparedRules {
         parts.push(if environment.is_some() { b"overlay" } else { b"base" });
         parts.push(environment.unwrap_or_default().as_bytes());
         parts.extend(encoded.iter().map(Vec::as_slice));
-        Self {
-            digest: Digest::of_parts(&parts),
-            rules: rules.iter().map(|rule| Prepared::of(&rule.kind)).collect(),
-        }
+        Self { digest: Digest::of_parts(&parts), rules: ready }
     }
 }
 

@@ -1,10 +1,13 @@
 //! Strict JSON in, canonical JSON out.
 //!
-//! Refused: nesting beyond [`types::limits::JSON_DEPTH_MAX`], the same key twice in one object, NUL
-//! in strings, invalid UTF-8, and the key under which the JSON library hides its numbers. Numbers
-//! keep the digits they were written with; only an exponent is spelled one way, `1e+5`.
+//! Refused: nesting beyond [`types::limits::JSON_DEPTH_MAX`], more values than
+//! [`types::limits::JSON_VALUES_MAX`], keys longer than [`types::limits::JSON_KEY_BYTES_MAX`], the
+//! same key twice in one object, NUL in strings, invalid UTF-8, and the key under which the JSON
+//! library hides its numbers. Numbers keep the digits they were written with; only an exponent is
+//! spelled one way, `1e+5`.
 //! Invariant: a text that another parser could read differently is refused, not guessed at.
 
+pub(crate) mod place;
 mod read;
 
 use core::fmt::{self, Write as _};
@@ -16,7 +19,7 @@ pub use read::{parse, parse_str};
 /// Why a text is not JSON that the gate judges.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JsonError {
-    /// Where in the value, such as `$.a[3].b`.
+    /// Where in the value, such as `$.a[3].b`; a long path is cut in its middle.
     pub path: String,
     /// What is wrong.
     pub message: String,
@@ -104,15 +107,4 @@ fn write_string(text: &mut String, string: &str) {
         }
     }
     text.push('"');
-}
-
-/// Writes one key of a JSON path: `.name`, or `["odd name"]`.
-pub(crate) fn write_key_step(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
-    let plain = |character: char| character.is_alphanumeric() || matches!(character, '_' | '-');
-    if !name.is_empty() && name.chars().all(plain) {
-        return write!(f, ".{name}");
-    }
-    let mut quoted = String::new();
-    write_string(&mut quoted, name);
-    write!(f, "[{quoted}]")
 }

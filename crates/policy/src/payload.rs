@@ -30,6 +30,9 @@ pub enum Payload {
     Reference(String),
 }
 
+/// Bytes of a media type: two names of 127 characters and the slash.
+const MEDIA_TYPE_BYTES_MAX: usize = 255;
+
 /// Endings that make a word the name of a file.
 const FILE_TYPES: [&str; 7] = ["csv", "json", "txt", "pdf", "xml", "xlsx", "jsonl"];
 
@@ -225,6 +228,7 @@ impl<'a> DataUri<'a> {
         let (head, data) = text[5..].split_once(',')?;
         let mut parts = head.split(';').map(str::trim);
         let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let media_type = shortened(media_type);
         // `data: hello, world` is a sentence, not a URI.
         let is_media = media_type.is_empty() || media_type.contains('/');
         if !is_media || head.contains(' ') {
@@ -261,6 +265,20 @@ impl<'a> DataUri<'a> {
         };
         String::from_utf8(bytes).ok()
     }
+}
+
+/// No registered type is longer; reasons and the stored intent repeat it. A cut one shows as `…`,
+/// so it is none that a rule allows by its name.
+fn shortened(mut media_type: String) -> String {
+    if media_type.len() > MEDIA_TYPE_BYTES_MAX {
+        let mut end = MEDIA_TYPE_BYTES_MAX;
+        while !media_type.is_char_boundary(end) {
+            end -= 1;
+        }
+        media_type.truncate(end);
+        media_type.push('…');
+    }
+    media_type
 }
 
 fn percent_decoded(data: &str) -> Option<Vec<u8>> {
@@ -321,6 +339,13 @@ mod tests {
             assert_eq!(payload.kind(), kind, "{text:?}");
             assert_eq!(payload.payload_type().as_deref(), payload_type, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_type_without_end_is_cut_and_matches_nothing() {
+        let payload = Payload::of_text(format!("data:text/{},x", "é".repeat(1_000_000)));
+        let shown = payload.payload_type().expect("a type");
+        assert!(shown.len() <= MEDIA_TYPE_BYTES_MAX && shown.ends_with('…'), "{shown}");
     }
 
     #[test]

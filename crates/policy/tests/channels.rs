@@ -85,7 +85,7 @@ fn a_problem_names_line_column_and_the_nearest_word() {
         ("kind: webhook\nurl: https://a/\nevents: [held]\nresources: ['a ']\n",
          "4:13: a resource's name neither begins nor ends with a blank"),
         ("kind: slack\n url: https://a/\n",
-         "2:5: mapping values are not allowed in this context"),
+         "2:5: a `:` where no key can stand: check the indentation, or put the text in quotes"),
         ("", "1:1: the document is empty"),
         ("- kind\n", "1:1: expected a mapping at the top, found a list"),
     ];

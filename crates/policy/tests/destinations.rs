@@ -196,7 +196,8 @@ fn a_problem_names_line_column_and_the_nearest_word() {
         ("kind: http\nrequest: {url: 'https://a/'}\nsuccess: [200, 404]\n\
           failed_without_effect: [409, 400-404]\n",
          "4:30: 400-404 cannot mean both: 404 means done at 3:16"),
-        ("kind: http\n  request: {}\n", "2:10: mapping values are not allowed in this context"),
+        ("kind: http\n  request: {}\n",
+         "2:10: a `:` where no key can stand: check the indentation, or put the text in quotes"),
         ("kind: http\nkind: http\n", "2:1: the key `kind` stands here twice"),
         ("", "1:1: the document is empty"),
         ("http\n", "1:1: expected a mapping at the top, found text"),
@@ -277,4 +278,31 @@ fn long_deep_and_exploding_documents_are_refused_where_the_limit_is_crossed() {
         assert!(expected && found[0].contains(message), "{found:?}");
         assert_eq!(found.len(), 1);
     }
+}
+
+/// What a connector finds is shown at the field that it names.
+#[test]
+fn a_problem_of_a_field_stands_at_the_field() {
+    let document = "kind: http\n\nrequest:\n  url: https://a/\n  headers:\n    X.Y-z: \"{{\"\n  \
+                    body: \"{{ payload \"\n";
+    let cases = [
+        ("request.body", "7:9"),
+        ("request.url", "4:8"),
+        ("request.headers.x.y-Z", "6:12"),
+        ("request.headers.other", "6:5"),
+        ("request", "4:3"),
+        ("", "1:1"),
+        ("kindred", "1:1"),
+    ];
+    for (field, place) in cases {
+        let problem = policy::documents::problem_in("t.x", document.as_bytes(), field, "m".into());
+        assert_eq!(problem.to_string(), format!("t.x.yaml:{place}: m"), "{field}");
+    }
+}
+
+#[test]
+fn problems_are_told_up_to_a_number() {
+    let many: String = (0..4_000).map(|at| format!("zz{at}: 1\n")).collect();
+    let problems = destination("a", many.as_bytes()).unwrap_err();
+    assert_eq!(problems.len(), 100);
 }

@@ -23,8 +23,24 @@ fn a_problem_names_line_column_and_the_nearest_word() {
         ("require_approval_over: -1\n", "1:24: expected a whole number from 0, found -1"),
         ("require_approval_over: 1.5\n", "1:24: expected a whole number from 0, found 1.5"),
         ("gates:\n  - name: a\n   trigger: b\n",
-         "3:4: while parsing a block collection, did not find expected '-' indicator"),
-        ("gates:\n\t- name: a\n", "2:2: tabs disallowed within this context (block indentation)"),
+         "3:4: the line belongs to no entry of the list above: indent it like the entry, or begin \
+          it with `-`"),
+        ("a:\n  b: 1\n c: 2\n",
+         "3:2: the line belongs to no mapping above: keys of one mapping stand in one column"),
+        ("gates:\n\t- name: a\n", "2:2: a tab cannot indent; use spaces"),
+        ("notes: a: b\n",
+         "1:9: a `:` where no key can stand: check the indentation, or put the text in quotes"),
+        ("require_approval_over: 1e400\n", "1:24: `1e400` is no number that can be used"),
+        ("gates:\n- {name: a, resource: x, policies: []}\n",
+         "2:36: no rules: everything that matches would be allowed; where that is meant, say up to \
+          what size, such as `require_approval_over: 100000`"),
+        ("gate: {resources: {r: {policies: {}}}}\n",
+         "1:34: no rules: everything that matches would be allowed; where that is meant, say up to \
+          what size, such as `require_approval_over: 100000`"),
+        ("field_checks: [{path: a, min: 5, max: 1}]\n",
+         "1:16: `min` 5 is more than `max` 1: nothing passes"),
+        ("idempotency_key: {window_seconds: 5, keys: [a, b, a]}\n",
+         "1:51: the key `a` stands here twice"),
         ("field_checks:\n- path: a\n  pattern: '(x'\n",
          "3:12: not a regular expression: unclosed group"),
         ("field_checks: [{path: a, pattern: '(?=x)y'}]\n",
@@ -56,7 +72,7 @@ fn a_problem_names_line_column_and_the_nearest_word() {
         ("require_approval_if_template_error: {patterns: ['**']}\n",
          "1:49: a pattern needs some text beside `*`"),
         ("gate:\n  default_policy: require_approval_over: 50\n",
-         "2:40: mapping values are not allowed in this context"),
+         "2:40: a `:` where no key can stand: check the indentation, or put the text in quotes"),
         ("gates:\n- {name: a, policies: []}\n", "2:3: `resource` is missing; `\"*\"` means any"),
         ("a: *x\n", "1:4: alias references unknown anchor"),
         ("a: b\n---\na: c\n", "2:1: more than one document in a file"),
@@ -136,6 +152,60 @@ fn long_deep_and_exploding_documents_are_refused_where_the_limit_is_crossed() {
     let latin = SourceFile { name: "p.yaml".into(), bytes: b"# ok\na: \xff".to_vec() };
     let problem = compile(&[latin]).unwrap_err().remove(0);
     assert_eq!(problem.to_string(), "p.yaml:2:4: invalid UTF-8");
+}
+
+/// What a document is made into is bounded by more than its own length.
+#[test]
+fn what_multiplies_is_refused_where_the_limit_is_crossed() {
+    let environments = |count: usize| {
+        let names: String = (0..count).map(|at| format!("  e{at}: {{}}\n")).collect();
+        format!("environments:\n{names}")
+    };
+    assert_eq!(problems("p.yaml", &environments(64)), Vec::<String>::new());
+    assert_eq!(problems("p.yaml", &environments(65)), ["p.yaml:66:3: more than 64 environments"]);
+
+    let terms: String = (0..60).map(|at| format!("- {at:0>3000}\n")).collect();
+    let found = problems("p.yaml", &format!("block_if_terms:\n{terms}{}", environments(64)));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("p.yaml:85:3: the compiled form is longer than"), "{found:?}");
+
+    let patterns =
+        |count: usize| format!("field_checks:\n{}", "- {path: a, pattern: b}\n".repeat(count));
+    assert_eq!(problems("p.yaml", &patterns(256)), Vec::<String>::new());
+    let found = problems("p.yaml", &patterns(257));
+    assert_eq!(found, ["p.yaml:258:22: more than 256 patterns in one document"]);
+}
+
+/// A set is bounded too: nobody gets around a limit with a second file.
+#[test]
+fn what_documents_are_made_into_together_is_bounded() {
+    let told = |files: &[(&str, &str)]| -> Vec<String> {
+        let files: Vec<_> = files.iter().map(|(name, text)| file(name, text)).collect();
+        let problems = compile(&files).err().unwrap_or_default();
+        problems.iter().map(ToString::to_string).collect()
+    };
+    let patterns = format!("field_checks:\n{}", "- {path: a, pattern: b}\n".repeat(200));
+    assert_eq!(told(&[("a.yaml", &patterns), ("b.yaml", &patterns)]), Vec::<String>::new());
+    let three = told(&[("a.yaml", &patterns), ("b.yaml", &patterns), ("c.yaml", &patterns)]);
+    assert_eq!(three, ["c.yaml:1:1: more than 512 patterns in the set"]);
+
+    let names: String = (0..60).map(|at| format!("  e{at}: {{}}\n")).collect();
+    let terms: String = (0..22).map(|at| format!("- {at:0>3000}\n")).collect();
+    let large = format!("block_if_terms:\n{terms}environments:\n{names}");
+    let files = ["a.yaml", "b.yaml", "c.yaml", "d.yaml", "e.yaml"].map(|name| (name, &*large));
+    assert_eq!(told(&files[..4]), Vec::<String>::new());
+    let found = told(&files);
+    assert!(found.len() == 1 && found[0].starts_with("e.yaml:1:1: the compiled form"), "{found:?}");
+}
+
+#[test]
+fn problems_are_told_up_to_a_number_and_names_up_to_a_length() {
+    let many: String = (0..4_000).map(|at| format!("zz{at}: 1\n")).collect();
+    assert_eq!(problems("p.yaml", &many).len(), 100);
+    let long = problems("p.yaml", &format!("{}: 1\n", "z".repeat(4_000)));
+    assert!(long.len() == 1 && long[0].len() < 1_500, "{long:?}");
+    let longer = problems("p.yaml", &format!("? {}\n: 1\n", "z".repeat(5_000)));
+    assert_eq!(longer, ["p.yaml:1:3: a key longer than 4096 bytes"]);
 }
 
 const GATE: &str = "gates:\n- name: a\n  resource: x\n  policies: [{require_approval: always}]\n";

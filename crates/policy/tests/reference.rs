@@ -1,7 +1,8 @@
 //! A second, slow and obvious evaluator, and random policies and intents on which both must agree.
 //!
 //! It knows nothing of the compiled form: it reads the same model from which the YAML is printed.
-//! A new rule gets its line in [`Model::verdict`] and in `any_rule`.
+//! A new rule gets its line in [`Model::verdict`] and in `any_rule`. Random gates, entries and
+//! policies also have environments, and what people must do is compared with what is said.
 
 mod common;
 
@@ -30,18 +31,27 @@ enum Model {
     Terms(Vec<String>),
     FieldMax(u64),
     RatePerHour(u64),
-    Key,
+    Key { keys: &'static [&'static str], per_record: bool },
     Template,
     Clears(u64),
     Profile(&'static str),
+    Approvals(u32),
+}
+
+/// Rules, and what the environment `prod` lays over them.
+#[derive(Debug, Clone)]
+struct Scope {
+    rules: Vec<Model>,
+    prod: Option<Vec<Model>>,
 }
 
 /// What is asked, in the model's words.
 #[derive(Debug, Clone)]
 struct Case {
-    gates: Vec<(bool, Option<&'static str>, Vec<Model>)>,
-    named: Option<Vec<Model>>,
-    default: Option<Vec<Model>>,
+    gates: Vec<(bool, Option<&'static str>, Scope)>,
+    named: Option<Scope>,
+    default: Option<Scope>,
+    environment: Option<&'static str>,
     trigger: Option<&'static str>,
     payload: Value,
     as_text: bool,
@@ -64,10 +74,11 @@ impl Model {
             Self::Terms(_) => "block_if_terms",
             Self::FieldMax(_) => "field_checks",
             Self::RatePerHour(_) => "rate_limits",
-            Self::Key => "idempotency_key",
+            Self::Key { .. } => "idempotency_key",
             Self::Template => "require_approval_if_template_error",
             Self::Clears(_) => "require_approval_if_clears",
             Self::Profile(_) => "require_profile",
+            Self::Approvals(_) => "require_approvals",
         }
     }
 
@@ -79,10 +90,16 @@ impl Model {
             Self::Destinations(list) | Self::Types(list) | Self::Terms(list) => json!(list),
             Self::FieldMax(max) => json!([{ "path": "amount", "max": max }]),
             Self::RatePerHour(limit) => json!({ "per_agent_per_hour": limit }),
-            Self::Key => json!({ "window_seconds": 60, "key": "id" }),
+            Self::Key { keys: [key], per_record } => {
+                json!({ "window_seconds": 60, "key": key, "per_record": per_record })
+            }
+            Self::Key { keys, per_record } => {
+                json!({ "window_seconds": 60, "keys": keys, "per_record": per_record })
+            }
             Self::Template => json!({ "patterns": ["{{*}}"] }),
             Self::Clears(over) => json!({ "over": over }),
             Self::Profile(id) => json!(id),
+            Self::Approvals(count) => json!(count),
         }
     }
 
@@ -92,6 +109,7 @@ impl Model {
         let count = case.count();
         let said = |outcome: Outcome, speaks: bool| speaks.then_some((outcome, false));
         match self {
+            Self::Approvals(_) => None,
             Self::Profile(id) => said(Block, *id != PROFILE),
             Self::Always => said(Hold, true),
             Self::Over(0) if named => None,
@@ -114,7 +132,7 @@ impl Model {
             Self::Terms(list) => {
                 said(Block, list.iter().any(|term| text.to_lowercase().contains(term.as_str())))
             }
-            _ if case.reference && !matches!(self, Self::RatePerHour(_) | Self::Key) => {
+            _ if case.reference && !matches!(self, Self::RatePerHour(_) | Self::Key { .. }) => {
                 Some((Hold, true))
             }
             Self::FieldMax(max) => {
@@ -129,12 +147,20 @@ impl Model {
                 let real = *limit > 0 || !named;
                 said(Block, real && case.submits >= *limit)
             }
-            Self::Key => match &case.payload["id"] {
-                _ if case.reference => Some((Hold, true)),
-                Value::Null => Some((Hold, true)),
-                Value::String(text) if text.is_empty() => Some((Hold, true)),
-                _ => said(Duplicate, case.taken),
-            },
+            Self::Key { .. } if case.reference => Some((Hold, true)),
+            Self::Key { keys, per_record } => {
+                let records = if *per_record { case.rows() } else { vec![&case.payload] };
+                let found: Vec<_> = records.iter().map(|record| values(record, keys)).collect();
+                let present: Vec<_> = found.iter().flatten().collect();
+                let distinct: BTreeSet<String> =
+                    present.iter().map(|key| format!("{key:?}")).collect();
+                let trouble = present.len() < found.len() || distinct.len() < present.len();
+                if case.taken && !present.is_empty() {
+                    said(Duplicate, true)
+                } else {
+                    said(Hold, trouble)
+                }
+            }
             Self::Template => said(Hold, text.contains("{{")),
             Self::Clears(over) => said(Hold, case.cleared() > *over),
         }
@@ -156,7 +182,35 @@ impl Model {
     }
 }
 
+/// The values at dot paths of a record, if none of them is missing.
+fn values<'v>(record: &'v Value, keys: &[&str]) -> Option<Vec<&'v Value>> {
+    let at = |key: &&str| key.split('.').fold(record, |value, name| &value[name]);
+    let values: Vec<&Value> = keys.iter().map(at).collect();
+    let missing = |value: &&Value| value.is_null() || **value == json!("");
+    (!values.iter().any(missing)).then_some(values)
+}
+
+impl Scope {
+    /// The rules in the case's environment, and whether that laid anything over them.
+    fn in_force(&self, case: &Case) -> (Vec<Model>, bool) {
+        let Some(overlay) = self.prod.as_ref().filter(|_| case.environment == Some("prod")) else {
+            return (self.rules.clone(), false);
+        };
+        let replaced = |rule: &&Model| overlay.iter().any(|over| over.key() == rule.key());
+        let kept = self.rules.iter().filter(|rule| !replaced(rule));
+        (kept.chain(overlay).cloned().collect(), true)
+    }
+}
+
 impl Case {
+    /// The longest list of objects, or the payload.
+    fn rows(&self) -> Vec<&Value> {
+        match self.payload["rows"].as_array() {
+            Some(rows) if !rows.is_empty() => rows.iter().collect(),
+            _ => vec![&self.payload],
+        }
+    }
+
     fn records(&self) -> Option<u64> {
         let rows = self.payload["rows"].as_array().map_or(1, |rows| rows.len().max(1));
         (!self.reference).then_some(rows as u64)
@@ -182,37 +236,47 @@ impl Case {
         }
     }
 
-    /// Outcomes and rules of everything that speaks.
-    fn expected(&self) -> BTreeSet<(Outcome, String)> {
-        let mut said = BTreeSet::new();
+    /// Outcomes and rules of everything that speaks, and how many people must approve.
+    fn expected(&self) -> (BTreeSet<(Outcome, String)>, u32) {
+        let (mut said, mut approvals) = (BTreeSet::new(), 1);
         let matching: Vec<_> = self.gates.iter().filter(|gate| gate.0).collect();
         let triggered = |watched: Option<&str>| {
             watched.is_none() || self.trigger.is_none() || watched == self.trigger
         };
         let heard: Vec<_> = matching.iter().filter(|gate| triggered(gate.1)).collect();
-        let mut hear = |rules: &[Model]| {
+        let mut hear = |scope: &Scope, named: bool| {
+            let (rules, laid_over) = scope.in_force(self);
+            if laid_over {
+                said.insert((Allow, "environments".to_owned()));
+            }
+            for rule in &rules {
+                if let Model::Approvals(count) = rule {
+                    approvals = approvals.max(*count);
+                }
+            }
+            if named {
+                return self.hear_named(&rules, &mut said);
+            }
             for rule in rules {
                 if let Some((outcome, _)) = rule.verdict(self, false) {
                     said.insert((outcome, rule.key().to_owned()));
                 }
             }
         };
-        heard.iter().for_each(|gate| hear(&gate.2));
+        heard.iter().for_each(|gate| hear(&gate.2, false));
         if heard.is_empty() && self.named.is_none() {
-            self.default.iter().for_each(|rules| hear(rules));
+            self.default.iter().for_each(|scope| hear(scope, false));
         }
+        self.named.iter().for_each(|scope| hear(scope, true));
         if !matching.is_empty() && heard.is_empty() {
             said.insert((Hold, "trigger_unmatched".into()));
         } else if heard.is_empty() && self.named.is_none() && self.default.is_none() {
             said.insert((Hold, "no_policy".into()));
         }
-        if let Some(rules) = &self.named {
-            self.hear_named(rules, &mut said);
-        }
         if self.claim.is_some() && self.claim < self.records() {
             said.insert((Hold, "record_count".into()));
         }
-        said
+        (said, approvals)
     }
 
     fn hear_named(&self, rules: &[Model], said: &mut BTreeSet<(Outcome, String)>) {
@@ -237,15 +301,20 @@ impl Case {
     /// YAML is a superset of JSON, so the documents are printed as JSON.
     fn documents(&self) -> Vec<(&'static str, String)> {
         let item = |rule: &Model| json!({ rule.key(): rule.yaml() });
-        let list = |rules: &[Model]| rules.iter().map(item).collect::<Vec<_>>();
+        let items = |rules: &[Model]| rules.iter().map(item).collect::<Vec<_>>();
+        let list = |scope: &Scope| {
+            let prod = scope.prod.iter();
+            let prod = prod.map(|rules| json!({ "environments": { "prod": items(rules) } }));
+            items(&scope.rules).into_iter().chain(prod).collect::<Vec<_>>()
+        };
         let gates: Vec<Value> = self
             .gates
             .iter()
             .enumerate()
-            .map(|(index, (matches, trigger, rules))| {
+            .map(|(index, (matches, trigger, scope))| {
                 let resource = if *matches { ["r", "*", "r*"][index % 3] } else { "q*" };
                 let mut gate = json!({ "name": format!("g{index}"), "resource": resource,
-                                       "policies": list(rules) });
+                                       "policies": list(scope) });
                 if let Some(trigger) = trigger {
                     gate["trigger"] = json!(trigger);
                 }
@@ -253,14 +322,17 @@ impl Case {
             })
             .collect();
         let mut gate_file = json!({ "gates": gates });
-        if let Some(rules) = &self.default {
-            gate_file["gate"] = json!({ "default_policy": list(rules) });
+        if let Some(scope) = &self.default {
+            gate_file["gate"] = json!({ "default_policy": list(scope) });
         }
         let mut documents = vec![("g.yaml", gate_file.to_string())];
-        if let Some(rules) = &self.named {
-            let members = rules.iter().map(|rule| (rule.key().to_owned(), rule.yaml()));
-            let policy: serde_json::Map<String, Value> =
+        if let Some(scope) = &self.named {
+            let members = scope.rules.iter().map(|rule| (rule.key().to_owned(), rule.yaml()));
+            let mut policy: serde_json::Map<String, Value> =
                 members.chain([("notes".to_owned(), json!("x"))]).collect();
+            if let Some(rules) = &scope.prod {
+                policy.insert("environments".into(), json!({ "prod": items(rules) }));
+            }
             documents.push(("p.yaml", Value::Object(policy).to_string()));
         }
         documents
@@ -272,9 +344,9 @@ impl Case {
         ask.proposal.policy = self.named.as_ref().map(|_| "p".into());
         ask.proposal.record_count_claim = self.claim;
         ask.proposal.profile = Some(PROFILE.into());
-        if self.org_wide {
-            ask = ask.metadata("{\"scope\":\"org_wide\"}");
-        }
+        let scope = if self.org_wide { "org_wide" } else { "team" };
+        let metadata = json!({ "scope": scope, "environment": self.environment });
+        ask = ask.metadata(&metadata.to_string());
         match (self.reference, self.as_text) {
             (true, _) => ask.text("leads.csv"),
             (false, true) => ask.text(&self.payload.to_string()),
@@ -297,11 +369,32 @@ fn any_rule() -> impl Strategy<Value = Model> {
         2 => names(&["bad", "leads", "worse"]).prop_map(Model::Terms),
         2 => (0..4u64).prop_map(Model::FieldMax),
         2 => (0..4u64).prop_map(Model::RatePerHour),
-        2 => Just(Model::Key),
+        3 => (any_keys(), any::<bool>())
+            .prop_map(|(keys, per_record)| Model::Key { keys, per_record }),
+        1 => (1..5u32).prop_map(Model::Approvals),
         2 => Just(Model::Template),
         2 => (0..3u64).prop_map(Model::Clears),
         1 => prop::sample::select(vec![PROFILE, "email.send.v1"]).prop_map(Model::Profile),
     ]
+}
+
+/// Paths that lie in the payload, or in its rows, or in neither.
+fn any_keys() -> impl Strategy<Value = &'static [&'static str]> {
+    prop::sample::select(vec![
+        &["id"][..],
+        &["id", "amount"],
+        &["set.phone"],
+        &["set.phone", "set.nothing"],
+    ])
+}
+
+/// Rules, and in some cases an environment; it may not change who is let in at all.
+fn any_scope() -> impl Strategy<Value = Scope> {
+    (any_rules(), prop::option::weighted(0.4, any_rules())).prop_map(|(rules, mut prod)| {
+        let fixed = ["destinations", "allowed_types", "require_profile"];
+        prod.iter_mut().for_each(|rules| rules.retain(|rule| !fixed.contains(&rule.key())));
+        Scope { rules, prod }
+    })
 }
 
 /// Rules with distinct keys, as a mapping has them.
@@ -333,22 +426,25 @@ fn any_payload() -> impl Strategy<Value = Value> {
 
 fn any_case() -> impl Strategy<Value = Case> {
     let word = || prop::option::of(prop::sample::select(vec!["write", "send"]));
-    let gate = (prop::bool::weighted(0.7), word(), any_rules());
+    let gate = (prop::bool::weighted(0.7), word(), any_scope());
+    let environment = prop::option::of(prop::sample::select(vec!["prod", "Prod"]));
     let scopes = (
         prop::collection::vec(gate, 0..4),
-        prop::option::of(any_rules()),
-        prop::option::of(any_rules()),
+        prop::option::of(any_scope()),
+        prop::option::of(any_scope()),
+        environment,
         word(),
     );
     let claim = prop::option::of(1..5u64);
     let flags = (any::<bool>(), prop::bool::weighted(0.2), any::<bool>(), 0..4u64, any::<bool>());
     (scopes, any_payload(), claim, flags).prop_map(
-        |((gates, named, default, trigger), payload, claim, flags)| {
+        |((gates, named, default, environment, trigger), payload, claim, flags)| {
             let (as_text, reference, org_wide, submits, taken) = flags;
             Case {
                 gates,
                 named,
                 default,
+                environment,
                 trigger,
                 payload,
                 as_text,
@@ -381,7 +477,7 @@ proptest! {
             for finding in findings {
                 if let policy::Finding::Keys(keys, _) = finding {
                     let open = OpenWindow { first: IntentId(1), ends_at: None };
-                    world.windows.insert(keys[0].fingerprint, open);
+                    world.windows.extend(keys.first().map(|key| (key.fingerprint, open)));
                 }
             }
         }
@@ -391,7 +487,8 @@ proptest! {
             .iter()
             .map(|reason| (reason.outcome, reason.rule.clone()))
             .collect();
-        let expected = case.expected();
+        let (expected, approvals) = case.expected();
+        prop_assert_eq!(judgement.approvals.count, approvals);
         prop_assert_eq!(&said, &expected);
         let outcome = expected.iter().map(|(outcome, _)| *outcome).max().unwrap_or(Allow);
         prop_assert_eq!(judgement.outcome, outcome);

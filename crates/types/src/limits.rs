@@ -2,12 +2,24 @@
 
 /// Bytes of an HTTP body.
 pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of a body above which it is read, judged and printed beside the threads that serve
+/// requests, so that it holds up no small ones.
+pub const INLINE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of small bodies, up to `INLINE_BYTES_MAX` each, that one node holds at a time; more get
+/// 503.
+pub const SMALL_BODIES_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of larger bodies that one node holds at a time; more get 503.
+pub const LARGE_BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bytes of one string field of a request (payload aside).
 pub const STRING_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of an intent's metadata as JSON.
 pub const METADATA_BYTES_MAX: usize = 64 * 1024;
 /// Nesting of a JSON body or payload.
 pub const JSON_DEPTH_MAX: usize = 64;
+/// Values in a JSON body or payload: objects, lists, and what stands in them.
+pub const JSON_VALUES_MAX: usize = 1_000_000;
+/// Bytes of a key in a JSON body or payload.
+pub const JSON_KEY_BYTES_MAX: usize = 4 * 1024;
 /// Records in one payload.
 pub const RECORDS_MAX: u64 = 100_000;
 /// Entries of a list field such as `sensitivity_tags`.
@@ -16,6 +28,18 @@ pub const LIST_ITEMS_MAX: usize = 256;
 pub const POLICY_BYTES_MAX: usize = 1024 * 1024;
 /// YAML nodes of one policy document.
 pub const POLICY_NODES_MAX: usize = 10_000;
+/// Environments of one list of rules.
+pub const ENVIRONMENTS_MAX: usize = 64;
+/// Regular expressions of one policy document.
+pub const POLICY_PATTERNS_MAX: usize = 256;
+/// Regular expressions of a policy set; each may take up to `PATTERN_BYTES_MAX` in memory.
+pub const POLICY_SET_PATTERNS_MAX: usize = 512;
+/// Bytes of the compiled form of one policy document: every environment is a whole list of rules.
+pub const POLICY_COMPILED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of the compiled form of a policy set.
+pub const POLICY_SET_COMPILED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Problems that are told of one set of policies, destinations or channels; warnings too.
+pub const POLICY_PROBLEMS_MAX: usize = 100;
 /// Documents in one policy set.
 pub const POLICY_DOCUMENTS_MAX: usize = 256;
 /// Rows of one page of a list.
@@ -42,6 +66,8 @@ pub const BATCH_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub const HITS_MAX: usize = 100;
 /// Characters of a hit's excerpt.
 pub const HIT_EXCERPT_CHARS_MAX: usize = 120;
+/// Bytes of the path of a hit or a record; a longer one is cut in its middle.
+pub const PATH_BYTES_MAX: usize = 256;
 /// Dedup windows one intent may open (one per record with `per_record`).
 pub const WINDOWS_PER_INTENT_MAX: usize = 100_000;
 /// The longest dedup window, in milliseconds: 90 days.

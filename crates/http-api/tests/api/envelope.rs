@@ -92,6 +92,9 @@ async fn bodies_are_bounded_and_typed() {
     let cases = [
         ("application/json", 200),
         ("application/json; charset=utf-8", 200),
+        ("application/json; charset=\"UTF-8\"", 200),
+        ("application/json; charset=utf-16", 415),
+        ("application/json;Charset=latin1", 415),
         ("APPLICATION/JSON", 200),
         ("text/plain", 415),
         ("application/x-www-form-urlencoded", 415),
@@ -100,6 +103,17 @@ async fn bodies_are_bounded_and_typed() {
         let request =
             bearer(Request::post("/v1/intents"), &door.agent).header("Content-Type", kind);
         door.send(request.body(Body::from(basic(5).to_string()))).await.is(status);
+    }
+    for (coding, status) in [("identity", 200), ("gzip", 415), ("br", 415)] {
+        let request =
+            bearer(Request::post("/v1/intents"), &door.agent).header("Content-Encoding", coding);
+        let got = door.send(request.body(Body::from(basic(5).to_string()))).await.is(status);
+        assert_eq!(got.text("field"), if status == 415 { "Content-Encoding" } else { "" });
+        let yaml = bearer(Request::put("/v1/policies/other"), &door.admin)
+            .header("Content-Encoding", coding)
+            .body(Body::from("require_approval: always\n"));
+        let got = door.send(yaml).await;
+        assert_eq!(got.status == 415, status == 415, "{}", got.body);
     }
     let id = door.submit(basic(500)).await;
     let bare = bearer(Request::post(format!("/v1/intents/{id}/approve")), &door.reviewer);

@@ -13,6 +13,7 @@ mod executions;
 mod exposition;
 mod incidents;
 mod links;
+mod loads;
 mod metrics;
 mod nonces;
 mod policies;

@@ -165,6 +165,62 @@ async fn aliases_belong_to_the_newer_spelling() {
     }
 }
 
+/// A count that is read under one name only would be missing in silence under the other.
+#[tokio::test]
+async fn every_field_is_read_in_both_spellings() {
+    let door = Door::policed(&[("basic", BASIC)]).await;
+    for path in ["/v1/intents", "/v1/propose"] {
+        for name in ["recordCount", "record_count"] {
+            let mut body = json!({ "destination": "crm.import", "policy": "basic" });
+            body[name] = json!(847);
+            let got = door.post(path, &door.agent, body).await.is(200);
+            assert_eq!(got.text("phase"), "held", "{name}");
+        }
+    }
+    let other = json!({
+        "destination": "crm.import", "policyId": "basic", "estimatedRecords": "5",
+        "estimatedValueUsd": 12.5, "sensitivityTags": ["pii"], "idempotencyKey": "once",
+        "onBehalfOf": "p", "expires_in": "5m", "principalId": "x", "approvalProvider": "slack",
+        "approvalChannel": { "type": "x" }, "run_id": "r",
+    });
+    let got = door.post("/v1/intents", &door.agent, other).await.is(200);
+    assert_eq!(got.text("phase"), "allowed");
+    let read = door.get(&format!("/v1/intents/{}", got.text("intentId")), &door.agent).await;
+    assert_eq!(read.body["estimated_value_usd"], json!(12.5));
+    let again =
+        json!({ "destination": "crm.import", "policy": "basic", "idempotency_key": "once" });
+    door.post("/v1/intents", &door.agent, again).await.is(409);
+
+    let with = |more: Value| {
+        let mut body = basic(5);
+        more.as_object().unwrap().iter().for_each(|(name, value)| body[name] = value.clone());
+        body
+    };
+    for (more, field, message) in [
+        (json!({ "record_count": 6 }), "$.record_count", "says something else than $.recordCount"),
+        (json!({ "estimated_records": 6 }), "$.estimated_records", "than $.recordCount"),
+        (json!({ "policy_id": "other" }), "$.policy_id", "says something else than $.policy"),
+        (json!({ "recordCount": null, "record_count": -1 }), "$.record_count", "a whole number"),
+        (json!({ "expires_in": 5 }), "$.expires_in", "expected a string"),
+        (json!({ "recordcount": 847 }), "$.recordcount", "did you mean `recordCount`?"),
+        (json!({ "reccord_count": 847 }), "$.reccord_count", "did you mean `recordCount`?"),
+        (json!({ "Payload": "x" }), "$.Payload", "did you mean `payload`?"),
+        (json!({ "metadatas": {} }), "$.metadatas", "did you mean `metadata`?"),
+    ] {
+        let got = door.post("/v1/intents", &door.agent, with(more)).await.is(400);
+        assert_eq!((got.text("error"), got.text("field")), ("invalid_request", field));
+        assert!(got.text("message").contains(message), "{}", got.body);
+    }
+    for more in [
+        json!({ "record_count": "5" }),
+        json!({ "record_count": null }),
+        json!({ "recordcount": null }),
+        json!({ "source": "enrichment", "correlation_id": 7, "tags": [], "x": {} }),
+    ] {
+        door.post("/v1/intents", &door.agent, with(more)).await.is(200);
+    }
+}
+
 #[tokio::test]
 async fn what_nothing_covers_is_a_400_in_the_older_spelling_and_held_in_ours() {
     let door = Door::policed(&[("basic", BASIC)]).await;

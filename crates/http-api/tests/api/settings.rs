@@ -219,7 +219,7 @@ async fn a_bad_document_is_answered_with_its_place_and_changes_nothing() {
         ("/v1/destinations/a", "kind: http\nrequest:\n  url: https://a/${secret:other}\n",
          "invalid_destination", "a.yaml", 3, 18, "the secret `other` is not declared"),
         ("/v1/destinations/a", "kind: http\nrequest: {url: 'https://a/', body: '{{'}\n",
-         "invalid_destination", "a.yaml", 1, 1, "a template is never closed"),
+         "invalid_destination", "a.yaml", 2, 36, "a template is never closed"),
         ("/v1/destinations/a%0A", "kind: worker\n", "invalid_destination",
          "destination.yaml", 1, 1, "no control characters"),
         ("/v1/channels/a", "kind: slack\nurl: ${secret:other}\nevents: [held]\n",

@@ -239,7 +239,7 @@ impl Door {
             }),
             check_destination: Some(Arc::new(|destination| {
                 let open = destination.texts().any(|text| text.ends_with("{{"));
-                if open { Err("a template is never closed".into()) } else { Ok(()) }
+                if open { Err("request.body: a template is never closed".into()) } else { Ok(()) }
             })),
         };
         let settings = Settings { open_registration, data_key: DataKey::draw(), documents };

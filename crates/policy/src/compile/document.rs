@@ -88,10 +88,16 @@ fn read_gate(node: &Node, document: u32, report: &mut Report<'_>) -> Option<(Gat
 }
 
 fn read_rules(policies: &Node, document: u32, place: &Node, report: &mut Report<'_>) -> RuleList {
+    let empty_list = policies.list().is_some_and(<[Node]>::is_empty);
+    if empty_list || policies.map().is_some_and(<[(Node, Node)]>::is_empty) {
+        let message = "no rules: everything that matches would be allowed; where that is meant, \
+                       say up to what size, such as `require_approval_over: 100000`";
+        report.error(policies, message);
+    }
     let before = report.problems.len();
     let rules = read_list(policies, document, place, IN_GATE, report);
     if rules.rules.is_empty() && report.problems.len() == before {
-        report.warn(place, "no rules: everything that matches is allowed");
+        report.warn(place, "no rule is in force: everything that matches is allowed");
     }
     rules
 }

@@ -12,10 +12,13 @@ mod rules;
 use std::collections::BTreeMap;
 
 use types::Digest;
-use types::limits::{POLICY_BYTES_MAX, POLICY_DOCUMENTS_MAX, POLICY_ID_CHARS_MAX};
+use types::limits::{
+    POLICY_BYTES_MAX, POLICY_DOCUMENTS_MAX, POLICY_ID_CHARS_MAX, POLICY_PROBLEMS_MAX,
+    POLICY_SET_COMPILED_BYTES_MAX, POLICY_SET_PATTERNS_MAX,
+};
 
 pub(crate) use node::{Node, position, read as read_tree};
-pub use problem::Problem;
+pub use problem::{Problem, distance};
 pub(crate) use report::{Fields, Report, Site};
 
 use crate::set::{Document, PolicySet, RuleList};
@@ -52,7 +55,8 @@ fn stem(name: &str) -> Option<&str> {
 /// Compiles files into a set.
 ///
 /// # Errors
-/// Every problem found, in order of files and lines; of a file that is no YAML only the first.
+/// The problems found, in order of files and lines, at most
+/// [`types::limits::POLICY_PROBLEMS_MAX`]; of a file that is no YAML only the first.
 pub fn compile(files: &[SourceFile]) -> Result<Compiled, Vec<Problem>> {
     let mut sorted: Vec<&SourceFile> = files.iter().collect();
     sorted.sort_by(|one, other| one.name.cmp(&other.name));
@@ -74,6 +78,8 @@ struct Building {
     contents: Vec<Contents>,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
+    compiled_bytes: usize,
+    patterns: usize,
 }
 
 impl Building {
@@ -84,6 +90,9 @@ impl Building {
 
     fn add(&mut self, file: &SourceFile) {
         let name = file.name.as_str();
+        if self.problems.len() >= POLICY_PROBLEMS_MAX {
+            return;
+        }
         let Some(id) = stem(name).filter(|id| is_policy_file(name) && is_policy_id(id)) else {
             let message = "a policy file is called <id>.yaml, and its id has letters, digits, \
                            `.`, `_` and `-`";
@@ -106,6 +115,22 @@ impl Building {
         let contents = document::read(&root, id, index, &mut report);
         self.problems.append(&mut report.problems);
         self.warnings.append(&mut report.warnings);
+        self.warnings.truncate(POLICY_PROBLEMS_MAX);
+        self.compiled_bytes += report.compiled_bytes;
+        self.patterns += report.patterns;
+        if self.patterns > POLICY_SET_PATTERNS_MAX {
+            let message = format!("more than {POLICY_SET_PATTERNS_MAX} patterns in the set");
+            self.problem_at_top(name, message);
+            return;
+        }
+        if self.compiled_bytes > POLICY_SET_COMPILED_BYTES_MAX {
+            let message = format!(
+                "the compiled form of the set is longer than {POLICY_SET_COMPILED_BYTES_MAX} \
+                 bytes from this document on"
+            );
+            self.problem_at_top(name, message);
+            return;
+        }
         self.documents.push(Document {
             id: id.to_owned(),
             file: name.to_owned(),
@@ -121,6 +146,7 @@ impl Building {
             self.problems.sort_by(|one, other| {
                 (&one.file, one.line, one.column).cmp(&(&other.file, other.line, other.column))
             });
+            self.problems.truncate(POLICY_PROBLEMS_MAX);
             return Err(self.problems);
         }
         let parts: Vec<&[u8]> =

@@ -11,6 +11,7 @@ use serde_yaml::{Error, Location, Spanned};
 use types::limits::{POLICY_DEPTH_MAX, POLICY_NODES_MAX};
 
 use super::problem::Problem;
+use crate::text::excerpt;
 
 /// One node.
 #[derive(Debug, Clone)]
@@ -202,16 +203,42 @@ fn message_of(mut error: &Error) -> String {
         },
         Error::AliasReplayLimitExceeded { .. } => "anchors expand beyond the limits".into(),
         Error::DuplicateMappingKey { key: Some(key), .. } => {
-            format!("the key `{key}` stands here twice")
+            format!("the key `{}` stands here twice", excerpt(key))
         }
         Error::DuplicateMappingKey { key: None, .. } => "a key stands here twice".into(),
         other => {
             let text = other.to_string();
             let first = text.lines().next().unwrap_or_default();
             let cut = first.find(" at line ").or_else(|| first.find(" (line "));
-            first[..cut.unwrap_or(first.len())].trim_end().to_owned()
+            in_plain_words(first[..cut.unwrap_or(first.len())].trim_end())
         }
     }
+}
+
+/// What the library says, in the words of somebody who looks at the line; unknown words stay.
+#[rustfmt::skip]
+const PLAIN_WORDS: [(&str, &str); 5] = [
+    ("did not find expected '-' indicator",
+     "the line belongs to no entry of the list above: indent it like the entry, or begin it with \
+      `-`"),
+    ("did not find expected key",
+     "the line belongs to no mapping above: keys of one mapping stand in one column"),
+    ("tabs disallowed", "a tab cannot indent; use spaces"),
+    ("mapping values are not allowed",
+     "a `:` where no key can stand: check the indentation, or put the text in quotes"),
+    ("invalid indentation", "the indentation fits nothing above"),
+];
+
+fn in_plain_words(said: &str) -> String {
+    if said.contains("non-finite float") {
+        let number = said.split('`').nth(1).unwrap_or_default();
+        return format!("`{}` is no number that can be used", excerpt(number));
+    }
+    if said.contains("recursion limit") {
+        return format!("nested deeper than {POLICY_DEPTH_MAX}");
+    }
+    let known = PLAIN_WORDS.iter().find(|(library, _)| said.contains(library));
+    known.map_or_else(|| excerpt(said), |(_, plain)| (*plain).to_owned())
 }
 
 fn line_and_column(place: Location) -> (u32, u32) {

@@ -30,8 +30,14 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
+/// Longer than any valid word, misspelled or not.
+const COMPARED_CHARS_MAX: usize = 64;
+
 /// The valid word with the fewest edits, if it is near enough to be meant.
 pub(crate) fn nearest<'w>(word: &str, valid: &[&'w str]) -> Option<&'w str> {
+    if word.chars().count() > COMPARED_CHARS_MAX {
+        return None;
+    }
     let best = valid.iter().map(|candidate| (distance(word, candidate), *candidate)).min()?;
     let near_enough = best.0 <= 2.max(word.chars().count() / 2);
     near_enough.then_some(best.1)
@@ -39,9 +45,10 @@ pub(crate) fn nearest<'w>(word: &str, valid: &[&'w str]) -> Option<&'w str> {
 
 /// Edits (insert, delete, replace, swap neighbours) from one word to the other. Words longer than
 /// any valid one are cut: they are not near anyway.
-fn distance(one: &str, other: &str) -> usize {
-    let one: Vec<char> = one.chars().take(64).collect();
-    let other: Vec<char> = other.chars().take(64).collect();
+#[must_use]
+pub fn distance(one: &str, other: &str) -> usize {
+    let one: Vec<char> = one.chars().take(COMPARED_CHARS_MAX).collect();
+    let other: Vec<char> = other.chars().take(COMPARED_CHARS_MAX).collect();
     let mut rows = vec![vec![0; other.len() + 1]; one.len() + 1];
     for i in 0..=one.len() {
         for j in 0..=other.len() {

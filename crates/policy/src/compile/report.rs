@@ -1,17 +1,23 @@
 //! The report of one document: problems and warnings as they are found, and the readers of values
 //! that write them.
 
-use types::limits::{LIST_ITEMS_MAX, STRING_BYTES_MAX};
+use types::limits::{
+    LIST_ITEMS_MAX, POLICY_COMPILED_BYTES_MAX, POLICY_PATTERNS_MAX, STRING_BYTES_MAX,
+};
 
 use super::node::Node;
 use super::problem::{Problem, nearest};
 use crate::text::decimal::Decimal;
+use crate::text::excerpt;
 
 /// Collects what is wrong with one document.
 pub(crate) struct Report<'a> {
     file: &'a str,
     pub(crate) problems: Vec<Problem>,
     pub(crate) warnings: Vec<Problem>,
+    /// Of the rules read so far.
+    pub(crate) compiled_bytes: usize,
+    pub(crate) patterns: usize,
 }
 
 /// Where a rule is written.
@@ -38,7 +44,8 @@ impl<'n> Fields<'n> {
 
 impl<'a> Report<'a> {
     pub(crate) fn new(file: &'a str) -> Self {
-        Self { file, problems: Vec::new(), warnings: Vec::new() }
+        let (problems, warnings) = (Vec::new(), Vec::new());
+        Self { file, problems, warnings, compiled_bytes: 0, patterns: 0 }
     }
 
     fn problem(&self, node: &Node, message: &str, nearest: Option<&str>) -> Problem {
@@ -63,9 +70,35 @@ impl<'a> Report<'a> {
         self.warnings.push(self.problem(node, message, None));
     }
 
+    /// Counts rules about to be compiled; nothing if they would be too many.
+    pub(crate) fn compiles(&mut self, node: &Node, bytes: usize) -> Option<()> {
+        self.compiled_bytes = self.compiled_bytes.saturating_add(bytes);
+        if self.compiled_bytes <= POLICY_COMPILED_BYTES_MAX {
+            return Some(());
+        }
+        let message = format!(
+            "the compiled form is longer than {POLICY_COMPILED_BYTES_MAX} bytes from here on; \
+             every environment is a whole list of rules"
+        );
+        self.error(node, &message);
+        None
+    }
+
+    /// Counts a regular expression about to be compiled; nothing if there are too many.
+    pub(crate) fn has_pattern(&mut self, node: &Node) -> Option<()> {
+        self.patterns += 1;
+        if self.patterns > POLICY_PATTERNS_MAX {
+            let message = format!("more than {POLICY_PATTERNS_MAX} patterns in one document");
+            self.error(node, &message);
+            return None;
+        }
+        Some(())
+    }
+
     /// A word that is none of the valid ones.
     pub(crate) fn unknown_word(&mut self, node: &Node, what: &str, word: &str, valid: &[&str]) {
-        let message = format!("no such {what}: `{word}`; known are {}", valid.join(", "));
+        let shown = excerpt(word);
+        let message = format!("no such {what}: `{shown}`; known are {}", valid.join(", "));
         match nearest(word, valid) {
             Some(near) => self.error_near(node, &message, near),
             None => self.error(node, &message),
@@ -73,7 +106,7 @@ impl<'a> Report<'a> {
     }
 
     pub(crate) fn unknown_key(&mut self, key: &Node, name: &str, valid: &[&str]) {
-        let message = format!("unknown key `{name}`");
+        let message = format!("unknown key `{}`", excerpt(name));
         match nearest(name, valid) {
             Some(word) => self.error_near(key, &message, word),
             None => {
@@ -86,8 +119,13 @@ impl<'a> Report<'a> {
     /// The name of a key; a number is its own name.
     pub(crate) fn key<'n>(&mut self, key: &'n Node) -> Option<&'n str> {
         let name = key.text().or_else(|| key.number());
-        if name.is_none() {
-            self.error(key, &format!("a key must be text, not {}", key.kind()));
+        match name {
+            None => self.error(key, &format!("a key must be text, not {}", key.kind())),
+            Some(name) if name.len() > STRING_BYTES_MAX => {
+                self.error(key, &format!("a key longer than {STRING_BYTES_MAX} bytes"));
+                return None;
+            }
+            Some(_) => {}
         }
         name
     }

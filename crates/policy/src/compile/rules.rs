@@ -3,6 +3,8 @@
 //! Every key of the vocabulary is known. One whose feature comes later loads with a warning if
 //! leaving it out allows nothing more than was asked; otherwise the document is refused.
 
+use types::limits::{ENVIRONMENTS_MAX, STRING_BYTES_MAX};
+
 use super::node::Node;
 use super::report::{Report, Site};
 use crate::rules::{RULE_KEYS, options_of, parse_rule};
@@ -63,14 +65,31 @@ pub(super) fn read_list(
     draft.read(node, site, report);
     let mut list =
         RuleList { document, line: place.line, rules: draft.rules, environments: vec![] };
+    let sizes: Vec<usize> = list.rules.iter().map(size).collect();
+    if report.compiles(place, sizes.iter().sum()).is_none() {
+        return list;
+    }
     for overlay in draft.overlays {
-        let kept = list.rules.iter().filter(|rule| !overlay.keys.contains(&rule.kind.key().into()));
-        let mut rules: Vec<Rule> = kept.cloned().chain(overlay.rules).collect();
+        let stays = |rule: &Rule| !overlay.keys.iter().any(|key| key == rule.kind.key());
+        let kept = || list.rules.iter().zip(&sizes).filter(|(rule, _)| stays(rule));
+        // Counted before they are copied.
+        let laid_over: usize = overlay.rules.iter().map(size).sum();
+        let bytes = laid_over + kept().map(|(_, size)| size).sum::<usize>();
+        if report.compiles(&overlay.place, bytes).is_none() {
+            break;
+        }
+        let kept = kept().map(|(rule, _)| rule.clone());
+        let mut rules: Vec<Rule> = kept.chain(overlay.rules.iter().cloned()).collect();
         sort_steps(&mut rules, site);
-        list.environments.push(Environment { name: overlay.name, line: overlay.line, rules });
+        list.environments.push(Environment { name: overlay.name, line: overlay.place.line, rules });
     }
     sort_steps(&mut list.rules, site);
     list
+}
+
+/// Bytes of a rule in the compiled form, its line aside.
+fn size(rule: &Rule) -> usize {
+    types::codec::encode(&rule.kind).len()
 }
 
 /// A named policy is heard step by step, whatever the order of its keys.
@@ -91,7 +110,7 @@ struct Draft {
 
 struct Overlay {
     name: String,
-    line: u32,
+    place: Node,
     rules: Vec<Rule>,
     keys: Vec<String>,
 }
@@ -121,6 +140,8 @@ impl Draft {
             }
             for (index, (key, value)) in members.iter().enumerate() {
                 let name = key.text().or_else(|| key.number());
+                // A longer one was told of above.
+                let name = name.filter(|name| name.len() <= STRING_BYTES_MAX);
                 let name = name.filter(|name| !RULE_KEYS.contains(name));
                 if let Some(name) = name.filter(|_| !used[index]) {
                     self.read_other(key, name, value, site, report);
@@ -202,9 +223,13 @@ impl Draft {
             if self.overlays.iter().any(|other| other.name == text) {
                 report.error(name, &format!("environment `{text}` stands here twice"));
             }
+            if self.overlays.len() == ENVIRONMENTS_MAX {
+                report.error(name, &format!("more than {ENVIRONMENTS_MAX} environments"));
+                return;
+            }
             self.overlays.push(Overlay {
                 name: text.to_owned(),
-                line: name.line,
+                place: Node::null_at(name),
                 rules: draft.rules,
                 keys: draft.keys,
             });

@@ -10,7 +10,9 @@ mod destination;
 mod secret;
 mod url;
 
-use types::limits::{CHANNEL_NAME_CHARS_MAX, DESTINATION_NAME_CHARS_MAX, SETTING_BYTES_MAX};
+use types::limits::{
+    CHANNEL_NAME_CHARS_MAX, DESTINATION_NAME_CHARS_MAX, POLICY_PROBLEMS_MAX, SETTING_BYTES_MAX,
+};
 use types::{Channel, Destination, Digest};
 
 use crate::compile::{Node, Problem, Report, position, read_tree};
@@ -70,6 +72,35 @@ pub fn problem_at(name: &str, source: &[u8], text: &str, message: String) -> Pro
     Problem { file: file_of(name), line, column, message, nearest: None }
 }
 
+/// A problem that only the gate can find, in the place of a field such as `request.body`; where
+/// that is not there, in the place of what should hold it.
+#[must_use]
+pub fn problem_in(name: &str, source: &[u8], field: &str, message: String) -> Problem {
+    let file = file_of(name);
+    let (mut line, mut column) = (1, 1);
+    if let Ok(root) = read_tree(&file, source, SETTING_BYTES_MAX) {
+        let (mut at, mut rest) = (&root, field);
+        while let Some((value, below)) = member(at, rest) {
+            (at, rest) = (value, below);
+        }
+        (line, column) = (at.line, at.column);
+    }
+    Problem { file, line, column, message, nearest: None }
+}
+
+/// The member that a dot path begins with, and what is left of the path. The name of a header may
+/// have dots of its own, and any case.
+fn member<'n, 'p>(node: &'n Node, path: &'p str) -> Option<(&'n Node, &'p str)> {
+    node.map()?.iter().find_map(|(key, value)| {
+        let name = key.text()?;
+        let head = path.get(..name.len())?;
+        let below = &path[name.len()..];
+        let ends = below.is_empty() || below.starts_with('.');
+        let found = ends && !name.is_empty() && head.eq_ignore_ascii_case(name);
+        found.then(|| (value, below.trim_start_matches('.')))
+    })
+}
+
 /// The name by which problems call the document.
 fn file_of(name: &str) -> String {
     format!("{name}.yaml")
@@ -103,6 +134,7 @@ fn read<T>(
         _ => {
             debug_assert!(!problems.is_empty(), "refused without a reason");
             problems.sort_by_key(|problem| (problem.line, problem.column));
+            problems.truncate(POLICY_PROBLEMS_MAX);
             Err(problems)
         }
     }

@@ -8,12 +8,14 @@ use core::fmt;
 
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
-use types::limits::JSON_DEPTH_MAX;
+use types::limits::{JSON_DEPTH_MAX, JSON_KEY_BYTES_MAX, JSON_VALUES_MAX};
 
-use super::{JsonError, write_key_step};
+use super::{JsonError, place};
 
 /// The prefix of the keys that `serde_json` keeps for itself.
 const RESERVED: &str = "$serde_json::private::";
+/// Bytes of an error's path: it stands in the message and beside it.
+const PATH_BYTES_MAX: usize = 128;
 
 /// Reads one JSON value from bytes.
 ///
@@ -41,12 +43,12 @@ pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
 /// # Errors
 /// [`JsonError`] names the place.
 pub fn parse_str(text: &str) -> Result<Value, JsonError> {
-    let mut state = State { steps: Vec::new(), strictness: false };
+    let mut state = State { steps: Vec::new(), values: 0, strictness: false };
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = Strict { state: &mut state }.deserialize(&mut deserializer);
     let value = value.and_then(|value| deserializer.end().map(|()| value));
     value.map_err(|error| JsonError {
-        path: PathText(&state.steps).to_string(),
+        path: state.path(),
         message: plain_message(&error),
         line: error.line().max(1),
         column: error.column().max(1),
@@ -68,25 +70,42 @@ enum Step {
     Item(usize),
 }
 
-struct PathText<'a>(&'a [Step]);
-
-impl fmt::Display for PathText<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("$")?;
-        self.0.iter().try_for_each(|step| match step {
-            Step::Key(name) => write_key_step(f, name),
-            Step::Item(index) => write!(f, "[{index}]"),
-        })
-    }
-}
-
 /// The way to the value being read; it stays where an error happened.
 struct State {
     steps: Vec<Step>,
+    /// Values begun so far.
+    values: usize,
     strictness: bool,
 }
 
 impl State {
+    fn path(&self) -> String {
+        let shown = |step| match step {
+            &Step::Item(index) => place::Step::Item(index),
+            Step::Key(name) => place::Step::Key(name),
+        };
+        place::text(&self.steps.iter().map(shown).collect::<Vec<_>>(), PATH_BYTES_MAX)
+    }
+
+    /// Counts a value that begins.
+    fn begin<E: de::Error>(&mut self) -> Result<(), E> {
+        self.values += 1;
+        if self.values > JSON_VALUES_MAX {
+            return Err(self.refuse(format!("more than {JSON_VALUES_MAX} values")));
+        }
+        Ok(())
+    }
+
+    fn key<E: de::Error>(&mut self, key: &str) -> Result<(), E> {
+        if key.starts_with(RESERVED) {
+            return Err(self.refuse("a key is reserved"));
+        }
+        if key.len() > JSON_KEY_BYTES_MAX {
+            return Err(self.refuse(format!("a key is longer than {JSON_KEY_BYTES_MAX} bytes")));
+        }
+        self.text(key)
+    }
+
     fn refuse<E: de::Error>(&mut self, message: impl fmt::Display) -> E {
         self.strictness = true;
         E::custom(message)
@@ -108,6 +127,7 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.state.begin()?;
         deserializer.deserialize_any(self)
     }
 }
@@ -181,10 +201,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
                 self.enter()?;
                 first = false;
             }
-            if key.starts_with(RESERVED) {
-                return Err(self.state.refuse("a key is reserved"));
-            }
-            self.state.text(&key)?;
+            self.state.key(&key)?;
             self.state.steps.push(Step::Key(key));
             let value = members.next_value_seed(Strict { state: &mut *self.state })?;
             let Some(Step::Key(key)) = self.state.steps.pop() else {

@@ -133,11 +133,19 @@ mod parse {
                 *slot = Some(report.number(bound)?);
             }
         }
+        if let (Some(min), Some(max)) = (&check.min, &check.max)
+            && Decimal::parse(min) > Decimal::parse(max)
+        {
+            let message = format!("`min` {min} is more than `max` {max}: nothing passes");
+            report.error(node, &message);
+            return None;
+        }
         if let Some(length) = fields.get("max_length") {
             check.max_length = Some(report.whole_number(length, u64::MAX)?);
         }
         if let Some(pattern) = fields.get("pattern") {
             let text = report.text(pattern)?;
+            report.has_pattern(pattern)?;
             if let Err(error) = compile_pattern(&text) {
                 report.error(pattern, &pattern_message(&error));
                 return None;

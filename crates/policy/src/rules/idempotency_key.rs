@@ -128,7 +128,11 @@ mod parse {
             }
             let keys = match (fields.get("key"), fields.get("keys")) {
                 (Some(key), None) => vec![report.path(key)?],
-                (None, Some(keys)) => report.paths(keys)?,
+                (None, Some(keys)) => {
+                    let paths = report.paths(keys)?;
+                    refuse_repeated(keys, &paths, report)?;
+                    paths
+                }
                 (Some(_), Some(keys)) => {
                     report.error(keys, "write either `key` or `keys`");
                     return None;
@@ -164,23 +168,24 @@ mod parse {
                 let message = "the payload is not JSON, so its records have no keys";
                 return Finding::Failed(message.into());
             };
+            // Counted before anything is built: one key costs more than the record it is of.
+            if walk::record_count(value) > WINDOWS_PER_INTENT_MAX as u64 {
+                let message = format!("more than {WINDOWS_PER_INTENT_MAX} records need keys");
+                return Finding::Failed(message);
+            }
             let mut facts = Vec::new();
             let mut missing = None;
             walk::records_or_self(value, &mut |record, path| {
-                let found = self
-                    .key_fact(view, place, path.to_string(), &|name| path::lookup(record, name));
+                let found =
+                    self.key_fact(view, place, path.shown(), &|name| path::lookup(record, name));
                 match found {
                     Ok(fact) => facts.push(fact),
                     Err(key) if missing.is_none() => {
-                        missing = Some(format!("Key '{key}' is missing at {path}"));
+                        missing = Some(format!("Key '{key}' is missing at {}", path.shown()));
                     }
                     Err(_) => {}
                 }
             });
-            if facts.len() > WINDOWS_PER_INTENT_MAX {
-                let message = format!("more than {WINDOWS_PER_INTENT_MAX} records have keys");
-                return Finding::Failed(message);
-            }
             match missing {
                 None if facts.is_empty() => Finding::Failed("no record has a key".into()),
                 missing => Finding::Keys(facts, missing),
@@ -211,6 +216,18 @@ mod parse {
             let fingerprint = fingerprint(view, place, &parts);
             Ok(KeyFact { fingerprint, path, shown: excerpt(&shown) })
         }
+    }
+
+    /// A path twice says nothing more than once.
+    fn refuse_repeated(node: &Node, paths: &[String], report: &mut Report<'_>) -> Option<()> {
+        let items = node.list().unwrap_or_default();
+        for (at, (path, item)) in paths.iter().zip(items).enumerate() {
+            if paths[..at].contains(path) {
+                report.error(item, &format!("the key `{path}` stands here twice"));
+                return None;
+            }
+        }
+        Some(())
     }
 
     fn fingerprint(view: &View<'_>, place: Place<'_>, key_parts: &[String]) -> Digest {

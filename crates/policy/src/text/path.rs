@@ -1,11 +1,10 @@
 //! Paths: dot paths of documents into JSON, and JSON paths of hits out of it.
 
-use core::fmt;
-
 use serde_json::Value;
+use types::limits::PATH_BYTES_MAX;
 
 use super::decimal::Decimal;
-use crate::json;
+use crate::json::{self, place};
 
 /// Where a walk stands; lives on the stack and costs nothing until it is printed.
 pub(crate) enum Path<'a> {
@@ -21,6 +20,28 @@ impl<'a> Path<'a> {
 
     pub(crate) fn item(&'a self, index: usize) -> Path<'a> {
         Path::Item(self, index)
+    }
+
+    /// For people, at most [`PATH_BYTES_MAX`] bytes: keys are the agent's, and a rule may name one
+    /// path for every record.
+    pub(crate) fn shown(&self) -> String {
+        let mut steps = Vec::new();
+        let mut at = self;
+        loop {
+            match at {
+                Path::Root => break,
+                Path::Key(parent, name) => {
+                    steps.push(place::Step::Key(name));
+                    at = parent;
+                }
+                Path::Item(parent, index) => {
+                    steps.push(place::Step::Item(*index));
+                    at = parent;
+                }
+            }
+        }
+        steps.reverse();
+        place::text(&steps, PATH_BYTES_MAX)
     }
 
     /// True if the names along this path, list positions left out, contain those of a dot path one
@@ -41,19 +62,6 @@ impl<'a> Path<'a> {
         names.reverse();
         let wanted: Vec<&str> = dot_path.split('.').collect();
         names.windows(wanted.len()).any(|some| some == wanted)
-    }
-}
-
-impl fmt::Display for Path<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Path::Root => f.write_str("$"),
-            Path::Key(parent, name) => {
-                fmt::Display::fmt(parent, f)?;
-                json::write_key_step(f, name)
-            }
-            Path::Item(parent, index) => write!(f, "{parent}[{index}]"),
-        }
     }
 }
 

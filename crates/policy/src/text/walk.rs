@@ -21,7 +21,7 @@ impl Hits {
     pub(crate) fn add(&mut self, path: &Path<'_>, text: &str) {
         self.total += 1;
         if self.kept.len() < HITS_MAX {
-            self.kept.push(Hit { path: path.to_string(), excerpt: excerpt(text) });
+            self.kept.push(Hit { path: path.shown(), excerpt: excerpt(text) });
         }
     }
 

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use policy::Problem;
+use types::Connector;
 
 use crate::cli::Global;
 use crate::commands::setting::{self, Kind};
@@ -27,8 +29,26 @@ const KIND: Kind = Kind {
         ("changed", &["changed"]),
         ("digest", &["digest"]),
     ],
-    problems: |name, source| policy::documents::destination(name, source).err().unwrap_or_default(),
+    problems,
 };
+
+/// What the gate would say of a document, templates included; which secrets are declared is known
+/// to nodes alone.
+fn problems(name: &str, source: &[u8]) -> Vec<Problem> {
+    let destination = match policy::documents::destination(name, source) {
+        Ok(destination) => destination,
+        Err(problems) => return problems,
+    };
+    let checked = match &destination.connector {
+        Connector::Http(target) => executor::connectors::http::check(target),
+        Connector::Worker => Ok(()),
+    };
+    let problem = |message: String| {
+        let field = message.split_once(": ").map_or("", |(field, _)| field).to_owned();
+        policy::documents::problem_in(name, source, &field, message)
+    };
+    checked.err().map(problem).into_iter().collect()
+}
 
 /// Destinations.
 #[derive(Debug, Subcommand)]
@@ -85,5 +105,22 @@ pub(crate) async fn run(global: &Global, command: DestinationCommand) -> Outcome
         DestinationCommand::Delete(args) => {
             setting::delete(global, &KIND, &args.name, args.if_version).await
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_that_is_never_closed_is_found_before_it_is_sent() {
+        let document = |body: &str| {
+            format!("kind: http\nrequest:\n  url: https://a.example/\n  body: \"{body}\"\n")
+        };
+        assert_eq!(problems("t.x", document("{{ payload }}").as_bytes()), []);
+        let found = problems("t.x", document("{{ payload ").as_bytes());
+        let [problem] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!((problem.line, problem.column), (4, 9));
+        assert!(problem.message.starts_with("request.body: "), "{problem}");
     }
 }

@@ -70,7 +70,18 @@ pub(crate) async fn put(
             .next("correct the lines above, then put it again"));
     }
     let request = Request::new(Method::Put, &["v1", kind.route, name]).yaml(yaml);
-    send(&global.client()?, global, kind, request, if_version).await
+    let sent = send(&global.client()?, global, kind, request, if_version).await;
+    sent.map_err(|failure| in_file(failure, name, file))
+}
+
+/// A node knows the document's name alone; its caller looks for the place in a file.
+fn in_file(mut failure: Failure, name: &str, file: &Path) -> Failure {
+    let called = format!("{name}.yaml:");
+    if let Some(at) = failure.what.find(&called) {
+        let place = format!("{}:", file.display());
+        failure.what.replace_range(at..at + called.len(), &place);
+    }
+    failure
 }
 
 /// Deletes one document.
@@ -113,4 +124,25 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
         .read_to_end(&mut bytes)
         .map_err(|error| Failure::usage(format!("standard input: {error}")))?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_shown_in_the_callers_own_file() {
+        let cases = [
+            (
+                "400 invalid_destination: a.x.yaml:3:1: no",
+                "400 invalid_destination: f/p.yaml:3:1: no",
+            ),
+            ("b.yaml:1:1: no", "b.yaml:1:1: no"),
+            ("nobody answers", "nobody answers"),
+        ];
+        for (what, expected) in cases {
+            let failure = in_file(Failure::refused(what), "a.x", Path::new("f/p.yaml"));
+            assert_eq!(failure.what, expected);
+        }
+    }
 }

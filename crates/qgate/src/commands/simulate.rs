@@ -18,8 +18,11 @@ use crate::cli::Global;
 use crate::commands::policy::checked;
 use crate::commands::{read_json, reasons};
 use crate::failure::{Exit, Failure, Outcome};
-use crate::output::{Column, Output};
+use crate::output::{Column, Output, harmless, note};
 use crate::policy_files::Sources;
+
+const NOTE: &str = "simulated offline: nothing was stored; dedup windows, rate limits, the agent's \
+                    own scope and the environment of a destination were not consulted";
 
 const DECISION: &[Column] = &[
     ("decision", &["outcome"]),
@@ -40,7 +43,7 @@ pub(crate) struct SimulateArgs {
     /// Judge with this directory, offline, instead of the policies in force, e.g. policies
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
-    /// Exit with 10 if it would be held, 11 if blocked, 12 if a duplicate
+    /// Exit with 10 if it would be held, 11 if blocked; duplicates are not looked for
     #[arg(long)]
     exit_decision: bool,
 }
@@ -67,7 +70,6 @@ fn exit_of(said: &str, exit_decision: bool) -> Exit {
         _ if !exit_decision => Exit::Done,
         "hold" => Exit::Held,
         "block" => Exit::Blocked,
-        "duplicate" => Exit::Duplicate,
         _ => Exit::Done,
     }
 }
@@ -75,6 +77,9 @@ fn exit_of(said: &str, exit_decision: bool) -> Exit {
 fn print(output: Output, body: &Value) {
     output.fields(body, DECISION);
     reasons(output, body);
+    if let Some(text) = body.get("note").and_then(Value::as_str).filter(|_| !output.is_json()) {
+        note(&harmless(text));
+    }
 }
 
 /// Judges an intent with policies from disk.
@@ -106,6 +111,8 @@ fn judge(sources: &Sources, intent: Map<String, Value>) -> Result<Value, Failure
         "record_count": facts.count(),
         "covered": facts.covered,
         "reasons": judgement.reasons.iter().map(reason).collect::<Vec<_>>(),
+        "not_consulted": ["windows", "rates", "agent_scope", "destinations"],
+        "note": NOTE,
     }))
 }
 
@@ -139,7 +146,7 @@ fn subject_of(
     let destination = destination.ok_or_else(|| {
         Failure::usage("the intent names no `resource`: what the agent wants to write to")
     })?;
-    let count = intent.get("recordCount").or_else(|| intent.get("estimated_records"));
+    let count = count_of(&intent)?;
     let metadata = intent.get("metadata").filter(|value| value.is_object()).cloned();
     let proposal = Proposal {
         destination: destination.to_owned(),
@@ -149,7 +156,7 @@ fn subject_of(
         payload_kind: payload.kind(),
         payload_digest: payload.digest(),
         payload_type: payload.payload_type(),
-        record_count_claim: count.map(claim).transpose()?.filter(|count| *count > 0),
+        record_count_claim: count.filter(|count| *count > 0),
         value_usd_micros: None,
         sensitivity_tags: Vec::new(),
         idempotency_key: None,
@@ -160,6 +167,19 @@ fn subject_of(
         peer_spelling: resource.is_none() && text("trigger").is_none(),
     };
     Ok((proposal, payload, metadata))
+}
+
+/// The agent's count, in whichever spelling; two that differ are refused, as the gate does.
+fn count_of(intent: &Map<String, Value>) -> Result<Option<u64>, Failure> {
+    let names = ["recordCount", "record_count", "estimated_records", "estimatedRecords"];
+    let sent = names.iter().filter_map(|name| intent.get(*name).filter(|value| !value.is_null()));
+    let counts = sent.map(claim).collect::<Result<Vec<u64>, Failure>>()?;
+    match counts.as_slice() {
+        [first, others @ ..] if others.iter().any(|other| other != first) => {
+            Err(Failure::usage("the intent says two different record counts; send one of them"))
+        }
+        counts => Ok(counts.first().copied()),
+    }
 }
 
 fn claim(value: &Value) -> Result<u64, Failure> {
@@ -234,6 +254,14 @@ mod tests {
         assert_eq!((&body["outcome"], &body["covered"]), (&json!("hold"), &json!(false)));
         let failure = judge(&sources[0], intent(json!({"payload": 1}))).unwrap_err();
         assert_eq!(failure.exit, Exit::Usage);
+        for name in ["recordCount", "record_count", "estimated_records"] {
+            let ask = json!({"resource": "crm.contacts", "trigger": "write", name: 847});
+            let body = judge(&sources[0], intent(ask)).unwrap();
+            assert_eq!((&body["outcome"], &body["record_count"]), (&json!("hold"), &json!(847)));
+            assert!(body["note"].as_str().unwrap().contains("dedup windows"));
+        }
+        let two = json!({"resource": "r", "recordCount": 1, "record_count": 2});
+        assert_eq!(judge(&sources[0], intent(two)).unwrap_err().exit, Exit::Usage);
     }
 
     #[test]
@@ -255,7 +283,7 @@ mod tests {
 
     #[test]
     fn decisions_become_exit_codes_only_when_asked() {
-        for (said, code) in [("allow", 0), ("hold", 10), ("block", 11), ("duplicate", 12)] {
+        for (said, code) in [("allow", 0), ("hold", 10), ("block", 11)] {
             assert_eq!(exit_of(said, true) as u8, code);
             assert_eq!(exit_of(said, false) as u8, 0);
         }
