@@ -359,7 +359,10 @@ mod tests {
         world.windows.insert(keys[1].fingerprint, TAKEN);
         world.windows.insert(keys[2].fingerprint, TAKEN);
         let judgement = ask.judged_in(&engine, &world);
-        assert_eq!((judgement.outcome, judgement.windows.len()), (Duplicate, 0));
+        let message =
+            format!("Duplicate intent: id 2 was already used by {} inside 5 seconds", TAKEN.first);
+        assert_eq!(verdict(&judgement), (Duplicate, message.as_str()));
+        assert_eq!(judgement.windows, []);
         let named: Vec<_> = judgement.reasons[0]
             .hits
             .iter()
@@ -375,6 +378,8 @@ mod tests {
         let gap = Ask::to("r").json("[{\"id\":1},{\"no\":2},5]").judged(&engine);
         assert_eq!(verdict(&gap), (Hold, "Key 'id' is missing at $[1]"));
         assert_eq!(gap.windows.len(), 1);
+        let empty = ["[{\"id\":1},{\"id\":null}]", "[{\"id\":1},{\"id\":\"\"}]"];
+        says(&engine, &empty.map(|payload| (payload, Hold, "Key 'id' is missing at $[1]")));
         let none = Ask::to("r").text("hello").judged(&engine);
         assert_eq!(none.outcome, Hold);
     }
