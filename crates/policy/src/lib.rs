@@ -8,6 +8,9 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+// The helpers of `tests/` name the crate; here they mean this one.
+#[cfg(all(test, feature = "parse"))]
+extern crate self as policy;
 
 pub mod coverage;
 pub mod facts;
@@ -43,6 +46,10 @@ pub mod profiles;
 mod risk;
 #[cfg(feature = "parse")]
 mod text;
+
+#[cfg(all(test, feature = "parse"))]
+#[path = "../tests/common/mod.rs"]
+mod common;
 
 #[cfg(feature = "parse")]
 pub use compile::{Compiled, Problem, SourceFile, compile, distance, is_policy_file};

@@ -1,11 +1,12 @@
-//! Gates: what covers an intent, and what each rule says of it.
+//! Gates: what covers an intent, and what several rules say of it together.
 
 mod common;
 
-use common::{AGENT, Ask, MapWorld, NOW, engine, judged, verdict};
-use types::{LogTime, Outcome, RuleSource};
+use common::{Ask, MapWorld, engine, gate, judged, verdict};
+use policy::{Finding, OpenWindow};
+use types::{IntentId, Outcome, RuleSource};
 
-use Outcome::{Allow, Block, Hold};
+use Outcome::{Allow, Block, Duplicate, Hold};
 
 #[test]
 fn globs_cross_dots_and_know_case() {
@@ -94,134 +95,6 @@ fn only_an_uncovered_request_of_an_existing_client_is_sent_back() {
     }
 }
 
-fn gate(rules: &str) -> policy::Engine {
-    engine(&[("g.yaml", &format!("gates: [{{name: g, resource: r, policies: [{rules}]}}]"))])
-}
-
-#[test]
-#[rustfmt::skip]
-fn counts_are_measured_and_claims_are_not_believed() {
-    let rows = |n: usize| format!("{{\"a\":{{\"items\":[{}]}},\"b\":[1,2,3,4]}}",
-        vec!["{}"; n].join(","));
-    let over = gate("require_approval_over: 2");
-    let zero = gate("require_approval_over: 0");
-    let under = gate("auto_approve_under: 2");
-    let path = gate("{require_approval_over: {over: 2, count: n}}");
-    let csv = "data:text/csv,a%0Ab%0Ac".to_owned();
-    let exceeds = |n: u64,
-        limit: u64| format!("Record count {n} exceeds auto-approve threshold ({limit})");
-    let unknown = "Record count is unknown: nothing to count and no count was sent".to_owned();
-    let cases = [
-        (&over, rows(2), None, Allow, String::new()),
-        (&over, rows(3), None, Hold, exceeds(3, 2)),
-        (&over, rows(2), Some(3), Hold, exceeds(3, 2)),
-        (&over, rows(2), Some(2), Allow, String::new()),
-        (&over, rows(2), Some(1), Hold,
-         "Record count 1 is below the 2 records of the payload".into()),
-        (&over, "plain".into(), None, Allow, String::new()),
-        (&over, csv.clone(), None, Hold, exceeds(3, 2)),
-        (&over, format!("\u{feff} {}", rows(3)), None, Hold, exceeds(3, 2)),
-        (&over, "{\"a\":1}\n{\"a\":2}\n\n{\"a\":3}\n".into(), None, Hold, exceeds(3, 2)),
-        (&over, "{\"x\":[{}],\"y\":{\"z\":[{},1,{}]},\"w\":[{},{}]}".into(), None, Hold,
-         exceeds(3, 2)),
-        (&over, "[1] first\n[2] second".into(), None, Allow, String::new()),
-        (&over, "leads.csv".into(), None, Hold, unknown.clone()),
-        (&over, "leads.csv".into(), Some(2), Allow, String::new()),
-        (&over, "data:text/csv;base64,%%%".into(), None, Hold, unknown.clone()),
-        (&zero, "plain".into(), None, Hold, exceeds(1, 0)),
-        (&under, rows(2), None, Allow, String::new()),
-        (&under, rows(3), None, Hold, exceeds(3, 2)),
-        (&under, "leads.csv".into(), None, Hold, unknown),
-        (&path, "{\"n\":2,\"x\":[{},{},{}]}".into(), None, Allow, String::new()),
-        (&path, "{\"n\":\"3\"}".into(), None, Hold, exceeds(3, 2)),
-        (&path, "{\"n\":[1,2,3]}".into(), None, Hold, exceeds(3, 2)),
-        (&path, "{\"n\":2,\"x\":[{},{},{}]}".into(), Some(2), Allow, String::new()),
-        (&path, "{\"n\":2}".into(), Some(1), Hold, "Record count 1 is below the 2 at 'n'".into()),
-        (&path, "{\"n\":-2}".into(), None, Hold, "No record count at 'n'".into()),
-        (&path, "{}".into(), Some(1), Hold, "No record count at 'n'".into()),
-    ];
-    for (engine, payload, claim, outcome, message) in cases {
-        let mut ask = Ask::to("r").text(&payload);
-        ask.proposal.record_count_claim = claim;
-        assert_eq!(verdict(&ask.judged(engine)), (outcome, message.as_str()),
-            "{payload} {claim:?}");
-    }
-    assert_eq!(Ask::to("r").judged(&over).outcome, Hold, "nothing to count");
-    assert_eq!(Ask::to("r").claim(2).judged(&over).outcome, Allow, "only a claim");
-}
-
-#[test]
-#[rustfmt::skip]
-fn content_rules_see_through_disguises() {
-    let terms = gate("block_if_terms: [refund guaranteed]");
-    let fields = gate("field_checks: [{path: amount, required: true, max: 100, min: 0.5}, \
-                       {path: to, pattern: '^[a-z]+$', max_length: 5}]");
-    let template = gate("require_approval_if_template_error");
-    let only_body = gate("require_approval_if_template_error: {fields: [body]}");
-    let clears = gate("require_approval_if_clears: {over: 1, fields: [phone, mail]}");
-    let types = gate("allowed_types: [.CSV, json]");
-    let lists = gate("destinations: [other, third]");
-    let not_json = "the payload is not JSON, so its fields cannot be checked";
-    let unseen = "the payload's text is not here, so its terms cannot be checked";
-    let cases = [
-        (&terms, "Refund GUARANTEED!", Block,
-         "Payload contains blocked term: \"refund guaranteed\""),
-        (&terms, "refund guaranteed, see terms.txt", Block,
-         "Payload contains blocked term: \"refund guaranteed\""),
-        (&terms, "{\"a\":[\"\\u0072éfund gu4ranteed\"]}", Block,
-         "Payload contains blocked term: \"refund guaranteed\""),
-        (&terms, "data:text/plain;base64,cmVmdW5kIGd1YXJhbnRlZWQ=", Block,
-         "Payload contains blocked term: \"refund guaranteed\""),
-        (&terms, "{\"refund guaranteed\":\"no\"}", Allow, ""),
-        (&terms, "refund-guaranteed.txt", Block,
-         "Payload contains blocked term: \"refund guaranteed\""),
-        (&terms, "notes.txt", Hold, unseen),
-        (&terms, "hello", Allow, ""),
-        (&fields, "{\"amount\":100,\"to\":\"ab\"}", Allow, ""),
-        (&fields, "{\"amount\":\"\"}", Block, "Field 'amount' is required but missing/empty"),
-        (&fields, "{\"amount\":100.01}", Block, "Field 'amount' value 100.01 exceeds max 100"),
-        (&fields, "{\"amount\":\"1e9\"}", Block, "Field 'amount' value 1e9 exceeds max 100"),
-        (&fields, "{\"amount\":0.4}", Block, "Field 'amount' value 0.4 is below min 0.5"),
-        (&fields, "{\"amount\":[5]}", Block, "Field 'amount' is not a number"),
-        (&fields, "{\"amount\":5,\"to\":\"abcdef\"}", Block, "Field 'to' length 6 exceeds max 5"),
-        (&fields, "{\"amount\":5,\"to\":\"A\"}", Block, "Field 'to' format invalid"),
-        (&fields, "{\"amount\":5,\"to\":7}", Block, "Field 'to' format invalid"),
-        (&fields, "plain", Hold, not_json),
-        (&fields, "", Hold, not_json),
-        (&template, "Hello {{name}}", Hold, "Template error: {{name}} was not filled in"),
-        (&template, "{\"a\":\"\\u007b\\u007bx}}\",\"b\":null}", Hold,
-         "Template error: {{x}} was not filled in"),
-        (&template, "{\"{{key}}\":\"fine\"}", Allow, ""),
-        (&template, "letter.pdf", Hold,
-         "the payload's text is not here, so its templates cannot be checked"),
-        (&only_body, "{\"subject\":\"{{x}}\",\"body\":\"ok\"}", Allow, ""),
-        (&only_body, "{\"m\":[{\"body\":{\"html\":\"{{x}}\"}}]}", Hold,
-         "Template error: {{x}} was not filled in"),
-        (&only_body, "{{x}}", Hold, "Template error: {{x}} was not filled in"),
-        (&clears, "{\"records\":[{\"set\":{\"phone\":null,\"mail\":\"\"}}]}", Hold,
-         "2 values would be cleared (claimed), more than 1"),
-        (&clears, "{\"records\":[{\"set\":{\"phone\":null,\"fax\":\"\"}}]}", Allow, ""),
-        (&clears,
-         "{\"records\":[{\"set\":{\"phone\":null,\"mail\":\"\"},\"before\":{\"mail\":\"\"}}]}",
-         Allow, ""),
-        (&clears,
-         "{\"x\":{\"set\":{\"phone\":null}},\"y\":[[{\"set\":{\"mail\":null}}]],\
-          \"decoy\":[{},{},{}]}", Hold, "2 values would be cleared (claimed), more than 1"),
-        (&clears, "[{\"phone\":\"\",\"mail\":null}]", Hold,
-         "2 values would be cleared (claimed), more than 1"),
-        (&clears, "phone=", Hold, "the payload is not JSON, so nobody can say what it clears"),
-        (&types, "a.csv", Allow, ""),
-        (&types, "data:application/json,%7B%7D", Allow, ""),
-        (&types, "a.pdf", Block, "Payload type 'pdf' not allowed. Allowed: [csv, json]"),
-        (&types, "text", Allow, ""),
-        (&lists, "text", Block, "Destination 'r' not in policy allowlist: [other, third]"),
-    ];
-    for (engine, payload, outcome, message) in cases {
-        let judgement = Ask::to("r").text(payload).judged(engine);
-        assert_eq!(verdict(&judgement), (outcome, message), "{payload}");
-    }
-}
-
 /// JSON that two parsers read differently is not judged as mere text.
 #[test]
 fn ambiguous_json_text_holds() {
@@ -235,31 +108,6 @@ fn ambiguous_json_text_holds() {
     for text in ["[Draft] hello", "{{name}} hi", "{not json}"] {
         assert_eq!(Ask::to("r").text(text).judged(&engine).outcome, Allow, "{text}");
     }
-}
-
-#[test]
-fn rate_limits_slide_and_zero_is_real_in_a_gate() {
-    let engine = gate("rate_limits: {per_agent_per_hour: 2, per_agent_per_day: 3}");
-    let zero = gate("rate_limits: {per_agent_per_day: 0}");
-    let (hour, day) = (3_600_000, 86_400_000);
-    let cases: [(&[u64], Option<&str>); 6] = [
-        (&[0], None),
-        (&[0, 5], Some("2/hour")),
-        (&[0, hour], Some("2/hour")),
-        (&[0, hour + 1], None),
-        (&[0, hour + 1, day], Some("3/day")),
-        (&[0, hour + 1, day + 1], None),
-    ];
-    for (ago, expected) in cases {
-        let submits = ago.iter().map(|ago_ms| LogTime(NOW.0 - ago_ms)).collect();
-        let world = MapWorld { submits, ..MapWorld::default() };
-        let judgement = Ask::to("r").judged_in(&engine, &world);
-        let message =
-            expected.map(|limit| format!("Rate limit exceeded: {limit} for agent {AGENT}"));
-        let outcome = if expected.is_some() { Block } else { Allow };
-        assert_eq!(verdict(&judgement), (outcome, message.as_deref().unwrap_or("")), "{ago:?}");
-    }
-    assert_eq!(Ask::to("r").judged(&zero).outcome, Block);
 }
 
 #[test]
@@ -321,6 +169,31 @@ fn reasons_come_most_severe_first_then_in_order_of_documents() {
     );
     assert_eq!(judgement.reasons[3].source, RuleSource::Policy("p".into()));
     assert_eq!(judgement.approvals.count, 3);
+}
+
+#[test]
+fn block_is_more_severe_than_duplicate_and_hold_less() {
+    let rule = "idempotency_key: {window_seconds: 5, key: id}";
+    let cases = [
+        (gate(rule), Duplicate),
+        (gate(&format!("{rule}, require_approval: always")), Duplicate),
+        (gate(&format!("{rule}, block_if_terms: [bad]")), Block),
+    ];
+    for (engine, expected) in cases {
+        let ask = Ask::to("r").json("{\"id\":1,\"x\":\"bad\"}");
+        let facts = ask.facts(&engine);
+        let keys = facts.findings[0].findings.iter().find_map(|finding| match finding {
+            Finding::Keys(keys, _) => Some(keys[0].fingerprint),
+            _ => None,
+        });
+        let mut world = MapWorld::default();
+        let taken = OpenWindow { first: IntentId(9), ends_at: None };
+        world.windows.insert(keys.unwrap(), taken);
+        let judgement = ask.judged_in(&engine, &world);
+        assert_eq!(judgement.outcome, expected);
+        assert_eq!(judgement.duplicate.is_some(), expected == Duplicate);
+        assert_eq!(judgement.windows, []);
+    }
 }
 
 /// A rule that moved is the same rule; a rule that changed is not.

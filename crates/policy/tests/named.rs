@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Ask, MapWorld, NOW, engine, judged, verdict};
+use common::{Ask, MapWorld, NOW, engine, judged, named, says_of_counts, verdict};
 use policy::{Context, Facts, PolicySet, judge};
 use types::{Outcome, codec};
 
@@ -67,36 +67,8 @@ fn the_first_step_that_speaks_decides() {
 }
 
 #[test]
-#[rustfmt::skip]
-fn only_auto_approve_under_with_a_count_allows() {
-    let cases = [
-        ("notes: nothing", Some(1), "x", Hold),
-        ("auto_approve_under: 0", Some(1), "x", Hold),
-        ("auto_approve_under: 1", Some(1), "x", Allow),
-        ("auto_approve_under: 1", None, "x", Hold),
-        ("auto_approve_under: 1", None, "{}", Hold),
-        ("auto_approve_under: 1", Some(1), "leads.csv", Allow),
-        ("auto_approve_under: 1\nblock_if_terms: [x]", Some(1), "leads.csv", Allow),
-        ("require_approval_over: 0", Some(9), "x", Hold),
-        ("rate_limits: {per_agent_per_day: 0}\nauto_approve_under: 1", Some(1), "x", Allow),
-        ("auto_approve_under: 1\nrequire_approval_if_template_error:", Some(1), "{{x}}", Hold),
-        ("auto_approve_under: 1\nrequire_approval_if_template_error:", Some(1), "leads.csv", Hold),
-        ("auto_approve_under: 1\nidempotency_key: {window_seconds: 1, key: id}", Some(1),
-         "{\"id\":1}", Allow),
-        ("auto_approve_under: 1\nidempotency_key: {window_seconds: 1, key: id}", Some(1), "{}",
-         Hold),
-        ("auto_approve_under: {under: 3, count: n}", None, "{\"n\":3}", Allow),
-        ("auto_approve_under: {under: 3, count: n}", None, "{\"n\":4}", Hold),
-        ("field_checks: [{path: a, max: 1, pattern: b}]\nauto_approve_under: 1", Some(1),
-         "{\"a\":\"9b\"}", Allow),
-        ("field_checks: [{path: a, max: 1}]\nauto_approve_under: 1", Some(1), "{\"a\":9}", Block),
-    ];
-    for (policy, claim, payload, expected) in cases {
-        let engine = engine(&[("p.yaml", policy)]);
-        let mut ask = Ask::to("r").policy("p").text(payload);
-        ask.proposal.record_count_claim = claim;
-        assert_eq!(ask.judged(&engine).outcome, expected, "{policy} {claim:?} {payload}");
-    }
+fn a_policy_without_rules_waits_and_a_gate_joins_in() {
+    says_of_counts(&named("notes: nothing"), &[("x", Some(1), Hold, "Awaiting review")]);
     let gate = "gates: [{name: g, resource: r, policies: [{require_approval: always}]}]";
     let both = engine(&[("p.yaml", "auto_approve_under: 1"), ("g.yaml", gate)]);
     assert_eq!(Ask::to("r").policy("p").claim(1).judged(&both).outcome, Hold, "a gate joins in");
@@ -136,64 +108,4 @@ fn facts_travel_and_an_empty_set_holds() {
     let context = Context { now: NOW, agent: common::AGENT };
     let judgement = judge(&facts, &set, &context, &MapWorld::default()).unwrap();
     assert_eq!(judgement.outcome, Hold);
-}
-
-#[test]
-fn a_required_profile_is_asked_for_before_anything_is_judged() {
-    use policy::ProfileFault::{Invalid, Mismatch, Required};
-    let engine = engine(&[
-        ("p.yaml", "require_profile: crm.import.v1\nauto_approve_under: 9\n"),
-        (
-            "g.yaml",
-            "gates: [{name: mail, resource: mail, policies: [{require_profile: \
-                    email.send.v1}]}]",
-        ),
-        ("free.yaml", "auto_approve_under: 9\n"),
-    ]);
-    let required = String::from("crm.import.v1");
-    let good = r#"{"object_type":"contact","record_count":1}"#;
-    let missing = |name: &str| format!("metadata.{name} is missing or empty");
-    let invalid = |profile: &str, messages: &[String]| {
-        Some(Invalid { profile: profile.into(), messages: messages.to_vec() })
-    };
-    let cases = [
-        ("crm", "p", None, good, Some(Required { required: required.clone() })),
-        (
-            "crm",
-            "p",
-            Some("email.send.v1"),
-            good,
-            Some(Mismatch { required, sent: "email.send.v1".into() }),
-        ),
-        ("crm", "p", Some("crm.import.v1"), good, None),
-        (
-            "crm",
-            "p",
-            Some("crm.import.v1"),
-            r#"{"object_type":"","record_count":null}"#,
-            invalid("crm.import.v1", &[missing("object_type"), missing("record_count")]),
-        ),
-        ("mail", "free", None, good, Some(Required { required: "email.send.v1".into() })),
-        ("crm", "free", None, good, None),
-        ("crm", "free", Some("email.send.v1"), r#"{"to":"a","subject":"b"}"#, None),
-        (
-            "crm",
-            "free",
-            Some("email.send.v1"),
-            r#"{"to":"a"}"#,
-            invalid("email.send.v1", &[missing("subject")]),
-        ),
-    ];
-    for (destination, policy, profile, metadata, expected) in cases {
-        let mut ask = Ask::to(destination).policy(policy).metadata(metadata).claim(1).json("{}");
-        ask.proposal.profile = profile.map(Into::into);
-        let facts = ask.facts(&engine);
-        assert_eq!(facts.profile_fault, expected, "{destination} {policy} {profile:?} {metadata}");
-    }
-    let mut unknown = Ask::to("crm").policy("free");
-    unknown.proposal.profile = Some("other.v1".into());
-    assert!(matches!(unknown.facts(&engine).profile_fault, Some(Invalid { .. })));
-    // An intent that stands already when the rule comes into force is blocked.
-    let late = Ask::to("crm").policy("p").claim(1).json("{}").judged(&engine);
-    assert_eq!(verdict(&late), (Block, "Policy requires profile 'crm.import.v1'"));
 }

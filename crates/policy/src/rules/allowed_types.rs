@@ -52,3 +52,55 @@ mod parse {
         }
     }
 }
+
+#[cfg(all(test, feature = "parse"))]
+mod tests {
+    use types::Outcome::{Allow, Block, Hold};
+
+    use crate::common::{Ask, gate, named, refused, says};
+    use crate::facts::Finding;
+
+    const PDF: &str = "Payload type 'pdf' not allowed. Allowed: [csv, json]";
+
+    #[test]
+    #[rustfmt::skip]
+    fn types_are_a_list_of_texts() {
+        refused(&[
+            ("allowed_types: csv\n", "1:16: expected a list of texts, found text"),
+            ("allowed_types: [csv, '']\n", "1:22: expected text, found empty text"),
+        ]);
+    }
+
+    #[test]
+    fn a_type_is_an_ending_or_that_of_a_data_uri() {
+        let types = gate("allowed_types: [.CSV, json]");
+        says(
+            &types,
+            &[
+                ("a.csv", Allow, ""),
+                ("A.CSV", Allow, ""),
+                ("data:application/json,%7B%7D", Allow, ""),
+                ("a.pdf", Block, PDF),
+                ("text", Allow, ""),
+                ("{\"type\":\"pdf\"}", Allow, ""),
+            ],
+        );
+        let media = gate("allowed_types: [text/csv]");
+        says(
+            &media,
+            &[
+                ("data:text/csv,a", Allow, ""),
+                ("data:text/plain,a", Allow, ""),
+                ("data:text/html,a", Block, "Payload type 'html' not allowed. Allowed: [text/csv]"),
+            ],
+        );
+        assert_eq!(Ask::to("r").finding(&types), Finding::Silent, "nothing was sent");
+    }
+
+    #[test]
+    fn a_named_policy_blocks_alike() {
+        let engine = named("allowed_types: [csv, json]");
+        let waits = "Awaiting review";
+        says(&engine, &[("a.pdf", Block, PDF), ("a.csv", Hold, waits), ("text", Hold, waits)]);
+    }
+}

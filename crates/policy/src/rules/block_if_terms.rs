@@ -105,3 +105,74 @@ mod parse {
 
 #[cfg(feature = "parse")]
 pub(super) use parse::FoldedTerms;
+
+#[cfg(all(test, feature = "parse"))]
+mod tests {
+    use types::Outcome::{Allow, Block, Hold};
+
+    use crate::common::{Ask, gate, named, refused, says, says_of_counts};
+    use crate::facts::Finding;
+
+    const FOUND: &str = "Payload contains blocked term: \"refund guaranteed\"";
+
+    #[test]
+    #[rustfmt::skip]
+    fn terms_are_a_list_of_what_can_match() {
+        refused(&[
+            ("block_if_terms: ['!!!']\n",
+             "1:18: the term has neither letters nor digits, so it never matches"),
+            ("block_if_terms: [ok, '!!!']\n",
+             "1:22: the term has neither letters nor digits, so it never matches"),
+            ("block_if_terms: refund\n", "1:17: expected a list of texts, found text"),
+            ("block_if_terms: []\n", "1:17: expected 1 to 256 entries, found 0"),
+        ]);
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn terms_are_seen_through_disguises() {
+        let engine = gate("block_if_terms: [refund guaranteed]");
+        let unseen = "the payload's text is not here, so its terms cannot be checked";
+        says(&engine, &[
+            ("Refund GUARANTEED!", Block, FOUND),
+            ("refund guaranteed, see terms.txt", Block, FOUND),
+            ("{\"a\":[\"\\u0072éfund gu4ranteed\"]}", Block, FOUND),
+            ("data:text/plain;base64,cmVmdW5kIGd1YXJhbnRlZWQ=", Block, FOUND),
+            ("{\"refund guaranteed\":\"no\"}", Allow, ""),
+            ("refund-guaranteed.txt", Block, FOUND),
+            ("notes.txt", Hold, unseen),
+            ("hello", Allow, ""),
+        ]);
+        assert_eq!(Ask::to("r").judged(&engine).outcome, Allow, "nothing was sent");
+    }
+
+    #[test]
+    fn a_named_policy_lets_pass_what_it_cannot_see() {
+        let engine = named("auto_approve_under: 1\nblock_if_terms: [refund guaranteed]");
+        let within = "Record count 1 is within auto-approve threshold (1)";
+        says_of_counts(
+            &engine,
+            &[
+                ("leads.csv", Some(1), Allow, within),
+                ("refund-guaranteed.txt", Some(1), Block, FOUND),
+                ("{\"a\":\"refund guaranteed\"}", Some(1), Block, FOUND),
+                ("hello", Some(1), Allow, within),
+            ],
+        );
+    }
+
+    /// The message names the first term of the document, the hits come in the payload's order.
+    #[test]
+    fn every_string_is_one_hit() {
+        let engine = gate("block_if_terms: [beta, alpha]");
+        let ask = Ask::to("r").json("{\"a\":\"alpha\",\"b\":[\"no\",\"alpha beta alpha\"]}");
+        let Finding::Found(found) = ask.finding(&engine) else {
+            panic!("{:?}", ask.finding(&engine));
+        };
+        assert_eq!(found.message, "Payload contains blocked term: \"beta\"");
+        let hits: Vec<_> =
+            found.hits.iter().map(|hit| (hit.path.as_str(), hit.excerpt.as_str())).collect();
+        assert_eq!(hits, [("$.a", "alpha"), ("$.b[1]", "alpha beta alpha")]);
+        assert_eq!(found.total, 2);
+    }
+}

@@ -242,3 +242,85 @@ mod parse {
 
 #[cfg(feature = "parse")]
 pub(super) use parse::Patterns;
+
+#[cfg(all(test, feature = "parse"))]
+mod tests {
+    use types::Outcome::{Allow, Block, Hold};
+
+    use crate::common::{gate, named, refused, says, says_of_counts};
+
+    const NOT_JSON: &str = "the payload is not JSON, so its fields cannot be checked";
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_check_that_cannot_be_made_is_refused() {
+        refused(&[
+            ("field_checks: [{path: a, min: 5, max: 1}]\n",
+             "1:16: `min` 5 is more than `max` 1: nothing passes"),
+            ("field_checks:\n- path: a\n  pattern: '(x'\n",
+             "3:12: not a regular expression: unclosed group"),
+            ("field_checks: [{path: a, pattern: '(?=x)y'}]\n",
+             "1:35: not a regular expression: look-around, including look-ahead and look-behind, \
+              is not supported"),
+            ("field_checks: amount\n", "1:15: `field_checks` needs a list of checks"),
+            ("field_checks: []\n", "1:15: `field_checks` has no checks"),
+            ("field_checks: [{max: 1}]\n", "1:16: `path` is missing"),
+            ("field_checks: [{path: a, max: b}]\n", "1:31: expected a number, found text"),
+            ("field_checks: [{path: a, max_length: -1}]\n",
+             "1:38: expected a whole number from 0, found -1"),
+            ("field_checks: [{path: a, requierd: true}]\n",
+             "1:26: unknown key `requierd` (did you mean `required`?)"),
+        ]);
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_gate_blocks_what_is_out_of_bounds_or_cannot_be_measured() {
+        let fields = gate("field_checks: [{path: amount, required: true, max: 100, min: 0.5}, \
+                           {path: to, pattern: '^[a-z]+$', max_length: 5}]");
+        says(&fields, &[
+            ("{\"amount\":100,\"to\":\"ab\"}", Allow, ""),
+            ("{\"amount\":\"\"}", Block, "Field 'amount' is required but missing/empty"),
+            ("{\"to\":\"ab\"}", Block, "Field 'amount' is required but missing/empty"),
+            ("{\"amount\":100.01}", Block, "Field 'amount' value 100.01 exceeds max 100"),
+            ("{\"amount\":\"1e9\"}", Block, "Field 'amount' value 1e9 exceeds max 100"),
+            ("{\"amount\":0.5}", Allow, ""),
+            ("{\"amount\":0.4}", Block, "Field 'amount' value 0.4 is below min 0.5"),
+            ("{\"amount\":[5]}", Block, "Field 'amount' is not a number"),
+            ("{\"amount\":5,\"to\":\"abcde\"}", Allow, ""),
+            ("{\"amount\":5,\"to\":\"abcdef\"}", Block, "Field 'to' length 6 exceeds max 5"),
+            ("{\"amount\":5,\"to\":{}}", Block, "Field 'to' has no length"),
+            ("{\"amount\":5,\"to\":\"A\"}", Block, "Field 'to' format invalid"),
+            ("{\"amount\":5,\"to\":7}", Block, "Field 'to' format invalid"),
+            ("{\"amount\":5,\"to\":null}", Allow, ""),
+            ("plain", Hold, NOT_JSON),
+            ("", Hold, NOT_JSON),
+        ]);
+    }
+
+    /// As existing clients know it: bounds are for numbers, patterns for strings.
+    #[test]
+    #[rustfmt::skip]
+    fn a_named_policy_leaves_other_types_alone() {
+        let within = "Record count 1 is within auto-approve threshold (1)";
+        let both = named("field_checks: [{path: a, max: 1, pattern: b}]\nauto_approve_under: 1");
+        says_of_counts(&both, &[
+            ("{\"a\":\"9b\"}", Some(1), Allow, within),
+            ("{\"a\":\"9\"}", Some(1), Block, "Field 'a' format invalid"),
+            ("{\"a\":[9]}", Some(1), Allow, within),
+        ]);
+        let max = named("field_checks: [{path: a, max: 1}]\nauto_approve_under: 1");
+        says_of_counts(&max, &[
+            ("{\"a\":1}", Some(1), Allow, within),
+            ("{\"a\":9}", Some(1), Block, "Field 'a' value 9 exceeds max 1"),
+            ("plain", Some(1), Hold, NOT_JSON),
+        ]);
+        let length = named("field_checks: [{path: a, max_length: 2}]\nauto_approve_under: 1");
+        says_of_counts(&length, &[
+            ("{\"a\":[1,2]}", Some(1), Allow, within),
+            ("{\"a\":[1,2,3]}", Some(1), Block, "Field 'a' length 3 exceeds max 2"),
+            ("{\"a\":123}", Some(1), Allow, within),
+            ("{\"a\":{}}", Some(1), Allow, within),
+        ]);
+    }
+}

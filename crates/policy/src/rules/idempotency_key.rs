@@ -245,3 +245,153 @@ mod parse {
         Digest::of_parts(&parts)
     }
 }
+
+#[cfg(all(test, feature = "parse"))]
+mod tests {
+    use types::Outcome::{Allow, Duplicate, Hold};
+    use types::{IntentId, NamespaceId};
+
+    use crate::common::{
+        Ask, MapWorld, engine, gate, named, refused, says, says_of_counts, verdict,
+    };
+    use crate::facts::Finding;
+    use crate::{Engine, OpenWindow, WindowToOpen};
+
+    const NO_ID: &str = "Key 'id' is missing, so no window can open";
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_window_and_its_keys_are_asked_for() {
+        refused(&[
+            ("idempotency_key: {window_seconds: 5, keys: [a, b, a]}\n",
+             "1:51: the key `a` stands here twice"),
+            ("idempotency_key: {window_seconds: 0, key: a}\n",
+             "1:35: a window of 0 seconds never refuses anything"),
+            ("idempotency_key: {window_seconds: 5}\n",
+             "1:18: `idempotency_key` needs `key` or `keys`"),
+            ("idempotency_key: {window_seconds: 5, key: a, keys: [b]}\n",
+             "1:52: write either `key` or `keys`"),
+            ("idempotency_key: {window_second: 5, key: a}\n",
+             "1:19: unknown key `window_second` (did you mean `window_seconds`?)"),
+        ]);
+    }
+
+    fn windows(ask: &Ask, engine: &Engine) -> Vec<WindowToOpen> {
+        ask.judged(engine).windows
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_key_is_the_same_however_it_is_spelled_and_whoever_asks() {
+        let one = gate("idempotency_key: {window_seconds: 5, key: lead.id}");
+        let base = windows(&Ask::to("r").json("{\"lead\":{\"id\":42}}"), &one);
+        assert_eq!((base.len(), base[0].window_ms), (1, 5_000));
+        let same = [
+            Ask::to("r").json("{\"lead\":{\"id\":\"42\"},\"other\":1}"),
+            Ask::to("r").json("{\"lead\":{\"id\":42.0}}"),
+            Ask::to("r").text(" {\"lead\":{\"id\":4.2e1}} "),
+            Ask::to("r").trigger("other").json("{\"lead\":{\"id\":42}}"),
+            Ask::to("r").text("hello").metadata("{\"lead\":{\"id\":42}}"),
+            Ask::to("r").json("{\"lead\":{\"id\":null}}").metadata("{\"lead\":{\"id\":42}}"),
+        ];
+        for (index, ask) in same.iter().enumerate() {
+            assert_eq!(windows(ask, &one), base, "{index}");
+        }
+        let mut elsewhere = Ask::to("r").json("{\"lead\":{\"id\":42}}");
+        elsewhere.namespace = NamespaceId(2);
+        let other = [
+            Ask::to("r2").json("{\"lead\":{\"id\":42}}"),
+            Ask::to("r").json("{\"lead\":{\"id\":\"042\"}}"),
+            Ask::to("r").json("{\"lead\":{\"id\":[42]}}"),
+            Ask::to("r").json("{\"lead\":{\"id\":true}}"),
+            elsewhere,
+        ];
+        for (index, ask) in other.iter().enumerate() {
+            let found = windows(ask, &one);
+            assert!(found.len() == 1 && found != base, "{index}");
+        }
+        let renamed = engine(&[(
+            "g.yaml",
+            "gates: [{name: h, resource: r, policies: [{idempotency_key: \
+             {window_seconds: 5, key: lead.id}}]}]",
+        )]);
+        assert_ne!(windows(&Ask::to("r").json("{\"lead\":{\"id\":42}}"), &renamed), base);
+    }
+
+    #[test]
+    fn a_missing_key_holds() {
+        let one = gate("idempotency_key: {window_seconds: 5, key: id}");
+        let two = gate("idempotency_key: {window_seconds: 5, keys: [id, day]}");
+        let payloads = ["{}", "{\"id\":null}", "{\"id\":\"\"}", "text"];
+        says(&one, &payloads.map(|payload| (payload, Hold, NO_ID)));
+        says(&two, &[("{\"id\":1}", Hold, "Key 'day' is missing, so no window can open")]);
+        let swapped = ["{\"id\":1,\"day\":2}", "{\"id\":2,\"day\":1}"]
+            .map(|payload| windows(&Ask::to("r").text(payload), &two));
+        assert_ne!(swapped[0], swapped[1]);
+    }
+
+    /// Whatever step of the policy ended the others.
+    #[test]
+    fn a_named_policy_hears_it_besides_its_steps() {
+        let engine = named("auto_approve_under: 1\nidempotency_key: {window_seconds: 1, key: id}");
+        let within = "Record count 1 is within auto-approve threshold (1)";
+        says_of_counts(
+            &engine,
+            &[("{\"id\":1}", Some(1), Allow, within), ("{}", Some(1), Hold, NO_ID)],
+        );
+        let ask = Ask::under(&engine).claim(1).json("{\"id\":1}");
+        let mut world = MapWorld::default();
+        world.windows.insert(windows(&ask, &engine)[0].fingerprint, TAKEN);
+        assert_eq!(ask.judged_in(&engine, &world).outcome, Duplicate);
+    }
+
+    const TAKEN: OpenWindow = OpenWindow { first: IntentId(9), ends_at: None };
+
+    #[test]
+    fn one_taken_record_refuses_the_whole_intent_and_is_named() {
+        let engine = gate("idempotency_key: {window_seconds: 5, key: id, per_record: true}");
+        let ask = Ask::to("r").json("{\"calls\":[{\"id\":1},{\"id\":2},{\"id\":3}]}");
+        let Finding::Keys(keys, None) = ask.finding(&engine) else {
+            panic!("{:?}", ask.finding(&engine));
+        };
+        assert_eq!(windows(&ask, &engine).len(), 3);
+        let mut world = MapWorld::default();
+        world.windows.insert(keys[1].fingerprint, TAKEN);
+        world.windows.insert(keys[2].fingerprint, TAKEN);
+        let judgement = ask.judged_in(&engine, &world);
+        let message =
+            format!("Duplicate intent: id 2 was already used by {} inside 5 seconds", TAKEN.first);
+        assert_eq!(verdict(&judgement), (Duplicate, message.as_str()));
+        assert_eq!(judgement.windows, []);
+        let named: Vec<_> = judgement.reasons[0]
+            .hits
+            .iter()
+            .map(|hit| (hit.path.as_str(), hit.excerpt.as_str()))
+            .collect();
+        assert_eq!(named, [("$.calls[1]", "2"), ("$.calls[2]", "3")]);
+        assert_eq!(judgement.duplicate.unwrap().fingerprint, keys[1].fingerprint);
+
+        let message = "id 1 occurs more than once in the payload";
+        let twice = Ask::to("r").json("[{\"id\":1},{\"id\":2},{\"id\":\"1\"}]").judged(&engine);
+        assert_eq!(verdict(&twice), (Hold, message));
+        assert_eq!((twice.reasons[0].hits[0].path.as_str(), twice.windows.len()), ("$[2]", 2));
+        let gap = Ask::to("r").json("[{\"id\":1},{\"no\":2},5]").judged(&engine);
+        assert_eq!(verdict(&gap), (Hold, "Key 'id' is missing at $[1]"));
+        assert_eq!(gap.windows.len(), 1);
+        let empty = ["[{\"id\":1},{\"id\":null}]", "[{\"id\":1},{\"id\":\"\"}]"];
+        says(&engine, &empty.map(|payload| (payload, Hold, "Key 'id' is missing at $[1]")));
+        let none = Ask::to("r").text("hello").judged(&engine);
+        assert_eq!(none.outcome, Hold);
+    }
+
+    #[test]
+    fn the_longest_window_of_one_key_opens() {
+        let rule = "idempotency_key: {window_seconds: 5, key: id}";
+        let longest = gate(&format!("{rule}, {{idempotency_key: {{window_seconds: 9, key: id}}}}"));
+        let ask = Ask::to("r").json("{\"id\":1}");
+        let found: Vec<u64> =
+            windows(&ask, &longest).iter().map(|window| window.window_ms).collect();
+        assert_eq!(found, [9_000]);
+        assert_eq!(ask.judged(&longest).outcome, Allow);
+    }
+}

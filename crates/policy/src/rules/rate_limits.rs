@@ -86,3 +86,67 @@ mod parse {
         }
     }
 }
+
+#[cfg(all(test, feature = "parse"))]
+mod tests {
+    use types::LogTime;
+    use types::Outcome::{Allow, Block, Hold};
+
+    use super::{DAY_MS, HOUR_MS};
+    use crate::common::{AGENT, Ask, MapWorld, NOW, gate, named, refused, says_of_counts, verdict};
+    use crate::facts::Finding;
+
+    #[test]
+    #[rustfmt::skip]
+    fn limits_are_whole_numbers_per_hour_or_day() {
+        refused(&[
+            ("rate_limits: {}\n",
+             "1:14: `rate_limits` needs `per_agent_per_hour` or `per_agent_per_day`"),
+            ("rate_limits: {per_agent_per_week: 1}\n",
+             "1:15: unknown key `per_agent_per_week` (did you mean `per_agent_per_day`?)"),
+            ("rate_limits: {per_agent_per_hour: 1.5}\n",
+             "1:35: expected a whole number from 0 up to 1000000, found 1.5"),
+            ("rate_limits: {per_agent_per_hour: 1000001}\n",
+             "1:35: expected a whole number from 0 up to 1000000, found 1000001"),
+            ("rate_limits: 5\n",
+             "1:14: expected a mapping with `per_agent_per_hour`, `per_agent_per_day`, found a \
+              number"),
+        ]);
+    }
+
+    #[test]
+    fn limits_slide() {
+        let limits = "rate_limits: {per_agent_per_hour: 2, per_agent_per_day: 3}";
+        let (in_gate, in_policy) = (gate(limits), named(limits));
+        let cases: [(&[u64], Option<&str>); 6] = [
+            (&[0], None),
+            (&[0, 5], Some("2/hour")),
+            (&[0, HOUR_MS], Some("2/hour")),
+            (&[0, HOUR_MS + 1], None),
+            (&[0, HOUR_MS + 1, DAY_MS], Some("3/day")),
+            (&[0, HOUR_MS + 1, DAY_MS + 1], None),
+        ];
+        for (ago, reached) in cases {
+            let submits = ago.iter().map(|ago_ms| LogTime(NOW.0 - ago_ms)).collect();
+            let world = MapWorld { submits, ..MapWorld::default() };
+            let message =
+                reached.map(|limit| format!("Rate limit exceeded: {limit} for agent {AGENT}"));
+            let blocked = message.as_deref().map(|message| (Block, message));
+            let judgement = Ask::under(&in_gate).judged_in(&in_gate, &world);
+            assert_eq!(verdict(&judgement), blocked.unwrap_or((Allow, "")), "{ago:?}");
+            let judgement = Ask::under(&in_policy).judged_in(&in_policy, &world);
+            let expected = blocked.unwrap_or((Hold, "Awaiting review"));
+            assert_eq!(verdict(&judgement), expected, "{ago:?}");
+        }
+        assert_eq!(Ask::under(&in_gate).finding(&in_gate), Finding::Silent);
+    }
+
+    #[test]
+    fn zero_is_real_in_a_gate_and_no_limit_in_a_named_policy() {
+        let zero = gate("rate_limits: {per_agent_per_day: 0}");
+        assert_eq!(Ask::to("r").judged(&zero).outcome, Block);
+        let off = named("rate_limits: {per_agent_per_day: 0}\nauto_approve_under: 1");
+        let within = "Record count 1 is within auto-approve threshold (1)";
+        says_of_counts(&off, &[("x", Some(1), Allow, within)]);
+    }
+}

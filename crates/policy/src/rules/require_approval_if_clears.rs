@@ -135,3 +135,81 @@ mod parse {
         }
     }
 }
+
+#[cfg(all(test, feature = "parse"))]
+mod tests {
+    use types::Outcome::{Allow, Hold};
+
+    use crate::common::{Ask, gate, named, refused, says, says_of_counts};
+    use crate::facts::Finding;
+
+    const TWO: &str = "2 values would be cleared (claimed), more than 1";
+    const NOT_JSON: &str = "the payload is not JSON, so nobody can say what it clears";
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_limit_and_names_are_all_it_takes() {
+        refused(&[
+            ("require_approval_if_clears: {over: few}\n",
+             "1:36: expected a whole number, found text"),
+            ("require_approval_if_clears: {fields: phone}\n",
+             "1:38: expected a list of texts, found text"),
+            ("require_approval_if_clears: {field: [phone]}\n",
+             "1:30: unknown key `field` (did you mean `fields`?)"),
+            ("require_approval_if_clears: 5\n",
+             "1:29: expected a mapping with `over`, `fields`, found a number"),
+        ]);
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn values_that_become_empty_are_counted() {
+        let clears = gate("require_approval_if_clears: {over: 1, fields: [phone, mail]}");
+        says(&clears, &[
+            ("{\"records\":[{\"set\":{\"phone\":null,\"mail\":\"\"}}]}", Hold, TWO),
+            ("{\"records\":[{\"set\":{\"phone\":null,\"fax\":\"\"}}]}", Allow, ""),
+            ("{\"records\":[{\"set\":{\"phone\":null,\"mail\":\"\"},\"before\":{\"mail\":\"\"}}]}",
+             Allow, ""),
+            ("{\"x\":{\"set\":{\"phone\":null}},\"y\":[[{\"set\":{\"mail\":null}}]],\
+              \"decoy\":[{},{},{}]}", Hold, TWO),
+            ("[{\"phone\":\"\",\"mail\":null}]", Hold, TWO),
+            ("phone=", Hold, NOT_JSON),
+            ("leads.csv", Hold, NOT_JSON),
+        ]);
+        assert_eq!(Ask::to("r").judged(&clears).outcome, Allow, "nothing was sent");
+        says(&gate("require_approval_if_clears"), &[
+            ("[{\"fax\":null}]", Hold, "1 values would be cleared (claimed), more than 0"),
+            ("[{\"fax\":0,\"phone\":\" \"}]", Allow, ""),
+        ]);
+    }
+
+    /// Whatever step of the policy ended the others.
+    #[test]
+    fn a_named_policy_hears_it_besides_its_steps() {
+        let engine = named("auto_approve_under: 1\nrequire_approval_if_clears: {over: 1}");
+        let within = "Record count 1 is within auto-approve threshold (1)";
+        says_of_counts(
+            &engine,
+            &[
+                ("[{\"a\":null,\"b\":null}]", Some(1), Hold, TWO),
+                ("[{\"a\":null,\"b\":1}]", Some(1), Allow, within),
+                ("leads.csv", Some(1), Hold, NOT_JSON),
+            ],
+        );
+    }
+
+    /// The finding does not know the limit: judgement compares.
+    #[test]
+    fn fields_are_found_in_their_places() {
+        let engine = gate("require_approval_if_clears: {over: 1}");
+        let ask = Ask::to("r").json("[{\"set\":{\"a\":null,\"b\":1}},{\"set\":{\"c\":\"\"}}]");
+        let Finding::Cleared(found) = ask.finding(&engine) else {
+            panic!("{:?}", ask.finding(&engine));
+        };
+        let hits: Vec<_> =
+            found.hits.iter().map(|hit| (hit.path.as_str(), hit.excerpt.as_str())).collect();
+        assert_eq!(hits, [("$[0].set.a", "null"), ("$[1].set.c", "\"\"")]);
+        assert_eq!((found.total, found.message.as_str()), (2, ""));
+        assert_eq!(Ask::to("r").json("[{\"a\":1}]").finding(&engine), Finding::Silent);
+    }
+}

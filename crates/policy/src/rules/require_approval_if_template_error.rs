@@ -112,3 +112,83 @@ mod parse {
         }
     }
 }
+
+#[cfg(all(test, feature = "parse"))]
+mod tests {
+    use types::Outcome::{Allow, Hold};
+
+    use crate::common::{Ask, gate, named, refused, says, says_of_counts};
+    use crate::facts::Finding;
+
+    const X: &str = "Template error: {{x}} was not filled in";
+    const UNSEEN: &str = "the payload's text is not here, so its templates cannot be checked";
+
+    #[test]
+    #[rustfmt::skip]
+    fn patterns_and_fields_are_lists_of_what_can_match() {
+        refused(&[
+            ("require_approval_if_template_error: {patterns: ['**']}\n",
+             "1:49: a pattern needs some text beside `*`"),
+            ("require_approval_if_template_error: {patterns: '<*>'}\n",
+             "1:48: expected a list of texts, found text"),
+            ("require_approval_if_template_error: {fields: [a.]}\n",
+             "1:47: expected a dot path such as `customer.id`"),
+            ("require_approval_if_template_error: {field: [a]}\n",
+             "1:38: unknown key `field` (did you mean `fields`?)"),
+        ]);
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn every_string_is_scanned_and_no_key() {
+        let template = gate("require_approval_if_template_error");
+        says(&template, &[
+            ("Hello {{name}}", Hold, "Template error: {{name}} was not filled in"),
+            ("Hello Ada", Allow, ""),
+            ("{\"a\":\"\\u007b\\u007bx}}\",\"b\":null}", Hold, X),
+            ("{\"{{key}}\":\"fine\"}", Allow, ""),
+            ("letter.pdf", Hold, UNSEEN),
+        ]);
+        assert_eq!(Ask::to("r").judged(&template).outcome, Allow, "nothing was sent");
+        let only_body = gate("require_approval_if_template_error: {fields: [body]}");
+        says(&only_body, &[
+            ("{\"subject\":\"{{x}}\",\"body\":\"ok\"}", Allow, ""),
+            ("{\"m\":[{\"body\":{\"html\":\"{{x}}\"}}]}", Hold, X),
+            ("{{x}}", Hold, X),
+        ]);
+        let own = gate("require_approval_if_template_error: {patterns: ['<<*>>']}");
+        says(&own, &[
+            ("Hello <<name>>", Hold, "Template error: <<name>> was not filled in"),
+            ("Hello {{name}}", Allow, ""),
+        ]);
+    }
+
+    /// Whatever step of the policy ended the others.
+    #[test]
+    fn a_named_policy_hears_it_besides_its_steps() {
+        let engine = named("auto_approve_under: 1\nrequire_approval_if_template_error:");
+        let within = "Record count 1 is within auto-approve threshold (1)";
+        says_of_counts(
+            &engine,
+            &[
+                ("{{x}}", Some(1), Hold, X),
+                ("leads.csv", Some(1), Hold, UNSEEN),
+                ("fine", Some(1), Allow, within),
+            ],
+        );
+    }
+
+    #[test]
+    fn hits_are_counted_and_shown_in_their_places() {
+        let engine = gate("require_approval_if_template_error");
+        let ask = Ask::to("r").json("{\"a\":[\"{{x}} {{y}}\"],\"b\":\"{{z}}\"}");
+        let Finding::Found(found) = ask.finding(&engine) else {
+            panic!("{:?}", ask.finding(&engine));
+        };
+        assert_eq!(found.message, "Template error: {{x}} and 2 more were not filled in");
+        let hits: Vec<_> =
+            found.hits.iter().map(|hit| (hit.path.as_str(), hit.excerpt.as_str())).collect();
+        assert_eq!(hits, [("$.a[0]", "{{x}}"), ("$.a[0]", "{{y}}"), ("$.b", "{{z}}")]);
+        assert_eq!(found.total, 3);
+    }
+}

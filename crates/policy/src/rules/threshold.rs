@@ -99,3 +99,70 @@ mod parse {
         }
     }
 }
+
+#[cfg(all(test, feature = "parse"))]
+mod tests {
+    use types::Outcome::{Allow, Hold};
+
+    use crate::common::{Ask, gate, refused, says_of_counts, verdict};
+    use crate::facts::Finding;
+
+    const TWO: &str = "{\"a\":{\"items\":[{},{}]},\"b\":[1,2,3,4]}";
+    const THREE: &str = "{\"a\":{\"items\":[{},{},{}]},\"b\":[1,2,3,4]}";
+    const EXCEEDS: &str = "Record count 3 exceeds auto-approve threshold (2)";
+    const UNKNOWN: &str = "Record count is unknown: nothing to count and no count was sent";
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_path_is_a_dot_path_beside_the_limit() {
+        refused(&[
+            ("require_approval_over: {over: 1, count: a..b}\n",
+             "1:41: expected a dot path such as `customer.id`"),
+            ("require_approval_over: {over: 1, conut: a}\n",
+             "1:34: unknown key `conut` (did you mean `count`?)"),
+            ("auto_approve_under: {under: x, count: a}\n",
+             "1:29: expected a whole number, found text"),
+        ]);
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn records_are_counted_and_claims_below_are_not_believed() {
+        let over = gate("require_approval_over: 2");
+        says_of_counts(&over, &[
+            (TWO, Some(3), Hold, EXCEEDS),
+            (TWO, Some(2), Allow, ""),
+            (TWO, Some(1), Hold, "Record count 1 is below the 2 records of the payload"),
+            ("plain", None, Allow, ""),
+            ("data:text/csv,a%0Ab%0Ac", None, Hold, EXCEEDS),
+            (&format!("\u{feff} {THREE}"), None, Hold, EXCEEDS),
+            ("{\"a\":1}\n{\"a\":2}\n\n{\"a\":3}\n", None, Hold, EXCEEDS),
+            ("{\"x\":[{}],\"y\":{\"z\":[{},1,{}]},\"w\":[{},{}]}", None, Hold, EXCEEDS),
+            ("[1] first\n[2] second", None, Allow, ""),
+            ("data:text/csv;base64,%%%", None, Hold, UNKNOWN),
+        ]);
+        assert_eq!(Ask::to("r").judged(&over).outcome, Hold, "nothing to count");
+        assert_eq!(Ask::to("r").claim(2).judged(&over).outcome, Allow, "only a claim");
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_path_of_its_own_counts_a_list_or_a_whole_number() {
+        let path = gate("{require_approval_over: {over: 2, count: n}}");
+        says_of_counts(&path, &[
+            ("{\"n\":2,\"x\":[{},{},{}]}", None, Allow, ""),
+            ("{\"n\":\"3\"}", None, Hold, EXCEEDS),
+            ("{\"n\":[1,2,3]}", None, Hold, EXCEEDS),
+            ("{\"n\":2,\"x\":[{},{},{}]}", Some(2), Allow, ""),
+            ("{\"n\":2}", Some(1), Hold, "Record count 1 is below the 2 at 'n'"),
+            ("{\"n\":2}", Some(3), Hold, EXCEEDS),
+            ("{\"n\":-2}", None, Hold, "No record count at 'n'"),
+            ("{}", Some(1), Hold, "No record count at 'n'"),
+        ]);
+        let ask = Ask::to("r").json("{}").metadata("{\"n\":3}");
+        assert_eq!(ask.finding(&path), Finding::Count(3), "else metadata");
+        assert_eq!(verdict(&ask.judged(&path)), (Hold, EXCEEDS));
+        let plain = gate("require_approval_over: 2");
+        assert_eq!(ask.finding(&plain), Finding::Silent);
+    }
+}

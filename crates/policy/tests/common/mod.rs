@@ -1,4 +1,5 @@
-//! What the tests share: intents in one line, and a world that is a map.
+//! What the tests share, those beside the rules and those here: intents in one line, a world that
+//! is a map, and tables of what rules say.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -6,8 +7,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use policy::{
-    Compiled, Context, Engine, Facts, Judgement, OpenWindow, Payload, SourceFile, Subject, World,
-    compile, json, judge,
+    Compiled, Context, Engine, Facts, Finding, Judgement, OpenWindow, Payload, SourceFile, Subject,
+    World, compile, json, judge,
 };
 use serde_json::Value;
 use types::{AgentId, Digest, LogTime, NamespaceId, Outcome, Proposal};
@@ -51,12 +52,35 @@ pub(crate) fn engine(files: &[(&str, &str)]) -> Engine {
     Engine::new(Arc::new(compiled(files).set), 1)
 }
 
+/// Rules in a gate over everything.
+pub(crate) fn gate(rules: &str) -> Engine {
+    engine(&[("g.yaml", &format!("gates: [{{name: g, resource: '*', policies: [{rules}]}}]"))])
+}
+
+/// Rules in the policy `p`, which requests name.
+pub(crate) fn named(rules: &str) -> Engine {
+    engine(&[("p.yaml", rules)])
+}
+
 /// The lines of every problem of one document.
 pub(crate) fn problems(name: &str, text: &str) -> Vec<String> {
     match compile(&[file(name, text)]) {
         Ok(_) => Vec::new(),
         Err(problems) => problems.iter().map(ToString::to_string).collect(),
     }
+}
+
+/// Documents that have this one problem each, at `line:column`.
+#[track_caller]
+pub(crate) fn refused(cases: &[(&str, &str)]) {
+    for (text, expected) in cases {
+        assert_eq!(problems("p.yaml", text), [format!("p.yaml:{expected}")], "{text:?}");
+    }
+}
+
+/// The lines of every warning of one document that loads.
+pub(crate) fn warnings(name: &str, text: &str) -> Vec<String> {
+    compiled(&[(name, text)]).warnings.iter().map(ToString::to_string).collect()
 }
 
 pub(crate) fn fixture(name: &str) -> Vec<u8> {
@@ -98,6 +122,13 @@ impl Ask {
             peer_spelling: false,
         };
         Self { proposal, payload: Payload::Absent, metadata: None, namespace: NamespaceId(1) }
+    }
+
+    /// To `r`, naming the set's policy if it has one.
+    pub(crate) fn under(engine: &Engine) -> Self {
+        let mut ask = Self::to("r");
+        ask.proposal.policy = engine.set().named.first().map(|policy| policy.id.clone());
+        ask
     }
 
     /// The body of a request, as the fixtures have it.
@@ -152,6 +183,11 @@ impl Ask {
         engine.facts(&self.subject())
     }
 
+    /// What the first rule of the first scope found.
+    pub(crate) fn finding(&self, engine: &Engine) -> Finding {
+        self.facts(engine).findings.remove(0).findings.remove(0)
+    }
+
     pub(crate) fn judged(&self, engine: &Engine) -> Judgement {
         self.judged_in(engine, &MapWorld::default())
     }
@@ -172,4 +208,23 @@ pub(crate) fn judged(facts: &Facts, engine: &Engine, world: &MapWorld) -> Judgem
 pub(crate) fn verdict(judgement: &Judgement) -> (Outcome, &str) {
     let message = judgement.reasons.first().map_or("", |reason| reason.message.as_str());
     (judgement.outcome, message)
+}
+
+/// What is said of payloads: payload, outcome, the most severe message.
+#[track_caller]
+pub(crate) fn says(engine: &Engine, cases: &[(&str, Outcome, &str)]) {
+    for (payload, outcome, message) in cases {
+        let judgement = Ask::under(engine).text(payload).judged(engine);
+        assert_eq!(verdict(&judgement), (*outcome, *message), "{payload}");
+    }
+}
+
+/// What is said of payloads and of the count that was sent with them.
+#[track_caller]
+pub(crate) fn says_of_counts(engine: &Engine, cases: &[(&str, Option<u64>, Outcome, &str)]) {
+    for (payload, claim, outcome, message) in cases {
+        let mut ask = Ask::under(engine).text(payload);
+        ask.proposal.record_count_claim = *claim;
+        assert_eq!(verdict(&ask.judged(engine)), (*outcome, *message), "{payload} {claim:?}");
+    }
 }
