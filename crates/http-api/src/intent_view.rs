@@ -2,7 +2,8 @@
 //!
 //! Payload and metadata are kept as canonical JSON and are put into the answer as they are.
 
-use ledger::{Content, Head, Leaf, LeafDetail};
+use ledger::query::TrailPage;
+use ledger::{Content, Head};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -18,8 +19,10 @@ pub(crate) struct Rows {
     pub(crate) head: Head,
     pub(crate) content: Content,
     pub(crate) payload: Option<Vec<u8>>,
-    pub(crate) trail: Vec<(Leaf, LeafDetail)>,
+    pub(crate) trail: TrailPage,
     pub(crate) evidence: Option<Value>,
+    /// What serves the resource now, for those who may read destinations.
+    pub(crate) carried_out_by: Option<Value>,
 }
 
 /// One intent with all that belongs to it.
@@ -37,17 +40,23 @@ struct Whole<'a> {
     reasons: Vec<ReasonView<'a>>,
     votes: Vec<Value>,
     decided: Option<Value>,
+    /// The newest order.
+    execution_id: Option<String>,
+    attempts: u32,
+    carried_out_by: Option<&'a Value>,
     manifest: Option<Value>,
     approval_evidence: Option<&'a Value>,
     approval_interactions: Vec<Value>,
     #[serde(rename = "auditTrail")]
     audit_trail: Vec<AuditRow>,
+    /// Where the trail goes on after these; `GET …/audit?after=` reads it.
+    audit_next: Option<u64>,
 }
 
 impl Rows {
     /// The body of the answer.
     pub(crate) fn print(&self) -> Vec<u8> {
-        let Self { head, content, payload, trail, evidence } = self;
+        let Self { head, content, payload, trail, evidence, carried_out_by } = self;
         let proposal = &content.proposal;
         let reference = reference(content, payload.as_deref());
         let vote = |vote: &ledger::Vote| {
@@ -77,10 +86,14 @@ impl Rows {
             reasons: content.decision.reasons.iter().map(ReasonView::of).collect(),
             votes: head.approval.votes.iter().map(vote).collect(),
             decided: head.decided.as_ref().map(decided),
+            execution_id: head.execution.map(|id| id.to_string()),
+            attempts: head.attempts,
+            carried_out_by: carried_out_by.as_ref(),
             manifest: None,
             approval_evidence: evidence.as_ref(),
             approval_interactions: interactions(head, content, evidence.as_ref()),
-            audit_trail: audit_rows(head.id, content, trail),
+            audit_trail: audit_rows(head.id, content, &trail.entries),
+            audit_next: trail.next,
         };
         // Wire types have string keys only and cannot fail otherwise.
         serde_json::to_vec(&view).unwrap_or_default()

@@ -122,6 +122,10 @@ fn lines(leaf: &Leaf, detail: &LeafDetail, content: &Content) -> Vec<Line> {
             let metadata = json!({ "executionId": execution.to_string(), "reason": reason });
             vec![line("execution_in_doubt", SYSTEM, metadata)]
         }
+        LeafBody::GivenBack { execution, .. } => {
+            let metadata = json!({ "executionId": execution.to_string(), "reason": reason });
+            vec![line(leaf.body.kind(), actor, metadata)]
+        }
         LeafBody::Resolved { phase, effect, .. } => {
             let metadata = json!({
                 "outcome": phase.name(), "effect": effect.map(types::Effect::name),

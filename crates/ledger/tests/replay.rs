@@ -199,8 +199,8 @@ fn run_one(node: &mut Node, ended: u8) {
 fn inconsistencies(node: &Node) -> Vec<String> {
     let state = &node.state;
     let mut wrong = Vec::new();
-    let filter = query::IntentFilter { limit: 10_000, ..Default::default() };
-    let heads = query::intents(state, NS, filter).unwrap();
+    let filter = query::IntentFilter { limit: 3_000, ..Default::default() };
+    let heads = query::intents(state, NS, filter).unwrap().heads;
     for (phase, count) in query::phase_counts(state, NS).unwrap() {
         let actual = heads.iter().filter(|head| head.phase == phase).count() as u64;
         if actual != count {

@@ -45,7 +45,7 @@ mod risk;
 mod text;
 
 #[cfg(feature = "parse")]
-pub use compile::{Compiled, Problem, SourceFile, compile, is_policy_file};
+pub use compile::{Compiled, Problem, SourceFile, compile, is_policy_file, nearest};
 #[cfg(feature = "parse")]
 pub use engine::{Engine, Subject};
 #[cfg(feature = "parse")]

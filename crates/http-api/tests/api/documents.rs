@@ -24,7 +24,7 @@ async fn every_route_is_in_the_document_and_every_reference_resolves() {
         "delete /v1/channels/{name}", "delete /v1/destinations/{name}",
         "delete /v1/policies/{id}", "get /.well-known/gate", "get /health", "get /livez",
         "get /openapi.json", "get /readyz", "get /v1/agents", "get /v1/agents/{id}",
-        "get /v1/audit/checkpoint", "get /v1/audit/{id}", "get /v1/channels",
+        "get /v1/audit/checkpoint", "get /v1/audit/entries", "get /v1/audit/{id}", "get /v1/channels",
         "get /v1/channels/{name}", "get /v1/cluster", "get /v1/destinations",
         "get /v1/destinations/{name}", "get /v1/approval-links/{token}",
         "get /v1/executions/{id}", "get /v1/intents",

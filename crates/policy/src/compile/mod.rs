@@ -15,7 +15,7 @@ use types::Digest;
 use types::limits::{POLICY_BYTES_MAX, POLICY_DOCUMENTS_MAX, POLICY_ID_CHARS_MAX};
 
 pub(crate) use node::{Node, position, read as read_tree};
-pub use problem::Problem;
+pub use problem::{Problem, nearest};
 pub(crate) use report::{Fields, Report, Site};
 
 use crate::set::{Document, PolicySet, RuleList};

@@ -31,7 +31,8 @@ impl fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 /// The valid word with the fewest edits, if it is near enough to be meant.
-pub(crate) fn nearest<'w>(word: &str, valid: &[&'w str]) -> Option<&'w str> {
+#[must_use]
+pub fn nearest<'w>(word: &str, valid: &[&'w str]) -> Option<&'w str> {
     let best = valid.iter().map(|candidate| (distance(word, candidate), *candidate)).min()?;
     let near_enough = best.0 <= 2.max(word.chars().count() / 2);
     near_enough.then_some(best.1)
