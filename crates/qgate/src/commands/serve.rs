@@ -43,7 +43,9 @@ const LEAD_WITHIN: Duration = Duration::from_secs(30);
     data_dir: data\n  \
     http: {listen: \"127.0.0.1:4000\"}\n  \
     metrics: {listen: \"127.0.0.1:4003\"}\n  \
-    cluster: {profile: lan, initialise: true}")]
+    cluster: {profile: lan, initialise: true}\n\n\
+    A new cluster's first admin key is printed once, and lies in data_dir/admin.key, or where\n\
+    admin_key_file says, until you take it away. `peer` and `grpc` are kept for releases to come.")]
 pub(crate) struct ServeArgs {
     /// Its configuration in YAML, e.g. node.yaml
     #[arg(long, value_name = "FILE")]
