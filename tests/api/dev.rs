@@ -8,6 +8,9 @@
 mod support;
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
 
 use client::{Decision, Error, Verdict};
 use rustix::process::{Signal, kill_process, test_kill_process};
@@ -156,6 +159,155 @@ fn command_line(dev: &Dev, call: &str) {
     }
 }
 
+/// Nothing is approved that nobody has looked at, unless the caller says so.
+fn approving(dev: &Dev) {
+    let file = fixture("bulk-overwrite.json");
+    let submitted =
+        dev.qgate("/agent_key", &["--output", "json", "intent", "submit", file.to_str().unwrap()]);
+    let submitted: Value = serde_json::from_slice(&submitted.stdout).unwrap();
+    let id = submitted["intentId"].as_str().unwrap();
+    let reviewer = |words: &[&str]| {
+        let output = dev.qgate("/reviewer_keys/0", words);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    };
+    // There is no terminal here.
+    let (code, _, said) = reviewer(&["intent", "approve", id]);
+    assert!(code == 2 && said.contains("--digest") && said.contains("--yes"), "{code}: {said}");
+    let (code, _, said) = reviewer(&["--output", "json", "intent", "approve", id]);
+    let said: Value = serde_json::from_str(&said).expect("an error in JSON");
+    assert_eq!((code, &said["exit"]), (2, &json!(2)), "{said}");
+    let (code, shown, _) = reviewer(&["intent", "show", id]);
+    assert!(code == 0 && shown.contains("pending_approval") && shown.contains("0 of 1"), "{shown}");
+    assert!(shown.contains(&format!("qgate intent show {id} --output json")), "{shown}");
+    let (code, _, said) = reviewer(&["intent", "approve", id, "--digest", &"0".repeat(64)]);
+    assert!(code == 1 && said.contains("approval_digest_mismatch"), "{code}: {said}");
+    let (code, shown, said) = reviewer(&["intent", "approve", id, "--yes"]);
+    assert!(code == 0 && shown.contains("approved"), "{code}: {shown} {said}");
+}
+
+/// Data in use is left alone, and so is what is no node's.
+fn looking_into_data(dev: &Dev) {
+    let inspect = |data: &str| {
+        let output = qgate().args(["inspect", "--data", data, "replay"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = inspect(dev.text("/nodes/0/data_dir"));
+    assert!(said.contains("in use") && said.contains("stop the node first"), "{said}");
+    let empty = TempDir::new().unwrap();
+    let said = inspect(empty.path().to_str().unwrap());
+    assert!(said.contains("no data of a node") && !said.contains("stop the node"), "{said}");
+    assert_eq!(fs::read_dir(empty.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn nodes_end_with_their_launcher_however_that_ends() {
+    let data = TempDir::new().unwrap();
+    for signal in [Signal::KILL, Signal::HUP] {
+        // The second start finds the ports free and the lock of the first one gone.
+        let mut dev = Dev::start(data.path(), &fixture(""), base_port());
+        let status = dev.process.stop(signal);
+        assert_eq!(status.success(), signal == Signal::HUP, "{status}");
+        let address = dev.text("/nodes/0/http").trim_start_matches("http://").to_owned();
+        until("the node is gone", || TcpStream::connect(&address).is_err().then_some(()));
+    }
+    assert!(!data.path().join("dev/dev.json").exists());
+}
+
+#[test]
+fn the_first_admins_key_is_on_the_disk_and_the_next_start_says_where() {
+    let home = TempDir::new().unwrap();
+    let port = base_port();
+    let config = format!(
+        "node: {{id: 1}}\ndata_dir: data\nhttp: {{listen: \"127.0.0.1:{port}\"}}\n\
+         cluster: {{initialise: true}}\n"
+    );
+    fs::write(home.path().join("node.yaml"), config).unwrap();
+    let key_file = home.path().join("data/admin.key");
+    for start in 1..=2 {
+        let mut serve = qgate();
+        serve.arg("serve").arg("--config").arg(home.path().join("node.yaml"));
+        serve.stdout(log_file(home.path(), "out")).stderr(log_file(home.path(), "log"));
+        let mut process = Process::start(&mut serve);
+        let opens = || {
+            let key = fs::read_to_string(&key_file).ok()?;
+            let mut command = qgate();
+            command.args(["--endpoint", &format!("http://127.0.0.1:{port}"), "agent", "list"]);
+            command
+                .env("QGATE_API_KEY", key.trim())
+                .output()
+                .unwrap()
+                .status
+                .success()
+                .then_some(())
+        };
+        until("the key that lies there opens", opens);
+        let said = fs::read_to_string(home.path().join("out")).unwrap();
+        assert!(said.contains("data/admin.key"), "start {start}: {said}");
+        assert_eq!(said.contains("shown once"), start == 1, "start {start}: {said}");
+        assert!(process.stop(Signal::TERM).success());
+    }
+}
+
+/// What answers like this is no gate, whatever it is asked.
+#[test]
+fn no_verb_takes_any_200_for_success() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || listener.incoming().for_each(|stream| splendid(stream.unwrap())));
+    let id = "int_2c2846cac3071a90";
+    let policies = fixture("");
+    let verbs: &[&[&str]] = &[
+        &["intent", "show", id, "--exit-decision"],
+        &["intent", "approve", id, "--digest", "ab"],
+        &["intent", "approve", id, "--yes"],
+        &["intent", "reject", id],
+        &["intent", "cancel", id],
+        &["intent", "execute", id],
+        &["intent", "resolve", id, "--outcome", "succeeded", "--reason", "seen"],
+        &["intent", "list"],
+        &["intent", "submit", "--resource", "crm.contacts"],
+        &["audit", "show", id],
+        &["audit", "entries"],
+        &["audit", "checkpoint"],
+        &["policy", "apply", policies.to_str().unwrap()],
+        &["policy", "list"],
+        &["agent", "list"],
+        &["agent", "register", "bot"],
+        &["agent", "suspend", "agt_45c0f6b0910eccd2"],
+        &["destination", "list"],
+        &["channel", "deliveries", "ops"],
+        &["namespace", "list"],
+        &["cluster", "status"],
+    ];
+    for words in verbs {
+        let output = qgate().args(["--endpoint", &endpoint]).args(*words).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {output:?}");
+        assert!(said.contains("none of a gate"), "{words:?}: {said}");
+    }
+}
+
+/// Reads one request and answers it with a 200 that says nothing.
+fn splendid(mut stream: TcpStream) {
+    let mut request = Vec::new();
+    let mut buffer = [0_u8; 4096];
+    loop {
+        let read = stream.read(&mut buffer).unwrap();
+        request.extend_from_slice(&buffer[..read]);
+        let text = String::from_utf8_lossy(&request);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        if read == 0 || body.len() >= length.map_or(0, |text| text.parse().unwrap()) {
+            break;
+        }
+    }
+    let body = r#"{"ok":true}"#;
+    let head = format!("content-length: {}\r\nconnection: close", body.len());
+    stream.write_all(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{body}").as_bytes()).unwrap();
+}
+
 #[tokio::test]
 async fn the_incidents_are_stopped_and_a_killed_node_comes_back_with_everything() {
     let data = TempDir::new().unwrap();
@@ -163,6 +315,8 @@ async fn the_incidents_are_stopped_and_a_killed_node_comes_back_with_everything(
     let call = incidents(&dev).await;
     metrics(&dev);
     command_line(&dev, &call);
+    approving(&dev);
+    looking_into_data(&dev);
     let mut before = content(&dev).await;
 
     let node = u32::try_from(dev.file["nodes"][0]["pid"].as_u64().unwrap()).unwrap();

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::answer::Answer;
 use crate::error::{Error, Refusal};
-use crate::request::Request;
+use crate::request::{Request, Shape};
 use crate::send::Client;
 
 /// What was decided about an intent.
@@ -64,7 +64,18 @@ impl Verdict {
         }
     }
 
-    /// Reads the `status` of an answer.
+    /// Reads the `status` of an intent at any time of its life: what became of it later does not
+    /// change that it was allowed, and what has expired must not run any more.
+    #[must_use]
+    pub fn of_intent(status: &str) -> Option<Self> {
+        match status {
+            "scheduled" | "in_doubt" | "succeeded" | "delivered" | "failed" => Some(Self::Allowed),
+            "expired" => Some(Self::Blocked),
+            status => Self::of_status(status),
+        }
+    }
+
+    /// Reads the `status` of the answer to a submit.
     #[must_use]
     pub fn of_status(status: &str) -> Option<Self> {
         match status {
@@ -107,7 +118,21 @@ impl Client {
     /// # Errors
     /// As [`Client::send`].
     pub async fn intent(&self, id: &str) -> Result<Answer, Error> {
-        self.get(&["v1", "intents", id]).await
+        self.whole(Request::get(&["v1", "intents", id])).await
+    }
+
+    /// Reads an intent with a request of one's own, such as one that waits.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn whole(&self, request: Request) -> Result<Answer, Error> {
+        let request = request.expecting(&[
+            ("intentId", Shape::Text),
+            ("phase", Shape::Text),
+            ("approval_digest", Shape::Text),
+        ]);
+        let answer = self.send(request).await?;
+        known_status(answer, |status| Verdict::of_intent(status).is_some())
     }
 
     /// Votes for an intent.
@@ -115,7 +140,8 @@ impl Client {
     /// # Errors
     /// As [`Client::send`].
     pub async fn approve(&self, id: &str, decision: &Decision) -> Result<Answer, Error> {
-        self.post(&["v1", "intents", id, "approve"], &decision.body()).await
+        let answer = self.decide(id, "approve", decision).await?;
+        known_status(answer, |status| matches!(status, "approved" | "pending_approval"))
     }
 
     /// Ends an intent.
@@ -123,7 +149,8 @@ impl Client {
     /// # Errors
     /// As [`Client::send`].
     pub async fn reject(&self, id: &str, decision: &Decision) -> Result<Answer, Error> {
-        self.post(&["v1", "intents", id, "reject"], &decision.body()).await
+        let answer = self.decide(id, "reject", decision).await?;
+        known_status(answer, |status| status == "blocked")
     }
 
     /// Asks for an order to carry an allowed intent out; where a connector does that, it begins.
@@ -133,7 +160,13 @@ impl Client {
     pub async fn execute(&self, id: &str, mode: Option<&str>) -> Result<Answer, Error> {
         let mut body = Map::new();
         body.extend(mode.map(|mode| ("mode".to_owned(), Value::from(mode))));
-        self.post(&["v1", "intents", id, "execute"], &Value::Object(body)).await
+        let request = Request::post(&["v1", "intents", id, "execute"], &Value::Object(body));
+        self.send(request.expecting(&[
+            ("executionId", Shape::Text),
+            ("status", Shape::Text),
+            ("fence", Shape::Number),
+        ]))
+        .await
     }
 
     /// Says how an intent in doubt ended.
@@ -141,7 +174,9 @@ impl Client {
     /// # Errors
     /// As [`Client::send`].
     pub async fn resolve(&self, id: &str, resolution: &Resolution) -> Result<Answer, Error> {
-        self.post(&["v1", "intents", id, "resolve"], &resolution.body()).await
+        let request = Request::post(&["v1", "intents", id, "resolve"], &resolution.body());
+        let answer = self.send(request.expecting(&[("intentId", Shape::Text)])).await?;
+        known_status(answer, |status| matches!(status, "succeeded" | "failed"))
     }
 
     /// Withdraws an intent.
@@ -149,8 +184,25 @@ impl Client {
     /// # Errors
     /// As [`Client::send`].
     pub async fn cancel(&self, id: &str, decision: &Decision) -> Result<Answer, Error> {
-        self.post(&["v1", "intents", id, "cancel-approval"], &decision.body()).await
+        let answer = self.decide(id, "cancel-approval", decision).await?;
+        known_status(answer, |status| status == "blocked")
     }
+
+    async fn decide(&self, id: &str, verb: &str, decision: &Decision) -> Result<Answer, Error> {
+        let request = Request::post(&["v1", "intents", id, verb], &decision.body());
+        self.send(request.expecting(&[("intentId", Shape::Text), ("phase", Shape::Text)])).await
+    }
+}
+
+/// Passes an answer on whose `status` is one that its request can have: what a later gate may say
+/// besides is not taken for what it may mean.
+fn known_status(answer: Answer, known: impl Fn(&str) -> bool) -> Result<Answer, Error> {
+    let what = match answer.text("status") {
+        Some(status) if known(status) => return Ok(answer),
+        Some(status) => format!("a `status` that is not known: {status:?}"),
+        None => "no `status`".to_owned(),
+    };
+    Err(Error::NotAGate { endpoint: answer.endpoint, what })
 }
 
 impl Decision {

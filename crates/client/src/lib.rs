@@ -18,5 +18,5 @@ pub use backoff::Backoff;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{Error, Refusal, Trouble};
 pub use intents::{Decision, Resolution, Submitted, Verdict};
-pub use request::{Method, Request, fresh_key};
+pub use request::{Method, Request, Shape, fresh_key};
 pub use send::{Client, Settings};

@@ -19,6 +19,33 @@ pub enum Method {
     Delete,
 }
 
+/// What a member of a good answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// A string.
+    Text,
+    /// A number that is not negative.
+    Number,
+    /// True or false.
+    Truth,
+    /// A list.
+    List,
+    /// There, and anything, null too.
+    Any,
+}
+
+impl Shape {
+    fn fits(self, value: &Value) -> bool {
+        match self {
+            Self::Text => value.is_string(),
+            Self::Number => value.is_u64(),
+            Self::Truth => value.is_boolean(),
+            Self::List => value.is_array(),
+            Self::Any => true,
+        }
+    }
+}
+
 /// The body of a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Body {
@@ -38,6 +65,7 @@ pub struct Request {
     pub(crate) idempotency_key: Option<String>,
     pub(crate) patience: Duration,
     pub(crate) anonymous: bool,
+    pub(crate) expected: Vec<(&'static str, Shape)>,
 }
 
 impl Request {
@@ -53,6 +81,7 @@ impl Request {
             idempotency_key: (method == Method::Post).then(fresh_key),
             patience: Duration::ZERO,
             anonymous: false,
+            expected: Vec::new(),
         }
     }
 
@@ -131,12 +160,27 @@ impl Request {
         self
     }
 
+    /// A good answer has these members; what has not is no gate's.
+    #[must_use]
+    pub fn expecting(mut self, members: &[(&'static str, Shape)]) -> Self {
+        self.expected.extend_from_slice(members);
+        self
+    }
+
     /// Without the `Authorization` header, for routes that are open.
     #[must_use]
     pub fn anonymous(mut self) -> Self {
         self.anonymous = true;
         self
     }
+}
+
+/// The first member that a good answer would have and this body has not.
+pub(crate) fn missing(expected: &[(&'static str, Shape)], body: &Value) -> Option<&'static str> {
+    let fits = |(name, shape): &&(&'static str, Shape)| {
+        body.get(name).is_some_and(|value| shape.fits(value))
+    };
+    expected.iter().find(|member| !fits(member)).map(|(name, _)| *name)
 }
 
 /// A random `Idempotency-Key` or request id: 32 hex digits.

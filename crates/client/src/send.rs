@@ -14,7 +14,7 @@ use crate::answer::Answer;
 use crate::backoff::Backoff;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Refusal, Trouble};
-use crate::request::{Body, Method, Request, fresh_key};
+use crate::request::{Body, Method, Request, fresh_key, missing};
 
 /// How long a request may take in all, its patience aside.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -24,6 +24,8 @@ const TRY: Duration = Duration::from_secs(5);
 const CONNECT: Duration = Duration::from_secs(2);
 /// Rounds after which endpoints of which none ever answered are given up.
 const SILENT_ROUNDS_MAX: u32 = 4;
+/// More than this is as good as never: no request is that patient.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Bytes of an answer.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -123,13 +125,21 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Unreachable`] if nobody answered, [`Error::NoQuorum`] if all that answered said
-    /// 503, [`Error::Refused`] for every other status that is not 2xx.
+    /// 503, [`Error::Refused`] for every other status that is not 2xx, [`Error::NotAGate`] for a
+    /// 2xx without what the request expects.
     pub async fn send(&self, request: Request) -> Result<Answer, Error> {
+        let expected = request.expected.clone();
         let answer = self.send_raw(request).await?;
-        if answer.is_success() {
-            return Ok(answer);
+        if !answer.is_success() {
+            return Err(Error::Refused(Box::new(Refusal::of(&answer))));
         }
-        Err(Error::Refused(Box::new(Refusal::of(&answer))))
+        match missing(&expected, &answer.body) {
+            None => Ok(answer),
+            Some(name) => {
+                let what = format!("status {} without a usable `{name}`", answer.status);
+                Err(Error::NotAGate { endpoint: answer.endpoint, what })
+            }
+        }
     }
 
     /// Sends a request; every status but 503 is the answer.
@@ -281,7 +291,8 @@ async fn body_of(mut response: reqwest::Response) -> Result<Option<Vec<u8>>, req
 
 fn retry_after(answer: &Answer) -> Duration {
     let seconds = answer.header(RETRY_AFTER.as_str()).and_then(|text| text.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(0))
+    // Any number may stand there, and times have an end.
+    Duration::from_secs(seconds.unwrap_or(0)).min(RETRY_AFTER_MAX)
 }
 
 /// What really went wrong, without the address: the caller names the endpoint.

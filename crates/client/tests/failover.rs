@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use client::{Client, Endpoint, Error, Request, Settings, Verdict};
+use client::{Client, Endpoint, Error, Request, Settings, Shape, Verdict};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,6 +16,8 @@ use tokio::net::{TcpListener, TcpStream};
 enum Act {
     /// Answers with this status and body.
     Answer(u16, &'static str),
+    /// Answers 503, and asks to wait for longer than there is time.
+    Later,
     /// Promises a body and breaks off inside it.
     BreakOff,
     /// Closes without a word.
@@ -75,6 +77,10 @@ async fn serve(mut socket: TcpStream, act: Act, log: &Mutex<Vec<String>>) {
     log.lock().unwrap().push(String::from_utf8(request).unwrap());
     let answer = match act {
         Act::Close => return,
+        Act::Later => format!(
+            "HTTP/1.1 503 X\r\nretry-after: {}\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}",
+            u64::MAX
+        ),
         Act::BreakOff => "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{".to_owned(),
         Act::Answer(status, body) => format!(
             "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
@@ -165,4 +171,37 @@ async fn an_open_route_gets_no_key() {
     let client = client(vec![node.endpoint.clone()], 60_000);
     client.send(Request::get(&["readyz"]).anonymous()).await.unwrap();
     assert_eq!(node.header("authorization"), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_retry_after_beyond_all_times_ends_the_request() {
+    let endpoint = Scripted::start(vec![Act::Later]).await;
+    let client = client(vec![endpoint.endpoint.clone()], 60_000);
+    let error = client.get(&["v1", "cluster"]).await.unwrap_err();
+    assert!(matches!(error, Error::NoQuorum(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_answer_without_what_was_asked_for_is_no_gates() {
+    let answers = [r#"{"ok":true}"#, "[]", r#"{"intentId":"int_1","status":"splendid"}"#];
+    for body in answers {
+        let endpoint = Scripted::start(vec![Act::Answer(200, body)]).await;
+        let client = client(vec![endpoint.endpoint.clone()], 60_000);
+        let decision = client::Decision::default();
+        let resolution =
+            client::Resolution { succeeded: true, effect: None, reason: "seen".into() };
+        let listed = Request::get(&["v1", "intents"]).expecting(&[("intents", Shape::List)]);
+        let tried = [
+            ("show", client.intent("int_1").await),
+            ("approve", client.approve("int_1", &decision).await),
+            ("reject", client.reject("int_1", &decision).await),
+            ("cancel", client.cancel("int_1", &decision).await),
+            ("execute", client.execute("int_1", None).await),
+            ("resolve", client.resolve("int_1", &resolution).await),
+            ("list", client.send(listed).await),
+        ];
+        for (verb, result) in tried {
+            assert!(matches!(result, Err(Error::NotAGate { .. })), "{verb} {body}: {result:?}");
+        }
+    }
 }

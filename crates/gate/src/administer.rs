@@ -143,9 +143,10 @@ impl Gate {
         caller: &Caller,
         agent: AgentId,
         status: AgentStatus,
+        request_key: Option<RequestKey>,
     ) -> Result<Answer, GateError> {
         let command = Command::SetAgentStatus(SetAgentStatus { agent, status });
-        self.command(caller, None, command).await
+        self.command(caller, request_key, command).await
     }
 
     /// Gives a principal another role.
@@ -157,8 +158,9 @@ impl Gate {
         caller: &Caller,
         agent: AgentId,
         role: Role,
+        request_key: Option<RequestKey>,
     ) -> Result<Answer, GateError> {
-        self.command(caller, None, Command::SetRole(SetRole { agent, role })).await
+        self.command(caller, request_key, Command::SetRole(SetRole { agent, role })).await
     }
 
     /// Gives a principal a new key; the older ones go on for `overlap`.
@@ -170,6 +172,7 @@ impl Gate {
         caller: &Caller,
         agent: AgentId,
         overlap: Duration,
+        request_key: Option<RequestKey>,
     ) -> Result<NewKey, GateError> {
         for _ in 0..TRIES_MAX {
             let key = ApiKey::draw();
@@ -179,7 +182,7 @@ impl Gate {
                 key_hash: key.hash(),
                 overlap_ms: u64::try_from(overlap.as_millis()).unwrap_or(u64::MAX),
             });
-            let answer = self.command(caller, None, command).await?;
+            let answer = self.command(caller, request_key, command).await?;
             if answer.reply != Reply::IdTaken {
                 return Ok(NewKey { key, answer });
             }
@@ -187,7 +190,8 @@ impl Gate {
         Err(GateError::NoFreeId)
     }
 
-    /// Makes a namespace with its first admin.
+    /// Makes a namespace with its first admin. Where an `Idempotency-Key` replays the first answer,
+    /// key and admin are of no use: the first ones stand.
     ///
     /// # Errors
     /// [`GateError`]; refusals are answers.
@@ -195,13 +199,14 @@ impl Gate {
         &self,
         caller: &Caller,
         name: String,
+        request_key: Option<RequestKey>,
     ) -> Result<NewNamespace, GateError> {
         for _ in 0..TRIES_MAX {
             let (key, admin) = self.first_key("admin");
             let agent = admin.agent;
             let create = CreateNamespace { name: name.clone(), admin };
             let command = Command::CreateNamespace(Box::new(create));
-            let answer = self.command(caller, None, command).await?;
+            let answer = self.command(caller, request_key, command).await?;
             if answer.reply != Reply::IdTaken {
                 return Ok(NewNamespace { key, admin: agent, answer });
             }

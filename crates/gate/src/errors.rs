@@ -21,7 +21,7 @@ pub enum GateError {
     #[error("the API key is not known here; ask an admin for one")]
     UnknownKey,
     /// The principal was suspended or revoked.
-    #[error("this principal is {0}; an admin can change that")]
+    #[error("this principal is {status}{next}", status = .0, next = ledger::what_next(.0))]
     Inactive(&'static str),
     /// The role does not allow it.
     #[error("{0}")]

@@ -199,7 +199,9 @@ pub(crate) async fn revoke(State(app): State<App>, call: Authed) -> Result<Answe
 async fn set_status(app: App, mut call: Authed, status: AgentStatus) -> Result<Answer, Problem> {
     call.need(Role::may_decide, "this needs a key of role reviewer or admin").await?;
     let id = named(&call)?;
-    let answer = app.gate.set_status(&call.caller, id, status).await?;
+    // The path says it all: whatever a body holds is another spelling of the same request.
+    let request_key = request_key(&call, &JsonBody::of(json!({}), 0))?;
+    let answer = app.gate.set_status(&call.caller, id, status, request_key).await?;
     changed(&answer)
 }
 
@@ -211,21 +213,23 @@ pub(crate) async fn role(
 ) -> Result<Answer, Problem> {
     call.need(Role::may_administer, "giving roles needs a key of role admin").await?;
     let id = named(&call)?;
+    let request_key = request_key(&call, &body)?;
     let word = Fields::of(body.value).words("role")?;
     let word = word.ok_or_else(|| Problem::field(path("role"), "name the role to give"))?;
-    let answer = app.gate.set_role(&call.caller, id, parse_role(&word)?).await?;
+    let answer = app.gate.set_role(&call.caller, id, parse_role(&word)?, request_key).await?;
     changed(&answer)
 }
 
 fn changed(answer: &gate::Answer) -> Result<Answer, Problem> {
-    match &answer.reply {
+    let (reply, replayed) = answer.unwrapped();
+    match reply {
         Reply::Agent(row) => {
             let body = json!({
                 "agent_id": row.id.to_string(),
                 "status": row.status.name(),
                 "role": row.role.name(),
             });
-            Ok(Answer::ok(&body).committed(answer))
+            Ok(Answer::ok(&body).committed(answer).replayed(replayed))
         }
         Reply::Refused(refusal) => Err(refused(refusal).committed(answer)),
         other => Err(unexpected(other)),
@@ -239,18 +243,22 @@ pub(crate) async fn rotate_key(
     body: JsonBody,
 ) -> Result<Answer, Problem> {
     let id = named(&call)?;
+    let request_key = request_key(&call, &body)?;
     let seconds_max = KEY_OVERLAP_MS_MAX / 1_000;
     let overlap = Fields::of(body.value).whole("overlap_seconds", seconds_max)?.unwrap_or(0);
-    let made = app.gate.rotate_key(&call.caller, id, Duration::from_secs(overlap)).await?;
-    match &made.answer.reply {
+    let span = Duration::from_secs(overlap);
+    let made = app.gate.rotate_key(&call.caller, id, span, request_key).await?;
+    let (reply, replayed) = made.answer.unwrapped();
+    match reply {
         Reply::KeyAdded { agent, key } => {
             let body = json!({
                 "agent_id": agent.to_string(),
                 "key_id": key.to_string(),
-                "apiKey": made.key.reveal(),
+                // As for a registration: the first answer showed it, and nothing keeps it.
+                "apiKey": (!replayed).then(|| made.key.reveal()),
                 "overlap_seconds": overlap,
             });
-            Ok(Answer::new(StatusCode::CREATED, &body).committed(&made.answer))
+            Ok(Answer::new(StatusCode::CREATED, &body).committed(&made.answer).replayed(replayed))
         }
         Reply::Refused(Refusal::Role { .. }) => {
             let message = "another agent's key is rotated by an admin";

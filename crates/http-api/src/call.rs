@@ -18,6 +18,7 @@ use types::limits::{PAGE_ROWS_MAX, READ_WAIT_MS_MAX};
 use types::{AgentStatus, Digest, LogIndex, NamespaceId, ParseIdError, Role};
 
 use crate::problem::Problem;
+use crate::query_names::check_names;
 use crate::state::{App, InFlight};
 
 /// How every API key looks: the prefix and 48 hex digits.
@@ -49,6 +50,7 @@ impl FromRequestParts<App> for Call {
                 parsed.map_err(|_| Problem::field("query", "not percent-encoded UTF-8"))?.0
             }
         };
+        check_names(parts, &query)?;
         Ok(Self {
             app: app.clone(),
             uri: parts.uri.clone(),

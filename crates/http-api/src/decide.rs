@@ -269,8 +269,8 @@ fn ended(intent: IntentId, phase: Phase, reason: Option<&str>, evidence: Option<
 
 fn policy_changed(intent: IntentId, digest: Digest) -> Problem {
     let message = format!(
-        "the policy became stricter while {intent} was held, so earlier votes are void; read it \
-         again and decide on digest {digest}"
+        "policies or destinations changed while {intent} was held, so earlier votes are void; read \
+         it again and decide on digest {digest}"
     );
     Problem::new(StatusCode::CONFLICT, "policy_changed", message)
         .with("approval_digest", digest.to_string())

@@ -8,7 +8,7 @@ use types::limits::PAGE_ROWS_DEFAULT;
 use crate::answer::Answer;
 use crate::call::Authed;
 use crate::problem::Problem;
-use crate::settings::may_read;
+use crate::settings::{channel_in_force, may_read, unknown_channel};
 use crate::times::iso;
 
 /// `GET /v1/channels/{name}/deliveries`: newest first. A channel that is gone keeps its list until
@@ -21,7 +21,16 @@ pub(crate) async fn list(call: Authed) -> Result<Answer, Problem> {
     let (rows, point) = call
         .read(|state, reader, _| {
             may_read(reader)?;
-            Ok(query::channel_deliveries(state, namespace, &name, before, limit)?)
+            let rows = query::channel_deliveries(state, namespace, &name, before, limit)?;
+            // A page behind a cursor may be empty, and so may a page of nothing.
+            let may_be_empty = before.is_some() || limit == 0;
+            if rows.is_empty()
+                && !may_be_empty
+                && channel_in_force(state, namespace, &name)?.is_none()
+            {
+                return Err(unknown_channel());
+            }
+            Ok(rows)
         })
         .await?;
     let next = (rows.len() == limit).then(|| rows.last().map(|row| row.id.to_string())).flatten();

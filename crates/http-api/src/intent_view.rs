@@ -2,7 +2,8 @@
 //!
 //! Payload and metadata are kept as canonical JSON and are put into the answer as they are.
 
-use ledger::{Content, Head, Leaf, LeafDetail};
+use ledger::query::TrailPage;
+use ledger::{Content, Head};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -18,10 +19,12 @@ pub(crate) struct Rows {
     pub(crate) head: Head,
     pub(crate) content: Content,
     pub(crate) payload: Option<Vec<u8>>,
-    pub(crate) trail: Vec<(Leaf, LeafDetail)>,
+    pub(crate) trail: TrailPage,
     pub(crate) evidence: Option<Value>,
     /// What the agent that asked for it is now.
     pub(crate) submitter: Option<AgentStatus>,
+    /// What serves the resource now, for those who may read destinations.
+    pub(crate) carried_out_by: Option<Value>,
 }
 
 /// One intent with all that belongs to it.
@@ -41,17 +44,23 @@ struct Whole<'a> {
     decided: Option<Value>,
     /// Why nothing of it begins now, whatever people decide.
     held_back: Option<&'static str>,
+    /// The newest order.
+    execution_id: Option<String>,
+    attempts: u32,
+    carried_out_by: Option<&'a Value>,
     manifest: Option<Value>,
     approval_evidence: Option<&'a Value>,
     approval_interactions: Vec<Value>,
     #[serde(rename = "auditTrail")]
     audit_trail: Vec<AuditRow>,
+    /// Where the trail goes on after these; `GET …/audit?after=` reads it.
+    audit_next: Option<u64>,
 }
 
 impl Rows {
     /// The body of the answer.
     pub(crate) fn print(&self) -> Vec<u8> {
-        let Self { head, content, payload, trail, evidence, submitter } = self;
+        let Self { head, content, payload, trail, evidence, submitter, carried_out_by } = self;
         let proposal = &content.proposal;
         let reference = reference(content, payload.as_deref());
         let vote = |vote: &ledger::Vote| {
@@ -82,10 +91,14 @@ impl Rows {
             votes: head.approval.votes.iter().map(vote).collect(),
             decided: head.decided.as_ref().map(decided),
             held_back: submitter.filter(|_| !head.phase.is_terminal()).and_then(held_back),
+            execution_id: head.execution.map(|id| id.to_string()),
+            attempts: head.attempts,
+            carried_out_by: carried_out_by.as_ref(),
             manifest: None,
             approval_evidence: evidence.as_ref(),
             approval_interactions: interactions(head, content, evidence.as_ref()),
-            audit_trail: audit_rows(head.id, content, trail),
+            audit_trail: audit_rows(head.id, content, &trail.entries),
+            audit_next: trail.next,
         };
         // Wire types have string keys only and cannot fail otherwise.
         serde_json::to_vec(&view).unwrap_or_default()

@@ -17,6 +17,7 @@ use crate::call::{Authed, bounded, read_problem};
 use crate::evidence::{EvidenceKey, read_evidence};
 use crate::intent_view::Rows;
 use crate::problem::Problem;
+use crate::setting_view::carried_out_by;
 use crate::spans::wait_ms;
 
 /// `GET /v1/intents/{id}`.
@@ -63,10 +64,15 @@ async fn show(call: &Authed, id: IntentId, freshness: Freshness) -> Result<Answe
             let content = query::content(state, namespace, id, head.revision)?;
             let payload = query::payload(state, namespace, id, head.revision)?;
             let limit = usize::try_from(PAGE_ROWS_MAX).unwrap_or(usize::MAX);
-            let trail = query::trail(state, namespace, id, limit)?;
+            let trail = query::trail(state, namespace, id, None, limit)?;
             let evidence = read_evidence(state, &key, namespace, &head, &content)?;
             let submitter = query::agent(state, namespace, head.agent)?.map(|agent| agent.status);
-            Ok(Rows { head, content, payload, trail, evidence, submitter })
+            let serving = match reader.role.may_read_all() {
+                true => query::serving(state, namespace, &content.proposal.destination)?,
+                false => None,
+            };
+            let carried_out_by = serving.map(|found| carried_out_by(&found));
+            Ok(Rows { head, content, payload, trail, evidence, submitter, carried_out_by })
         })
         .await?;
     let large = rows.payload.as_ref().is_some_and(|bytes| bytes.len() > INLINE_BYTES_MAX);

@@ -1,9 +1,12 @@
 //! Lists of intents, newest first, with filters and a cursor.
+//!
+//! A page looks at a bounded number of rows: under a filter that leaves few of them it may be short
+//! or empty and have a cursor all the same. The list ends where `next` is null.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use ledger::query::IntentFilter;
+use ledger::query::{IntentFilter, IntentPage};
 use ledger::{Content, Head, query};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -57,7 +60,7 @@ async fn listed(call: &Authed, name: &'static str) -> Result<Answer, Problem> {
     let agent: Option<AgentId> = call.query_id("agent")?;
     let before: Option<IntentId> = call.query_id("before")?;
     let namespace = call.namespace();
-    let ((rows, names, more), point) = call
+    let ((rows, names, next), point) = call
         .read(|state, reader, _| {
             let agent = match agent {
                 Some(other) if other != reader.id && !reader.role.may_read_all() => {
@@ -66,16 +69,12 @@ async fn listed(call: &Authed, name: &'static str) -> Result<Answer, Problem> {
                 None if !reader.role.may_read_all() => Some(reader.id),
                 agent => agent,
             };
-            let mut heads = match phases {
-                Some(phases) if limit > 0 => {
-                    // One more than is shown, to see whether there is a next page.
-                    let limit = limit.saturating_add(1);
+            let IntentPage { heads, next } = match phases {
+                Some(phases) => {
                     query::intents(state, namespace, IntentFilter { agent, phases, before, limit })?
                 }
-                _ => Vec::new(),
+                None => IntentPage::default(),
             };
-            let more = heads.len() > limit;
-            heads.truncate(limit);
             let mut names: HashMap<AgentId, Option<String>> = HashMap::new();
             let mut rows = Vec::with_capacity(heads.len());
             for head in heads {
@@ -91,14 +90,13 @@ async fn listed(call: &Authed, name: &'static str) -> Result<Answer, Problem> {
                 }
                 rows.push(Listed { head, content, payload });
             }
-            Ok((rows, names, more))
+            Ok((rows, names, next))
         })
         .await?;
-    let next = rows.last().filter(|_| more).map(|last| last.head.id.to_string());
     let shown: Vec<Value> = rows.iter().map(|listed| show(listed, name, &names)).collect();
     let mut body = Map::new();
     body.insert("count".into(), json!(shown.len()));
-    body.insert("next".into(), json!(next));
+    body.insert("next".into(), json!(next.map(|next| next.to_string())));
     body.insert(name.into(), Value::Array(shown));
     Ok(Answer::ok(&body).at(point))
 }

@@ -2,10 +2,12 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use gate::Freshness;
+use gate::log::Consistency;
 use ledger::{NamespaceRow, Reply, query};
 use serde_json::{Value, json};
 use types::limits::NAMESPACE_NAME_CHARS_MAX;
-use types::{NamespaceId, Role};
+use types::{AgentId, LogIndex, NamespaceId, Role};
 
 use crate::answer::Answer;
 use crate::body::JsonBody;
@@ -13,6 +15,7 @@ use crate::call::Authed;
 use crate::fields::{Fields, path};
 use crate::problem::Problem;
 use crate::refusals::{refused, unexpected};
+use crate::request_key::request_key;
 use crate::state::App;
 use crate::times::iso;
 
@@ -43,6 +46,7 @@ pub(crate) async fn create(
 ) -> Result<Answer, Problem> {
     const FORBIDDEN: &str = "making namespaces needs an admin of namespace default";
     call.need(Role::may_administer, FORBIDDEN).await?;
+    let request_key = request_key(&call, &body)?;
     let name = Fields::of(body.value).words("name")?;
     let name = name.filter(|name| is_name(name)).ok_or_else(|| {
         let message = format!(
@@ -50,19 +54,41 @@ pub(crate) async fn create(
         );
         Problem::field(path("name"), message)
     })?;
-    let made = app.gate.create_namespace(&call.caller, name.clone()).await?;
-    match &made.answer.reply {
+    let made = app.gate.create_namespace(&call.caller, name.clone(), request_key).await?;
+    let (reply, replayed) = made.answer.unwrapped();
+    match reply {
         Reply::Namespace(id) => {
+            let admin = if replayed {
+                first_admin(&call, *id, made.answer.index).await?
+            } else {
+                Some(made.admin)
+            };
             let body = json!({
                 "id": id.0,
                 "name": name,
-                "admin": { "agent_id": made.admin.to_string(), "apiKey": made.key.reveal() },
+                "admin": {
+                    "agent_id": admin.map(|id| id.to_string()),
+                    // As for a registration: the first answer showed it, and nothing keeps it.
+                    "apiKey": (!replayed).then(|| made.key.reveal()),
+                },
             });
-            Ok(Answer::new(StatusCode::CREATED, &body).committed(&made.answer))
+            Ok(Answer::new(StatusCode::CREATED, &body).committed(&made.answer).replayed(replayed))
         }
         Reply::Refused(refusal) => Err(refused(refusal).committed(&made.answer)),
         other => Err(unexpected(other)),
     }
+}
+
+/// The principal with which a namespace began: its oldest.
+async fn first_admin(
+    call: &Authed,
+    namespace: NamespaceId,
+    min_index: LogIndex,
+) -> Result<Option<AgentId>, Problem> {
+    let fresh = Freshness { consistency: Consistency::Stale, min_index };
+    let (rows, _) =
+        call.read_at(fresh, |state, _, _| Ok(query::agents(state, namespace, None, 1)?)).await?;
+    Ok(rows.first().map(|row| row.id))
 }
 
 fn is_name(name: &str) -> bool {

@@ -79,7 +79,7 @@ fn parameters(route: &Route) -> Vec<Value> {
         .iter()
         .map(|name| json!({ "name": name, "in": "query", "required": false, "schema": text }));
     let mut parameters: Vec<Value> = in_path.chain(in_query).collect();
-    if route.method == "POST" {
+    if route.remembers_requests() {
         parameters.push(json!({
             "name": "Idempotency-Key", "in": "header", "required": false, "schema": text,
         }));

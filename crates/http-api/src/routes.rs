@@ -77,6 +77,14 @@ impl Route {
         self
     }
 
+    /// Whether the same `Idempotency-Key` gets the first answer again. A token is good for one
+    /// thing, which its own answer tells again or refuses; simulating changes nothing.
+    pub(crate) fn remembers_requests(&self) -> bool {
+        self.method == Method::POST
+            && matches!(self.who, Who::Key(_))
+            && self.path != "/v1/policies/simulate"
+    }
+
     fn query(mut self, names: &'static [&'static str]) -> Self {
         self.query = names;
         self
@@ -117,6 +125,7 @@ fn post<H: Handler<T, App>, T: 'static>(
 
 const READ: &[&str] = &["consistency", "min_index"];
 const LIST: &[&str] = &["status", "phase", "agent", "limit", "before", "consistency", "min_index"];
+const TRAIL: &[&str] = &["limit", "after", "consistency", "min_index"];
 const PROPOSED: &[(u16, &str)] = &[(200, "ProposeAnswer"), (409, "DuplicateAnswer")];
 const DECIDED: &[(u16, &str)] = &[(200, "DecideAnswer")];
 const OWN: Who = Who::Key("the intent's own agent, or reviewer, auditor or admin");
@@ -164,11 +173,11 @@ fn intent_routes() -> Vec<Route> {
             .answers(&[(200, "Intent")]),
         get("/v1/intents/{id}/audit", audit::trail, "The audit trail of an intent")
             .who(OWN)
-            .query(&["limit", "consistency", "min_index"])
+            .query(TRAIL)
             .answers(&[(200, "AuditTrail")]),
         get("/v1/audit/{id}", audit::trail, "The audit trail of an intent; the older spelling")
             .who(OWN)
-            .query(&["limit", "consistency", "min_index"])
+            .query(TRAIL)
             .answers(&[(200, "AuditTrail")]),
         get("/v1/intents/{id}/decision", decision::decision, "What policy said, rule by rule")
             .who(OWN)
@@ -384,6 +393,10 @@ fn other_routes() -> Vec<Route> {
             .who(Who::Key("operator, auditor or admin"))
             .answers(&[(200, "Cluster")]),
         get("/v1/metrics", health::metrics, "Intents by what they are now").query(READ),
+        get("/v1/audit/entries", audit::entries, "Every audit leaf of the namespace, oldest first")
+            .who(Who::Key("reviewer, auditor or admin"))
+            .query(TRAIL)
+            .answers(&[(200, "AuditEntries")]),
         get("/v1/audit/checkpoint", audit::checkpoint, "Size and root of the audit tree")
             .query(READ),
         get("/health", health::health, "The build answers").who(Who::Open),

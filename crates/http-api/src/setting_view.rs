@@ -42,6 +42,23 @@ pub(crate) fn destination_row(destination: &Destination, version: u64) -> Value 
     })
 }
 
+/// What an approval sets off: who carries an intent out, when, and with what promise. The URL is
+/// shown as written, with templates and the names of secrets.
+pub(crate) fn carried_out_by(destination: &Destination) -> Value {
+    let target = match &destination.connector {
+        Connector::Http(target) => Some(target),
+        Connector::Worker => None,
+    };
+    json!({
+        "name": destination.name,
+        "kind": destination.connector.kind(),
+        "execute": target.map(|_| destination.execute.name()),
+        "method": target.map(|target| target.method.as_str()),
+        "url": target.map(|target| target.url.as_str()),
+        "promise": promise(destination),
+    })
+}
+
 /// A destination as compiled, every default filled in.
 pub(crate) fn destination_compiled(destination: &Destination) -> Value {
     let mut shown = Map::new();

@@ -94,7 +94,7 @@ fn destination_in_force(
     Ok(set.iter().find(|one| one.name == name).map(|one| (one.clone(), head)))
 }
 
-fn channel_in_force(
+pub(crate) fn channel_in_force(
     state: &dyn Read,
     namespace: NamespaceId,
     name: &str,

@@ -109,7 +109,7 @@ async fn drive(door: &Door, address: std::net::SocketAddr) -> (Vec<String>, Stri
         401
     );
     let query = format!("GET /v1/intents?key={stranger}");
-    assert_eq!(call(address, &query, &agent, "r-query", &none).await.0, 200);
+    assert_eq!(call(address, &query, &agent, "r-query", &none).await.0, 400);
     let path = format!("GET /v1/{stranger}");
     assert_eq!(call(address, &path, &agent, "r-path", &none).await.0, 404);
     door.log.broken.store(true, std::sync::atomic::Ordering::SeqCst);

@@ -29,6 +29,8 @@ mod link;
 mod link_rows;
 mod policies;
 pub mod query;
+mod query_audit;
+mod query_intents;
 mod query_links;
 mod query_outward;
 mod query_windows;
@@ -64,6 +66,7 @@ pub use link::{DecideByLink, IssueLink};
 pub use link_rows::{Factor, LinkMark, LinkRow};
 pub use policy::PolicySet;
 pub use read::{Direction, Fault, MapState, Overlay, Read, Visit, Writes};
+pub use refusal::what_next;
 pub use reply::{Duplicate, Effect, Refusal, Reply};
 pub use rows::{
     AgentRow, ApprovalState, ClusterRow, Content, Decided, Decision, ExecutorClaim, Head, KeyRow,

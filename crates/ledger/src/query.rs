@@ -8,7 +8,8 @@ use tlog::Edge;
 use types::codec::{CodecError, decode, encode};
 use types::{AgentId, Digest, ExecutionId, IntentId, KeyId, LogTime, NamespaceId, Phase};
 
-use crate::audit::{Leaf, LeafBody, LeafDetail};
+pub use crate::query_audit::{LeafEntry, LeafPage, TrailPage, leaf, leaves, trail};
+pub use crate::query_intents::{IntentFilter, IntentPage, intents};
 pub use crate::query_links::{link, link_objection, link_of};
 pub(crate) use crate::query_windows::{window_holder, windows_of};
 use crate::read::{Direction, Fault, Read};
@@ -260,88 +261,9 @@ pub fn find_order(
     Ok(Some((namespace, order)))
 }
 
-/// Which intents a list shows, newest first.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct IntentFilter {
-    /// Only this agent's.
-    pub agent: Option<AgentId>,
-    /// Only in these phases; empty means all.
-    pub phases: &'static [Phase],
-    /// Only older than this one.
-    pub before: Option<IntentId>,
-    /// At most so many.
-    pub limit: usize,
-}
-
-/// Heads of intents, newest first.
-///
-/// # Errors
-/// See [`cluster`].
-pub fn intents(
-    ledger: &(impl Read + ?Sized),
-    namespace: NamespaceId,
-    filter: IntentFilter,
-) -> Result<Vec<Head>, Fault> {
-    if filter.limit == 0 {
-        return Ok(Vec::new());
-    }
-    let mut heads = Vec::new();
-    if let (None, [_, ..]) = (filter.agent, filter.phases) {
-        for phase in filter.phases {
-            let mut prefix = table::prefix(namespace, Table::IntentsByPhase);
-            prefix.push(phase_byte(*phase));
-            heads.extend(listed(ledger, namespace, &prefix, filter)?);
-        }
-        heads.sort_by_key(|head| core::cmp::Reverse(head.id));
-        heads.truncate(filter.limit);
-        return Ok(heads);
-    }
-    let prefix = match filter.agent {
-        Some(agent) => {
-            let mut prefix = table::prefix(namespace, Table::IntentsByAgent);
-            prefix.extend_from_slice(&agent.0.to_be_bytes());
-            prefix
-        }
-        None => table::prefix(namespace, Table::Intents),
-    };
-    listed(ledger, namespace, &prefix, filter)
-}
-
 /// The byte of a phase in keys: its number in the durable form.
 pub(crate) fn phase_byte(phase: Phase) -> u8 {
     encode(&phase).first().copied().unwrap_or_default()
-}
-
-fn listed(
-    ledger: &(impl Read + ?Sized),
-    namespace: NamespaceId,
-    prefix: &[u8],
-    filter: IntentFilter,
-) -> Result<Vec<Head>, Fault> {
-    let to = match filter.before {
-        Some(id) => {
-            let mut to = prefix.to_vec();
-            to.extend_from_slice(&id.0.to_be_bytes());
-            to
-        }
-        None => table::end_of(prefix),
-    };
-    let mut heads: Vec<Head> = Vec::new();
-    let mut broken = None;
-    ledger.scan(prefix, &to, Direction::Descending, &mut |key, _| {
-        let id = IntentId(table::last_u64(key).unwrap_or_default());
-        match head(ledger, namespace, id) {
-            Ok(Some(head)) => {
-                if filter.phases.is_empty() || filter.phases.contains(&head.phase) {
-                    heads.push(head);
-                }
-            }
-            Ok(None) => broken = Some(missing("an intent")),
-            Err(fault) => broken = Some(fault),
-        }
-        go_on(broken.is_none() && heads.len() < filter.limit)
-    })?;
-    broken.map_or(Ok(heads), Err)
 }
 
 /// How many intents stand in each phase.
@@ -382,52 +304,6 @@ pub fn policy_source(
     version: u64,
 ) -> Result<Option<PolicySourceRow>, Fault> {
     row(ledger, &table::policy_source(namespace, version), |b| decode(b, "policy source"))
-}
-
-/// The trail of an intent: leaves with their readable side, oldest first, at most `limit`.
-///
-/// # Errors
-/// See [`cluster`].
-pub fn trail(
-    ledger: &(impl Read + ?Sized),
-    namespace: NamespaceId,
-    id: IntentId,
-    limit: usize,
-) -> Result<Vec<(Leaf, LeafDetail)>, Fault> {
-    let from = table::intent_leaf(namespace, id, 0);
-    let to = table::intent_leaf(namespace, id, u64::MAX);
-    let first = head(ledger, namespace, id)?.filter(|_| limit > 0).map(|head| head.first_leaf);
-    let mut sequences: Vec<u64> = first.into_iter().collect();
-    ledger.scan(&from, &to, Direction::Ascending, &mut |key, _| {
-        if sequences.len() < limit {
-            sequences.push(table::last_u64(key).unwrap_or_default());
-        }
-        go_on(sequences.len() < limit)
-    })?;
-    let entry = |sequence| leaf(ledger, sequence)?.ok_or_else(|| missing("an audit leaf"));
-    sequences.into_iter().map(entry).collect()
-}
-
-/// A leaf of the audit tree with its readable side.
-///
-/// # Errors
-/// See [`cluster`].
-pub fn leaf(
-    ledger: &(impl Read + ?Sized),
-    sequence: u64,
-) -> Result<Option<(Leaf, LeafDetail)>, Fault> {
-    let Some(bytes) = ledger.get(&table::leaf(sequence))? else { return Ok(None) };
-    let leaf: Leaf = decode(&bytes, "audit leaf")?;
-    let key = table::leaf_detail(leaf.namespace, sequence);
-    let detail = row(ledger, &key, |bytes| decode(bytes, "audit detail"))?;
-    let mut detail: LeafDetail = detail.unwrap_or_default();
-    if let (LeafBody::Submitted { .. }, None, Some(id)) =
-        (&leaf.body, &detail.actor_name, leaf.actor)
-    {
-        // A principal keeps its name.
-        detail.actor_name = agent(ledger, leaf.namespace, id)?.map(|agent| agent.name);
-    }
-    Ok(Some((leaf, detail)))
 }
 
 /// Everything due before this was worked off, and nothing is put before it any more.

@@ -18,7 +18,7 @@ pub enum Refusal {
     InvalidKey,
     /// The principal was stopped.
     #[n(1)]
-    #[error("this principal is {}; an admin can change that", status.name())]
+    #[error("this principal is {}{}", status.name(), what_next(status.name()))]
     Inactive {
         /// What it is.
         #[n(0)]
@@ -53,7 +53,7 @@ pub enum Refusal {
     },
     /// The intent is past deciding.
     #[n(5)]
-    #[error("{id} is {} and waits for nobody; read it with `qgate intent show {id}`", phase.name())]
+    #[error("{id} is {} and {}; read it with `qgate intent show {id}`", phase.name(), waits(*phase))]
     NotHeld {
         /// Which.
         #[n(0)]
@@ -305,6 +305,26 @@ pub enum Refusal {
         #[n(1)]
         status: AgentStatus,
     },
+}
+
+/// What a stopped principal can do, by the word for what it is.
+#[must_use]
+pub fn what_next(status: &str) -> &'static str {
+    match status {
+        "suspended" => "; a reviewer or an admin can resume it",
+        "revoked" => " for ever; an admin can register another",
+        _ => "",
+    }
+}
+
+/// For what an intent waits that nobody decides any more.
+fn waits(phase: Phase) -> &'static str {
+    match phase {
+        Phase::InDoubt => "waits for a person to say how it ended (`qgate intent resolve`)",
+        Phase::Allowed => "waits for no approval any more, only to be run",
+        Phase::Claimed => "waits for no approval any more: it is being run",
+        _ => "waits for nobody",
+    }
 }
 
 fn profile_says(fault: &ProfileFault) -> String {

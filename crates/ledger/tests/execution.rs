@@ -215,7 +215,7 @@ fn a_stricter_policy_takes_an_allowed_intent_back_before_it_is_handed_out() {
         NS,
         query::IntentFilter { phases: &[Phase::Held], limit: 9, ..Default::default() },
     );
-    assert_eq!(listed.unwrap().len(), 1);
+    assert_eq!(listed.unwrap().heads.len(), 1);
     let digest = setting.node.head(setting.intent).approval.digest;
     assert_eq!(
         word(&setting.node.approve(setting.person, setting.intent, Some(digest))),

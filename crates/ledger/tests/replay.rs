@@ -272,8 +272,8 @@ fn run_one(node: &mut Node, ended: u8) {
 fn inconsistencies(node: &Node) -> Vec<String> {
     let state = &node.state;
     let mut wrong = Vec::new();
-    let filter = query::IntentFilter { limit: 10_000, ..Default::default() };
-    let heads = query::intents(state, NS, filter).unwrap();
+    let filter = query::IntentFilter { limit: 3_000, ..Default::default() };
+    let heads = query::intents(state, NS, filter).unwrap().heads;
     for (phase, count) in query::phase_counts(state, NS).unwrap() {
         let actual = heads.iter().filter(|head| head.phase == phase).count() as u64;
         if actual != count {
@@ -332,9 +332,9 @@ fn untrue_no_effect(node: &Node, head: &ledger::Head) -> Option<String> {
     if head.phase != Phase::Failed || head.effect != Some(Effect::None) {
         return None;
     }
-    let trail = query::trail(&node.state, NS, head.id, 10_000).unwrap();
+    let trail = query::trail(&node.state, NS, head.id, None, 10_000).unwrap();
     let mut doubts = Vec::new();
-    for (leaf, _) in trail {
+    for (leaf, _) in trail.entries {
         match leaf.body {
             LeafBody::DoubtBegan { execution, .. } => doubts.push(execution),
             LeafBody::Resolved { .. } => return None,

@@ -52,7 +52,7 @@ mod text;
 mod common;
 
 #[cfg(feature = "parse")]
-pub use compile::{Compiled, Problem, SourceFile, compile, distance, is_policy_file};
+pub use compile::{Compiled, Problem, SourceFile, compile, distance, is_policy_file, nearest};
 #[cfg(feature = "parse")]
 pub use engine::{Engine, Subject};
 #[cfg(feature = "parse")]

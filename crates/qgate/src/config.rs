@@ -51,7 +51,8 @@ pub(crate) struct Config {
     /// Where the file lies: other files that it names are relative to that.
     #[serde(skip)]
     pub(crate) base: PathBuf,
-    /// Where the first admin key is written, besides stdout. Relative to the configuration file.
+    /// Where the first admin key is written, besides stdout; `admin.key` below the data directory
+    /// without it. Relative to the configuration file.
     pub(crate) admin_key_file: Option<PathBuf>,
 }
 

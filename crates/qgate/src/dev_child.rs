@@ -1,7 +1,8 @@
 //! One node of `qgate dev` as a child process.
 //!
 //! It runs in a process group of its own: Ctrl-C reaches `dev` only, which stops its children in
-//! order. Invariant: a process is signalled only while this is its parent and has not reaped it.
+//! order. It ends with `dev` all the same, however that ends: it reads a pipe that only `dev` writes.
+//! Invariant: a process is signalled only while this is its parent and has not reaped it.
 
 use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom};
@@ -11,11 +12,12 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::Command;
+use tokio::process::{ChildStdin, Command};
 use types::limits::DRAIN_MS_MAX;
 
 use crate::failure::Failure;
 use crate::output::{harmless, note};
+use crate::signals::STOP_AT_EOF;
 
 /// How long a node may take to stop before it is killed.
 const STOP_WITHIN: Duration = Duration::from_secs(30);
@@ -31,6 +33,8 @@ pub(crate) struct Child {
     config: PathBuf,
     log: PathBuf,
     process: tokio::process::Child,
+    /// Open as long as this is here; waiting for the process would close it inside of it.
+    _leash: Option<ChildStdin>,
 }
 
 impl Child {
@@ -42,11 +46,12 @@ impl Child {
         let failed = |error| Failure::refused(format!("node {id} cannot be started: {error}"));
         let program = std::env::current_exe().map_err(failed)?;
         let output = OpenOptions::new().create(true).append(true).mode(0o600).open(log);
-        let process = Command::new(program)
+        let mut process = Command::new(program)
             .arg("serve")
             .arg("--config")
             .arg(config)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
+            .env(STOP_AT_EOF, "1")
             // It prints the first admin key, which lies in a file of its own already.
             .stdout(Stdio::null())
             .stderr(output.map_err(failed)?)
@@ -54,7 +59,9 @@ impl Child {
             .spawn()
             .map_err(failed)?;
         let pid = process.id().expect("a child that was not waited for has an id");
-        Ok(Self { id, pid, config: config.to_path_buf(), log: log.to_path_buf(), process })
+        let leash = process.stdin.take();
+        let (config, log) = (config.to_path_buf(), log.to_path_buf());
+        Ok(Self { id, pid, config, log, process, _leash: leash })
     }
 
     /// Its process id.

@@ -44,6 +44,15 @@ pub(crate) struct DevNode {
     pub(crate) config: PathBuf,
 }
 
+impl DevNode {
+    /// Its process is still there, and still this node: the system gives numbers out again.
+    fn still_runs(&self) -> bool {
+        let line = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        let config = self.config.as_os_str().as_encoded_bytes();
+        line.split(|byte| *byte == 0).any(|word| word == config)
+    }
+}
+
 /// The development keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DevKeys {
@@ -153,6 +162,21 @@ impl DevDir {
     /// Whatever the file system says.
     pub(crate) fn publish(&self, file: &DevFile) -> Result<(), Failure> {
         write_json(&self.dev_file(), file, Readable::Owner)
+    }
+
+    /// Says who has the ports, where that is a node which an earlier `qgate dev` left running.
+    pub(crate) fn blamed(&self, failure: Failure) -> Failure {
+        // Without a readable file there is nobody to name.
+        let file: Option<DevFile> = read_json(&self.dev_file()).ok().flatten();
+        let mut nodes = file.map(|file| file.nodes).unwrap_or_default().into_iter();
+        match nodes.find(DevNode::still_runs) {
+            Some(node) => {
+                let what =
+                    format!("{}: node {} of an earlier `qgate dev` has it", failure.what, node.id);
+                Failure::refused(what).next(format!("stop it first: kill {}", node.pid))
+            }
+            None => failure,
+        }
     }
 
     /// Takes `dev.json` away: nothing answers any more.
@@ -365,6 +389,23 @@ mod tests {
         let cases = [(here, &one, false), (here, &two, true), (there, &one, true)];
         for (directory, digest, expected) in cases {
             assert_eq!(dev.must_apply(directory, digest).unwrap(), expected, "{directory:?}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_was_left_running_is_named_and_no_other_process_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let dev = DevDir::take(dir.path()).unwrap();
+        let failed = || Failure::refused("127.0.0.1:4000 cannot be listened on");
+        assert_eq!(dev.blamed(failed()), failed());
+        let ports = Ports::of(4000, 0).unwrap();
+        // This test's own process, once under a word of its command line and once not.
+        let own = std::env::args().next().unwrap();
+        for (config, named) in [(own.as_str(), true), ("/elsewhere/node.yaml", false)] {
+            let node = ports.node(1, std::process::id(), PathBuf::from("data"), config.into());
+            dev.publish(&DevFile { nodes: vec![node], keys: keys() }).unwrap();
+            let said = dev.blamed(failed()).next.unwrap_or_default();
+            assert_eq!(said.contains(&format!("kill {}", std::process::id())), named, "{said}");
         }
     }
 

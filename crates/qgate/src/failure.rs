@@ -7,6 +7,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use client::{Error, Refusal, Verdict};
+use serde_json::{Value, json};
 
 /// Exit codes. Part of the interface: never renumbered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub(crate) struct Failure {
     pub(crate) what: String,
     /// What to do now.
     pub(crate) next: Option<String>,
+    /// What the gate answered, where it refused.
+    pub(crate) refusal: Option<Box<Refusal>>,
 }
 
 /// What every command ends with.
@@ -64,11 +67,25 @@ pub(crate) type Outcome = Result<Exit, Failure>;
 
 impl Failure {
     pub(crate) fn refused(what: impl Into<String>) -> Self {
-        Self { exit: Exit::Refused, what: what.into(), next: None }
+        Self { exit: Exit::Refused, what: what.into(), next: None, refusal: None }
     }
 
     pub(crate) fn usage(what: impl Into<String>) -> Self {
-        Self { exit: Exit::Usage, what: what.into(), next: None }
+        Self { exit: Exit::Usage, what: what.into(), next: None, refusal: None }
+    }
+
+    /// For programs: as `--output json` prints it on stderr.
+    pub(crate) fn to_json(&self) -> Value {
+        let refusal = self.refusal.as_deref();
+        json!({
+            "error": self.what,
+            "next": self.next,
+            "exit": self.exit as u8,
+            "status": refusal.map(|refusal| refusal.status),
+            "code": refusal.and_then(|refusal| refusal.code.as_deref()),
+            "request_id": refusal.and_then(|refusal| refusal.request_id.as_deref()),
+            "body": refusal.map(|refusal| &refusal.body),
+        })
     }
 
     pub(crate) fn next(mut self, next: impl Into<String>) -> Self {
@@ -104,7 +121,11 @@ impl From<Error> for Failure {
             Error::Endpoint(_) | Error::BadKey => (Exit::Usage, None),
             Error::Setup(_) => (Exit::Refused, None),
         };
-        Self { exit, what, next }
+        let refusal = match error {
+            Error::Refused(refusal) | Error::NoQuorum(refusal) => Some(refusal),
+            _ => None,
+        };
+        Self { exit, what, next, refusal }
     }
 }
 
@@ -118,7 +139,7 @@ fn next_without_quorum(refusal: &Refusal) -> String {
 fn next_after(refusal: &Refusal) -> Option<String> {
     let next = match (refusal.code.as_deref(), refusal.status) {
         (Some("approval_digest_mismatch" | "digest_required" | "policy_changed"), _) => {
-            "look at what it is now with `qgate intent show`, then decide with --digest"
+            "look at what it is now with `qgate intent show`, then name its digest with --digest"
         }
         (Some("self_approval"), _) => "ask another reviewer",
         (Some("policy_version_mismatch"), _) => {
@@ -128,7 +149,10 @@ fn next_after(refusal: &Refusal) -> Option<String> {
             "see what is in force with `qgate destination list --output json` or `qgate channel \
              list --output json`, then name its version"
         }
-        (Some("agent_inactive"), _) => "ask an admin to run `qgate agent resume`",
+        (Some("agent_inactive"), _) if says_revoked(refusal) => {
+            "ask an admin to run `qgate agent register`: revoked is for ever"
+        }
+        (Some("agent_inactive"), _) => "ask a reviewer or an admin to run `qgate agent resume`",
         (_, 401) => "name a valid API key with --key or QGATE_API_KEY",
         (_, 403) => "use a key with the role that this needs",
         (_, 429) => "wait a moment, then run the command again",
@@ -137,10 +161,12 @@ fn next_after(refusal: &Refusal) -> Option<String> {
     Some(next.to_owned())
 }
 
+fn says_revoked(refusal: &Refusal) -> bool {
+    refusal.body.get("status").and_then(Value::as_str) == Some("revoked")
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -158,7 +184,7 @@ mod tests {
         }
     }
 
-    fn refusal(status: u16, code: &str, body: serde_json::Value) -> Box<Refusal> {
+    fn refusal(status: u16, code: &str, body: Value) -> Box<Refusal> {
         Box::new(Refusal {
             endpoint: "http://a:1".into(),
             status,
@@ -179,6 +205,16 @@ mod tests {
             (Error::Refused(refusal(401, "unauthorized", json!({}))), 1, "QGATE_API_KEY"),
             (Error::Refused(refusal(403, "self_approval", json!({}))), 1, "another reviewer"),
             (Error::Refused(refusal(404, "not_found", json!({}))), 1, ""),
+            (
+                Error::Refused(refusal(403, "agent_inactive", json!({"status": "suspended"}))),
+                1,
+                "resume",
+            ),
+            (
+                Error::Refused(refusal(403, "agent_inactive", json!({"status": "revoked"}))),
+                1,
+                "register",
+            ),
             (Error::BadKey, 2, ""),
         ];
         for (error, code, next) in cases {
@@ -186,5 +222,18 @@ mod tests {
             assert_eq!(failure.exit as u8, code, "{failure}");
             assert!(failure.next.unwrap_or_default().contains(next), "{next}");
         }
+    }
+
+    #[test]
+    fn programs_get_what_the_gate_said() {
+        let refused = Error::Refused(refusal(409, "not_allowed", json!({"phase": "held"})));
+        let shown = Failure::from(refused).to_json();
+        assert_eq!((&shown["exit"], &shown["status"]), (&json!(1), &json!(409)));
+        assert_eq!(
+            (&shown["code"], &shown["body"]["phase"]),
+            (&json!("not_allowed"), &json!("held"))
+        );
+        let usage = Failure::usage("no such file").next("name another").to_json();
+        assert_eq!((&usage["exit"], &usage["next"]), (&json!(2), &json!("name another")));
     }
 }

@@ -14,6 +14,7 @@ mod dev_keys;
 mod dev_state;
 mod failure;
 mod files;
+mod first_key;
 mod logging;
 mod metrics_door;
 mod output;
@@ -34,8 +35,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let output = cli.global.output();
     match run(cli) {
         Ok(exit) => exit.into(),
+        Err(failure) if output.is_json() => {
+            output::note(&failure.to_json().to_string());
+            failure.exit.into()
+        }
         Err(failure) => {
             output::note(&failure.to_string());
             failure.exit.into()

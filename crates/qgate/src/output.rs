@@ -65,8 +65,9 @@ impl Output {
         line(&table_of(rows, columns));
     }
 
-    /// Prints a value for people, cut after some lines; nothing in JSON output.
-    pub(crate) fn value(self, title: &str, value: Option<&Value>) {
+    /// Prints a value for people, cut after some lines, with the command that shows `all` of it;
+    /// nothing in JSON output.
+    pub(crate) fn value(self, title: &str, value: Option<&Value>, all: &str) {
         let Some(value) = value.filter(|value| !value.is_null() && !self.is_json()) else { return };
         let text = serde_json::to_string_pretty(value).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
@@ -76,7 +77,7 @@ impl Output {
         }
         let rest = lines.len().saturating_sub(VALUE_LINES_MAX);
         if rest > 0 {
-            line(&format!("  ... {rest} more lines; --output json shows all"));
+            line(&format!("  ... {rest} more lines; all of it: {all}"));
         }
     }
 

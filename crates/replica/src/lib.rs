@@ -26,5 +26,5 @@ pub use ahead::Ahead;
 pub use config::{Config, Profile};
 pub use log_store::RaftLog;
 pub use node::{Replica, StartError};
-pub use replay::{ReplayError, ReplayReport, replay};
+pub use replay::{ReplayError, ReplayReport, ReplayVerdict, replay};
 pub use state_machine::{Listeners, SnapshotBuilder, SnapshotDir, StateMachine};

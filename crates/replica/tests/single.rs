@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,7 +11,7 @@ use futures::future::join_all;
 use gate::log::{Consistency, Log as _, ProposeError};
 use ledger::{Reply, query};
 use replica::clock::{Reading, TimeSource};
-use replica::{Config, ReplayError, Replica, StartError, replay};
+use replica::{Config, ReplayError, ReplayReport, ReplayVerdict, Replica, StartError};
 use types::{LogIndex, LogTime, NodeId};
 
 fn names(replica: &Replica) -> Vec<String> {
@@ -98,10 +99,13 @@ async fn a_replay_of_the_log_gives_the_same_state() {
     join_all((2..100).map(|number| propose(&replica, create_namespace(number)))).await;
     replica.shutdown().await;
     drop(replica);
+    let before = listing(dir.path());
     let report = replay(dir.path()).expect("replayed");
-    assert!(report.equal && report.state_hash == report.replay_hash, "{report:?}");
+    assert_eq!(report.verdict, ReplayVerdict::Equal, "{report:?}");
+    assert!(report.state_hash == report.replay_hash, "{report:?}");
     assert!(report.tree_size >= 99 && report.applied_index > LogIndex(0), "{report:?}");
     assert_eq!(replay(dir.path()).expect("again"), report);
+    assert_eq!(listing(dir.path()), before, "the node's files are only read");
 
     let state = store::state::StateStore::open(dir.path()).expect("open");
     let applied = state.applied().expect("applied");
@@ -109,7 +113,78 @@ async fn a_replay_of_the_log_gives_the_same_state() {
     state.write(forged, &applied).expect("write");
     state.flush().expect("flush");
     drop(state);
-    assert!(!replay(dir.path()).expect("replayed").equal, "one forged row is found");
+    let report = replay(dir.path()).expect("replayed");
+    assert_eq!(report.verdict, ReplayVerdict::Differs, "one forged row is found");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_says_when_the_state_is_behind_its_log_or_not_there() {
+    let dir = tempfile::tempdir().expect("dir");
+    let replica = start(config(dir.path())).await;
+    propose(&replica, bootstrap()).await;
+    replica.shutdown().await;
+    drop(replica);
+    let kept = tempfile::tempdir().expect("dir");
+    let copy_of_state = kept.path().join("state");
+    copy(&dir.path().join("state"), &copy_of_state);
+    let replica = start(config(dir.path())).await;
+    join_all((2..30).map(|number| propose(&replica, create_namespace(number)))).await;
+    replica.shutdown().await;
+    drop(replica);
+
+    // What a kill leaves: the state of an earlier flush beside a longer log.
+    std::fs::remove_dir_all(dir.path().join("state")).expect("remove");
+    copy(&copy_of_state, &dir.path().join("state"));
+    let report = replay(dir.path()).expect("replayed");
+    assert_eq!(report.verdict, ReplayVerdict::Behind, "{report:?}");
+    assert!(report.applied_index < report.committed_index, "{report:?}");
+    assert_eq!(report.state_hash, report.replay_hash);
+
+    std::fs::remove_dir_all(dir.path().join("state")).expect("remove");
+    let before = listing(dir.path());
+    let report = replay(dir.path()).expect("replayed");
+    assert_eq!(report.verdict, ReplayVerdict::Missing, "{report:?}");
+    assert_eq!(listing(dir.path()), before);
+
+    let empty = tempfile::tempdir().expect("dir");
+    assert!(matches!(replay(empty.path()), Err(ReplayError::NoData(_))));
+    assert_eq!(listing(empty.path()), Vec::<String>::new());
+}
+
+/// A replay with a scratch directory of its own.
+fn replay(data_dir: &Path) -> Result<ReplayReport, ReplayError> {
+    let scratch = tempfile::tempdir().expect("dir");
+    replica::replay(data_dir, scratch.path())
+}
+
+/// Every file below a directory with its bytes.
+fn listing(dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).expect("listed") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.push(format!("{}/", path.display()));
+            found.extend(listing(&path));
+        } else {
+            let digest = types::Digest::of(&std::fs::read(&path).expect("read"));
+            found.push(format!("{} {digest}", path.display()));
+        }
+    }
+    found.sort();
+    found
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).expect("made");
+    for entry in std::fs::read_dir(from).expect("listed") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("copied");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -46,6 +46,8 @@ pub const POLICY_DOCUMENTS_MAX: usize = 256;
 pub const PAGE_ROWS_MAX: u64 = 1_000;
 /// Rows of a page when the caller names no limit.
 pub const PAGE_ROWS_DEFAULT: u64 = 50;
+/// Rows that one page of a list looks at; a page that stops there may be short, and has a cursor.
+pub const PAGE_LOOKS_MAX: usize = 4_000;
 /// How long an intent may wait, in milliseconds: 30 days.
 pub const EXPIRES_IN_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1_000;
 /// How long an intent waits when the agent says nothing: one hour.

@@ -91,11 +91,13 @@ async fn a_stopped_principal_is_turned_away_until_it_is_resumed() {
     assert_eq!((got.text("agent_id"), got.text("status")), (id.as_str(), "suspended"));
     let got = door.get("/v1/intents", &key).await.is(403);
     assert_eq!((got.text("error"), got.text("status")), ("agent_inactive", "suspended"));
+    assert!(got.text("message").contains("can resume it"), "{}", got.body);
     door.post(&path("resume"), &door.admin, Value::Null).await.is(200);
     door.get("/v1/intents", &key).await.is(200);
     door.post(&path("revoke"), &door.admin, json!({})).await.is(200);
     let got = door.get("/v1/intents", &key).await.is(403);
     assert_eq!(got.text("status"), "revoked");
+    assert!(got.text("message").contains("revoked for ever"), "{}", got.body);
     let got = door.post(&path("resume"), &door.admin, json!({})).await.is(409);
     assert_eq!(got.text("error"), "revoked");
     let got = door.post(&path("suspend"), &door.agent, json!({})).await.is(403);

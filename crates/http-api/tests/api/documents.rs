@@ -24,7 +24,7 @@ async fn every_route_is_in_the_document_and_every_reference_resolves() {
         "delete /v1/channels/{name}", "delete /v1/destinations/{name}",
         "delete /v1/policies/{id}", "get /.well-known/gate", "get /health", "get /livez",
         "get /openapi.json", "get /readyz", "get /v1/agents", "get /v1/agents/{id}",
-        "get /v1/audit/checkpoint", "get /v1/audit/{id}", "get /v1/channels",
+        "get /v1/audit/checkpoint", "get /v1/audit/entries", "get /v1/audit/{id}", "get /v1/channels",
         "get /v1/channels/{name}", "get /v1/cluster", "get /v1/destinations",
         "get /v1/destinations/{name}", "get /v1/approval-links/{token}",
         "get /v1/executions/{id}", "get /v1/intents",
@@ -49,6 +49,18 @@ async fn every_route_is_in_the_document_and_every_reference_resolves() {
         "put /v1/policies/{id}",
     ];
     assert_eq!(listed, expected.map(str::to_owned).into());
+    // A header is documented where it has an effect.
+    for (path, expected) in [
+        ("/v1/namespaces", true),
+        ("/v1/agents/{id}/rotate-key", true),
+        ("/v1/intents/{id}/approve", true),
+        ("/v1/approval-links/{token}/approve", false),
+        ("/v1/policies/simulate", false),
+    ] {
+        let parameters = document["paths"][path]["post"]["parameters"].as_array().unwrap();
+        let named = parameters.iter().any(|parameter| parameter["name"] == "Idempotency-Key");
+        assert_eq!(named, expected, "{path}");
+    }
     let schemas = document["components"]["schemas"].as_object().unwrap();
     let text = document.to_string();
     for reference in text.split("#/components/schemas/").skip(1) {

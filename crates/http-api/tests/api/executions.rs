@@ -33,6 +33,7 @@ async fn an_order_has_the_shape_that_workers_know() {
     assert!(order.body["fence"].as_u64().is_some_and(|fence| fence > 0));
     let read = door.get(&format!("/v1/intents/{id}"), &door.agent).await.is(200);
     assert_eq!((read.text("status"), read.text("phase")), ("scheduled", "claimed"));
+    assert_eq!(read.body["execution_id"], order.body["executionId"]);
     let again = door.post(&format!("/v1/intents/{id}/execute"), &door.agent, json!({})).await;
     let again = again.is(409);
     assert_eq!(again.text("error"), "Intent cannot be executed — current status: scheduled");

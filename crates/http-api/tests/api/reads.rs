@@ -162,11 +162,17 @@ async fn bad_queries_are_refused_by_name() {
         (&format!("{one}?until=later"), "until"),
         ("/v1/agents?limit=1001", "limit"),
         ("/v1/metrics?consistency=none", "consistency"),
+        ("/v1/intents?limt=1", "limt"),
+        (&format!("{one}/audit?before=3"), "before"),
+        ("/v1/agents?x=1", "x"),
     ];
     for (path, field) in cases {
         let got = door.get(path, &door.reviewer).await.is(400);
         assert_eq!((got.text("error"), got.text("field")), ("invalid_request", field), "{path}");
     }
+    let got = door.get("/v1/intents?limt=1", &door.reviewer).await.is(400);
+    assert!(got.text("message").contains("did you mean `limit`?"), "{}", got.body);
+    door.get("/readyz?from=probe", "").await.is(200);
 }
 
 #[tokio::test]

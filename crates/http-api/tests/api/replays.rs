@@ -104,3 +104,56 @@ async fn a_replayed_registration_shows_no_key() {
     assert!(first.body["apiKey"].is_string());
     assert_eq!(again.body["apiKey"], Value::Null);
 }
+
+#[tokio::test]
+async fn every_change_of_a_principal_is_answered_again_and_done_once() {
+    let door = Door::open().await;
+    let (id, _) = door.register("bot", "agent").await;
+    let agent = format!("/v1/agents/{id}");
+    let cases = [
+        ("suspend", json!({})),
+        ("resume", json!({})),
+        ("role", json!({ "role": "worker" })),
+        ("rotate-key", json!({ "overlap_seconds": 60 })),
+        ("revoke", json!({})),
+    ];
+    for (verb, body) in cases {
+        let path = format!("{agent}/{verb}");
+        let first = door.post_once(&path, &door.admin, verb, &body).await;
+        assert!(matches!(first.status, 200 | 201), "{verb}: {}", first.body);
+        // What a later change made of it does not show in the first answer.
+        let (keys, size) = state_of(&door, &agent).await;
+        let again = door.post_once(&path, &door.admin, verb, &body).await.is(first.status);
+        assert_eq!(again.header("idempotency-replayed"), "true", "{verb}");
+        assert_eq!(again.body["agent_id"], first.body["agent_id"], "{verb}");
+        assert_eq!(again.body["key_id"], first.body["key_id"], "{verb}");
+        assert_eq!(again.body["apiKey"], Value::Null, "{verb}");
+        assert_eq!(state_of(&door, &agent).await, (keys, size), "{verb} was done twice");
+        if body != json!({}) {
+            let other = json!({ "role": "auditor" });
+            let other = door.post_once(&path, &door.admin, verb, &other).await.is(422);
+            assert_eq!(other.text("error"), "idempotency_key_reused", "{verb}");
+        }
+    }
+}
+
+/// The keys of a principal and the size of the audit tree.
+async fn state_of(door: &Door, agent: &str) -> (Value, Value) {
+    let row = door.get(agent, &door.admin).await.is(200);
+    let head = door.get("/v1/audit/checkpoint", &door.admin).await.is(200);
+    (row.body["keys"].clone(), head.body["size"].clone())
+}
+
+#[tokio::test]
+async fn a_replayed_namespace_names_its_first_admin_and_shows_no_key() {
+    let door = Door::open().await;
+    let body = json!({ "name": "team-b" });
+    let first = door.post_once("/v1/namespaces", &door.admin, "ns", &body).await.is(201);
+    let again = door.post_once("/v1/namespaces", &door.admin, "ns", &body).await.is(201);
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    assert_eq!(again.body["id"], first.body["id"]);
+    assert_eq!(again.body["admin"]["agent_id"], first.body["admin"]["agent_id"]);
+    assert!(first.body["admin"]["apiKey"].is_string());
+    assert_eq!(again.body["admin"]["apiKey"], Value::Null);
+    door.post("/v1/namespaces", &door.admin, body).await.is(409);
+}

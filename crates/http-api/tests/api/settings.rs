@@ -46,6 +46,34 @@ fn column(got: &Got, list: &str, name: &str) -> Vec<Value> {
     got.body[list].as_array().unwrap().iter().map(|row| row[name].clone()).collect()
 }
 
+#[tokio::test]
+async fn an_intent_says_what_its_approval_sets_off_to_those_who_read_destinations() {
+    let door = Door::policed(&[("basic", crate::support::BASIC)]).await;
+    let id = door.submit(basic(500)).await;
+    let path = format!("/v1/intents/{id}");
+    let before = door.get(&path, &door.reviewer).await.is(200);
+    assert_eq!(before.body["carried_out_by"], Value::Null);
+    put_yaml(&door, CRM_ALL, "", CRM).await.is(201);
+    let shown = door.get(&path, &door.reviewer).await.is(200);
+    let expected = json!({
+        "name": "crm.*", "kind": "http", "execute": "on_request", "method": "POST",
+        "url": "https://crm.example/x", "promise": "at most once; doubt is shown",
+    });
+    assert_eq!(shown.body["carried_out_by"], expected);
+    let own = door.get(&path, &door.agent).await.is(200);
+    assert_eq!(own.body["carried_out_by"], Value::Null);
+}
+
+#[tokio::test]
+async fn the_deliveries_of_a_channel_that_nobody_knows_are_not_found() {
+    let door = Door::open().await;
+    let path = "/v1/channels/ops/deliveries";
+    let got = door.get(path, &door.auditor).await.is(404);
+    assert_eq!(got.text("error"), "Channel not found");
+    put_yaml(&door, "/v1/channels/ops", "", OPS).await.is(201);
+    assert_eq!(door.get(path, &door.auditor).await.is(200).body["count"], 0);
+}
+
 /// A destination's word on the environment overrules the agent's, for real and when it is tried.
 #[tokio::test]
 async fn a_declared_environment_is_judged_and_simulated() {

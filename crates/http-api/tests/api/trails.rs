@@ -108,6 +108,67 @@ async fn rows_have_ids_places_and_metadata() {
 }
 
 #[tokio::test]
+async fn a_long_trail_is_read_to_its_end_by_its_cursor() {
+    let door = Door::policed(&[("basic", BASIC)]).await;
+    let mut body = basic(5);
+    body["idempotency_key"] = json!("once");
+    let id = door.submit(body.clone()).await;
+    for _ in 0..7 {
+        door.post("/v1/intents", &door.agent, body.clone()).await.is(409);
+    }
+    door.post(&format!("/v1/intents/{id}/execute"), &door.agent, json!({})).await.is(201);
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/v1/intents/{id}/audit?limit=4{after}");
+        let page = door.get(&path, &door.auditor).await.is(200);
+        for event in page.body["events"].as_array().unwrap() {
+            seen.push(event["event_type"].as_str().unwrap().to_owned());
+        }
+        assert_eq!(page.body["truncated"], !page.body["next"].is_null());
+        match page.body["next"].as_u64() {
+            Some(next) => after = format!("&after={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen.len(), 3 + 7 + 1);
+    assert_eq!(seen.last().map(String::as_str), Some("execution_requested"));
+    let whole = door.get(&format!("/v1/intents/{id}"), &door.auditor).await.is(200);
+    assert_eq!(whole.body["audit_next"], Value::Null);
+}
+
+#[tokio::test]
+async fn what_belongs_to_no_intent_is_read_from_the_log_itself() {
+    let door = Door::policed(&[("basic", BASIC)]).await;
+    let (id, _) = door.register("gone", "agent").await;
+    door.post(&format!("/v1/agents/{id}/revoke"), &door.admin, json!({})).await.is(200);
+    let made = door.post("/v1/namespaces", &door.admin, json!({ "name": "team-b" })).await.is(201);
+    let stranger = made.body["admin"]["apiKey"].as_str().unwrap().to_owned();
+    door.submit(basic(5)).await;
+
+    let all = door.get("/v1/audit/entries?limit=1000", &door.auditor).await.is(200);
+    let entries = all.body["entries"].as_array().unwrap();
+    let kinds: Vec<&str> = entries.iter().map(|e| e["event_type"].as_str().unwrap()).collect();
+    for kind in ["cluster_initialised", "policies_applied", "agent_revoked", "intent_submitted"] {
+        assert!(kinds.contains(&kind), "{kind} in {kinds:?}");
+    }
+    let revoked = entries.iter().find(|entry| entry["event_type"] == "agent_revoked").unwrap();
+    assert_eq!(revoked["metadata"]["agent_id"], id.as_str());
+    assert_eq!((&all.body["count"], &all.body["next"]), (&json!(entries.len()), &Value::Null));
+
+    let first = door.get("/v1/audit/entries?limit=2", &door.auditor).await.is(200);
+    let next = first.body["next"].as_u64().unwrap();
+    let rest = format!("/v1/audit/entries?limit=1000&after={next}");
+    let rest = door.get(&rest, &door.auditor).await.is(200);
+    assert_eq!(rest.body["entries"].as_array().unwrap()[..], entries[2..]);
+
+    let theirs = door.get("/v1/audit/entries", &stranger).await.is(200);
+    let theirs = theirs.body["entries"].as_array().unwrap();
+    assert_eq!(theirs.len(), 1, "{theirs:?}");
+    assert_eq!(theirs[0]["event_type"], "namespace_created");
+    door.get("/v1/audit/entries", &door.agent).await.is(403);
+}
+
+#[tokio::test]
 async fn the_tree_head_grows_with_every_leaf() {
     let door = Door::policed(&[("basic", BASIC)]).await;
     let before = door.get("/v1/audit/checkpoint", &door.auditor).await.is(200);

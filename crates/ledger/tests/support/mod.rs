@@ -292,8 +292,8 @@ impl Node {
     }
 
     pub fn kinds(&self, intent: IntentId) -> Vec<&'static str> {
-        let trail = query::trail(&self.state, NS, intent, 1_000).unwrap();
-        trail.iter().map(|(leaf, _)| leaf.body.kind()).collect()
+        let trail = query::trail(&self.state, NS, intent, None, 1_000).unwrap();
+        trail.entries.iter().map(|(leaf, _)| leaf.body.kind()).collect()
     }
 }
 

@@ -18,7 +18,7 @@ use types::limits::{
 };
 
 pub(crate) use node::{Node, position, read as read_tree};
-pub use problem::{Problem, distance};
+pub use problem::{Problem, distance, nearest};
 pub(crate) use report::{Fields, Report, Site};
 
 use crate::set::{Document, PolicySet, RuleList};

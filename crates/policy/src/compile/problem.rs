@@ -34,7 +34,8 @@ impl std::error::Error for Problem {}
 const COMPARED_CHARS_MAX: usize = 64;
 
 /// The valid word with the fewest edits, if it is near enough to be meant.
-pub(crate) fn nearest<'w>(word: &str, valid: &[&'w str]) -> Option<&'w str> {
+#[must_use]
+pub fn nearest<'w>(word: &str, valid: &[&'w str]) -> Option<&'w str> {
     if word.chars().count() > COMPARED_CHARS_MAX {
         return None;
     }

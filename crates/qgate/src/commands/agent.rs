@@ -1,7 +1,7 @@
 //! `qgate agent …`: principals, their roles and their keys.
 
 use clap::{Args, Subcommand};
-use client::Request;
+use client::{Request, Shape};
 use serde_json::{Map, Value, json};
 use types::Role;
 
@@ -127,7 +127,11 @@ pub(crate) async fn run(global: &Global, command: AgentCommand) -> Outcome {
     let answer = match command {
         AgentCommand::List(args) => return list(global, args).await,
         AgentCommand::Register(args) => return register(global, args).await,
-        AgentCommand::Show(agent) => client.get(&["v1", "agents", &agent.id]).await?,
+        AgentCommand::Show(agent) => {
+            let request = Request::get(&["v1", "agents", &agent.id]);
+            let members = [("id", Shape::Text), ("role", Shape::Text), ("status", Shape::Text)];
+            client.send(request.expecting(&members)).await?
+        }
         AgentCommand::Suspend(agent) => change(&client, &agent, "suspend", &json!({})).await?,
         AgentCommand::Resume(agent) => change(&client, &agent, "resume", &json!({})).await?,
         AgentCommand::Revoke(agent) => change(&client, &agent, "revoke", &json!({})).await?,
@@ -137,7 +141,7 @@ pub(crate) async fn run(global: &Global, command: AgentCommand) -> Outcome {
         AgentCommand::RotateKey(args) => {
             let body = json!({"overlap_seconds": args.overlap});
             let answer = change(&client, &args.agent, "rotate-key", &body).await?;
-            note(SHOWN_ONCE);
+            note(&kept_or_lost(&answer));
             answer
         }
     };
@@ -148,7 +152,8 @@ pub(crate) async fn run(global: &Global, command: AgentCommand) -> Outcome {
 async fn list(global: &Global, args: ListArgs) -> Outcome {
     let request = Request::get(&["v1", "agents"])
         .query_if("limit", args.limit.map(|limit| limit.to_string()))
-        .query_if("after", args.after);
+        .query_if("after", args.after)
+        .expecting(&[("agents", Shape::List), ("next", Shape::Any)]);
     let answer = global.client()?.send(request).await?;
     let output = global.output();
     output.rows(&answer.body, "agents", LIST);
@@ -164,22 +169,31 @@ async fn change(
     verb: &str,
     body: &Value,
 ) -> Result<client::Answer, client::Error> {
-    client.send(Request::post(&["v1", "agents", &agent.id, verb], body)).await
+    let made = if verb == "rotate-key" { "key_id" } else { "status" };
+    let request = Request::post(&["v1", "agents", &agent.id, verb], body);
+    client.send(request.expecting(&[("agent_id", Shape::Text), (made, Shape::Text)])).await
 }
 
 async fn register(global: &Global, args: RegisterArgs) -> Outcome {
     let client = global.client()?;
-    let answer = client.post(&["v1", "agents", "register"], &registration(args)).await?;
+    let request = Request::post(&["v1", "agents", "register"], &registration(args));
+    let members = [("agent_id", Shape::Text), ("role", Shape::Text), ("apiKey", Shape::Any)];
+    let answer = client.send(request.expecting(&members)).await?;
     global.output().fields(&answer.body, ONE);
+    note(&kept_or_lost(&answer));
+    Ok(Exit::Done)
+}
+
+/// What to do about a key: keep it, or make another where the first answer was lost on its way and
+/// the key with it.
+fn kept_or_lost(answer: &client::Answer) -> String {
     match answer.text("apiKey") {
-        Some(_) => note(SHOWN_ONCE),
-        // The first answer was lost on its way, and the key with it.
-        None => note(&format!(
+        Some(_) => SHOWN_ONCE.to_owned(),
+        None => format!(
             "the key was lost on its way here; make another: qgate agent rotate-key {}",
             answer.text("agent_id").unwrap_or("AGENT")
-        )),
+        ),
     }
-    Ok(Exit::Done)
 }
 
 /// The body of a registration: what was said, and nothing else.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use client::Request;
+use client::{Request, Shape};
 
 use crate::cli::Global;
 use crate::commands::setting::{self, Kind};
@@ -120,7 +120,8 @@ pub(crate) async fn run(global: &Global, command: ChannelCommand) -> Outcome {
 async fn deliveries(global: &Global, args: DeliveriesArgs) -> Outcome {
     let request = Request::get(&["v1", "channels", &args.name, "deliveries"])
         .query_if("limit", args.limit.map(|limit| limit.to_string()))
-        .query_if("before", args.before);
+        .query_if("before", args.before)
+        .expecting(&[("deliveries", Shape::List), ("next", Shape::Any)]);
     let answer = global.client()?.send(request).await?;
     let output = global.output();
     output.rows(&answer.body, "deliveries", DELIVERIES);

@@ -1,6 +1,7 @@
 //! `qgate cluster …`: who leads, how far the log goes, which node is away.
 
 use clap::Subcommand;
+use client::{Request, Shape};
 
 use crate::cli::Global;
 use crate::failure::{Exit, Outcome};
@@ -38,7 +39,13 @@ pub(crate) async fn run(global: &Global, command: ClusterCommand) -> Outcome {
     let (client, output) = (global.client()?, global.output());
     match command {
         ClusterCommand::Status => {
-            let answer = client.get(&["v1", "cluster"]).await?;
+            let answer = client
+                .send(Request::get(&["v1", "cluster"]).expecting(&[
+                    ("cluster_id", Shape::Text),
+                    ("term", Shape::Number),
+                    ("nodes", Shape::List),
+                ]))
+                .await?;
             output.fields(&answer.body, CLUSTER);
             if !output.is_json() {
                 output.say("");

@@ -29,10 +29,11 @@ const ASK_FOR: Duration = Duration::from_millis(500);
 /// The rest between two questions.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
-/// Run a local gate for development; SIGINT or SIGTERM stops it.
+/// Run a local gate for development; SIGINT, SIGTERM or SIGHUP stops it.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: qgate dev --policies policies --data .qgate/dev\n\n\
-    Writes DIR/dev.json with addresses and keys when the gate answers.")]
+    Writes DIR/dev.json with addresses and keys when the gate answers. Its gRPC and peer\n\
+    addresses are kept for releases to come; nothing listens there yet.")]
 pub(crate) struct DevArgs {
     /// Nodes of the cluster, e.g. 1
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -40,7 +41,8 @@ pub(crate) struct DevArgs {
     /// Where everything lies; the same directory resumes with the same keys, e.g. .qgate/dev
     #[arg(long, value_name = "DIR", default_value = ".qgate/dev")]
     data: PathBuf,
-    /// HTTP port of the first node; gRPC, peer and metrics follow, e.g. 4000
+    /// HTTP port of the first node; the next two are kept for gRPC and peers to come, then metrics,
+    /// e.g. 4000
     #[arg(long, value_name = "PORT", default_value_t = 4000)]
     base_port: u16,
     /// Policies to apply at each start if they changed since the last, e.g. policies
@@ -67,7 +69,7 @@ pub(crate) async fn run(args: DevArgs) -> Outcome {
     let ports = Ports::of(args.base_port, 0)?;
     let mut stop = StopSignals::new()?;
     let dir = DevDir::take(&args.data)?;
-    ports.check_free()?;
+    ports.check_free().map_err(|failure| dir.blamed(failure))?;
     dir.withdraw()?;
 
     let (mut child, node) = start_node(&dir, ports, args.open_registration)?;

@@ -1,31 +1,21 @@
 //! `qgate intent …`: submit, read, decide, have carried out, and end a doubt.
 //!
-//! Invariant: an approval names the digest of what was shown here, never of something newer.
+//! Invariant: an approval names the digest of what a person was shown and said yes to, or one that
+//! the caller named; only `--yes` approves what nobody looked at.
 
-use std::path::PathBuf;
+use std::io::{BufRead, IsTerminal};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use client::{Decision, Refusal, Request, Resolution, Verdict};
-use serde_json::{Map, Value};
-use types::limits::WAIT_MS_MAX;
+use client::{Decision, Refusal, Request, Resolution, Shape, Verdict};
+use serde_json::json;
+use types::limits::{PAGE_ROWS_DEFAULT, WAIT_MS_MAX};
 
 use crate::cli::{Global, IntentRef};
-use crate::commands::{read_json, reasons};
+use crate::commands::intent_submit;
+use crate::commands::intent_view::print_whole;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::output::{Column, Output};
-
-const SUBMITTED: &[Column] = &[
-    ("intent", &["intentId"]),
-    ("status", &["status"]),
-    ("phase", &["phase"]),
-    ("reason", &["blockReason", "block_reason"]),
-    ("first is", &["existingStatus"]),
-    ("window ends", &["windowEndsAt"]),
-    ("approvals", &["requiredApprovals"]),
-    ("risk", &["riskLevel"]),
-    ("expires", &["expiresAt"]),
-];
+use crate::output::{Column, harmless, note};
 
 const LIST: &[Column] = &[
     ("intent", &["intentId", "id"]),
@@ -35,24 +25,6 @@ const LIST: &[Column] = &[
     ("agent", &["agent_name"]),
     ("records", &["estimated_records", "record_count"]),
     ("created", &["created_at"]),
-];
-
-const ONE: &[Column] = &[
-    ("intent", &["intentId", "id"]),
-    ("status", &["status"]),
-    ("phase", &["phase"]),
-    ("resource", &["destination"]),
-    ("trigger", &["trigger"]),
-    ("policy", &["policy_id"]),
-    ("agent", &["sender_agent_id"]),
-    ("records", &["estimated_records", "record_count"]),
-    ("reason", &["block_reason"]),
-    ("risk", &["risk_level"]),
-    ("payload hash", &["payload_hash"]),
-    ("approvals", &["required_approvals"]),
-    ("digest", &["approval_digest"]),
-    ("created", &["created_at"]),
-    ("expires", &["expires_at"]),
 ];
 
 const DECIDED: &[Column] = &[
@@ -89,58 +61,14 @@ const RESOLVED: &[Column] = &[
 /// Intents.
 #[derive(Debug, Subcommand)]
 pub(crate) enum IntentCommand {
-    Submit(Box<SubmitArgs>),
+    Submit(Box<intent_submit::SubmitArgs>),
     List(ListArgs),
     Show(ShowArgs),
-    /// Approve a held intent; covers exactly the revision that is shown
-    Approve(DecideArgs),
-    /// Reject a held intent; one rejection ends it
-    Reject(DecideArgs),
+    Approve(ApproveArgs),
+    Reject(RejectArgs),
     Cancel(CancelArgs),
     Execute(ExecuteArgs),
     Resolve(ResolveArgs),
-}
-
-/// Submit an intent; the answer is the decision.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-    qgate intent submit intent.json --exit-decision\n  \
-    qgate intent submit --resource crm.contacts --trigger write --payload '{\"records\":[]}'\n  \
-    jq .intent report.json | qgate intent submit -")]
-pub(crate) struct SubmitArgs {
-    /// JSON file with the request, or - for standard input; flags win over it, e.g. intent.json
-    #[arg(value_name = "FILE", required_unless_present = "resource")]
-    file: Option<PathBuf>,
-    /// What it writes to, e.g. crm.contacts
-    #[arg(long)]
-    resource: Option<String>,
-    /// How it writes, e.g. write, webhook or send
-    #[arg(long)]
-    trigger: Option<String>,
-    /// Named policy that judges it too, e.g. crm-basic
-    #[arg(long, value_name = "ID")]
-    policy: Option<String>,
-    /// Payload as JSON, or as text where it is none, e.g. '{"lead_id":"lead-1"}'
-    #[arg(long, value_name = "JSON")]
-    payload: Option<String>,
-    /// Metadata as a JSON object, e.g. '{"environment":"staging"}'
-    #[arg(long, value_name = "JSON")]
-    metadata: Option<String>,
-    /// Your own count of the records, e.g. 847
-    #[arg(long, value_name = "N")]
-    record_count: Option<u64>,
-    /// How long it may wait, e.g. 2h
-    #[arg(long, value_name = "TIME")]
-    expires_in: Option<String>,
-    /// For whom the agent acts, e.g. customer-17
-    #[arg(long, value_name = "WHO")]
-    on_behalf_of: Option<String>,
-    /// The same key gives the same answer, however often it is sent, e.g. import-2026-11-22
-    #[arg(long, value_name = "KEY", value_parser = header_text)]
-    idempotency_key: Option<String>,
-    /// Exit with 10 if it is held, 11 if blocked, 12 if a duplicate
-    #[arg(long)]
-    exit_decision: bool,
 }
 
 /// List intents, newest first.
@@ -181,17 +109,40 @@ pub(crate) struct ShowArgs {
     exit_decision: bool,
 }
 
-/// Approve or reject a held intent; covers exactly the revision that is shown.
+/// Approve a held intent. At a terminal it is shown and you are asked; elsewhere name the digest of
+/// what was looked at.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: qgate intent approve int_2c2846cac3071a90 --reason 'checked'")]
-pub(crate) struct DecideArgs {
+#[command(after_help = "Examples:\n  \
+    qgate intent approve int_2c2846cac3071a90 --reason 'checked'\n  \
+    qgate intent approve int_2c2846cac3071a90 --digest \
+    5041bf1f713df204784353e82f6a4a535931cb64f1f4b4a5aeaffcb720918b22")]
+pub(crate) struct ApproveArgs {
     #[command(flatten)]
     intent: IntentRef,
-    /// Decide only about this revision; without it the present one is shown and decided,
+    /// Approve only what has this digest (`qgate intent show` prints it), unasked,
     /// e.g. 5041bf1f713df204784353e82f6a4a535931cb64f1f4b4a5aeaffcb720918b22
     #[arg(long, value_name = "DIGEST")]
     digest: Option<String>,
+    /// Approve whatever stands there when this runs, unseen and unasked: it may be something else
+    /// than what was looked at before
+    #[arg(long, conflicts_with = "digest")]
+    yes: bool,
     /// Why, for the audit trail, e.g. 'checked with sales'
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+/// Reject a held intent; one rejection ends it.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: qgate intent reject int_2c2846cac3071a90 --reason 'wrong list'")]
+pub(crate) struct RejectArgs {
+    #[command(flatten)]
+    intent: IntentRef,
+    /// Reject only what has this digest; needed where it has changed since it was held,
+    /// e.g. 5041bf1f713df204784353e82f6a4a535931cb64f1f4b4a5aeaffcb720918b22
+    #[arg(long, value_name = "DIGEST")]
+    digest: Option<String>,
+    /// Why, for the audit trail, e.g. 'would blank good values'
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
@@ -242,11 +193,17 @@ pub(crate) struct ResolveArgs {
 /// Runs `qgate intent …`.
 pub(crate) async fn run(global: &Global, command: IntentCommand) -> Outcome {
     match command {
-        IntentCommand::Submit(args) => submit(global, *args).await,
+        IntentCommand::Submit(args) => intent_submit::run(global, *args).await,
         IntentCommand::List(args) => list(global, args).await,
         IntentCommand::Show(args) => show(global, args).await,
-        IntentCommand::Approve(args) => decide(global, args, true).await,
-        IntentCommand::Reject(args) => decide(global, args, false).await,
+        IntentCommand::Approve(args) => approve(global, args).await,
+        IntentCommand::Reject(args) => {
+            let decision = Decision { digest: args.digest, reason: args.reason };
+            let answer = global.client()?.reject(&args.intent.id, &decision).await;
+            let answer = answer.map_err(|error| decided_by_another(&args.intent.id, error))?;
+            global.output().fields(&answer.body, DECIDED);
+            Ok(Exit::Done)
+        }
         IntentCommand::Cancel(args) => {
             let decision = Decision { digest: None, reason: args.reason };
             let answer = global.client()?.cancel(&args.intent.id, &decision).await?;
@@ -274,61 +231,37 @@ async fn resolve(global: &Global, args: ResolveArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
-async fn submit(global: &Global, args: SubmitArgs) -> Outcome {
-    let (key, exit_decision) = (args.idempotency_key.clone(), args.exit_decision);
-    let intent = intent_of(args)?;
-    let submitted = global.client()?.submit(&intent, key.as_deref()).await?;
-    let output = global.output();
-    output.fields(&submitted.answer.body, SUBMITTED);
-    reasons(output, &submitted.answer.body);
-    Ok(Exit::of_verdict(submitted.verdict, exit_decision))
-}
-
-/// The request: the file, with the flags over it.
-fn intent_of(args: SubmitArgs) -> Result<Value, Failure> {
-    let mut intent = match &args.file {
-        None => Map::new(),
-        Some(file) => match read_json(file)? {
-            Value::Object(fields) => fields,
-            _ => return Err(Failure::usage("the request is no JSON object")),
-        },
-    };
-    let mut put = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            intent.insert(name.to_owned(), value);
-        }
-    };
-    put("resource", args.resource.map(Value::from));
-    put("trigger", args.trigger.map(Value::from));
-    put("policy", args.policy.map(Value::from));
-    put("payload", args.payload.map(|text| json_or_text(&text)));
-    if let Some(text) = args.metadata {
-        let metadata = ::policy::json::parse_str(&text)
-            .map_err(|error| Failure::usage(format!("--metadata is no JSON: {error}")))?;
-        put("metadata", Some(metadata));
-    }
-    put("recordCount", args.record_count.map(Value::from));
-    put("expiresIn", args.expires_in.map(Value::from));
-    put("on_behalf_of", args.on_behalf_of.map(Value::from));
-    Ok(Value::Object(intent))
-}
-
-fn json_or_text(text: &str) -> Value {
-    ::policy::json::parse_str(text).unwrap_or_else(|_| Value::from(text))
-}
-
 async fn list(global: &Global, args: ListArgs) -> Outcome {
-    let request = Request::get(&["v1", "intents"])
-        .query_if("status", args.status)
-        .query_if("limit", args.limit.map(|limit| limit.to_string()))
-        .query_if("phase", args.phase)
-        .query_if("agent", args.agent)
-        .query_if("before", args.before);
-    let answer = global.client()?.send(request).await?;
-    let output = global.output();
-    output.rows(&answer.body, "intents", LIST);
-    if let Some(next) = answer.text("next") {
-        output.say(&format!("\nmore: qgate intent list --before {next}"));
+    let (client, output) = (global.client()?, global.output());
+    let wanted = args.limit.unwrap_or(PAGE_ROWS_DEFAULT);
+    let (mut rows, mut before) = (Vec::new(), args.before.clone());
+    // A page may be short, or empty, where the filter leaves few rows: go on until there are as
+    // many as were asked for, or no more.
+    let next = loop {
+        let left = wanted.saturating_sub(rows.len() as u64);
+        let request = Request::get(&["v1", "intents"])
+            .query_if("status", args.status.as_deref())
+            .query("limit", left.to_string())
+            .query_if("phase", args.phase.as_deref())
+            .query_if("agent", args.agent.as_deref())
+            .query_if("before", before.as_deref())
+            .expecting(&[("intents", Shape::List), ("next", Shape::Any)]);
+        let mut answer = client.send(request).await?;
+        let page = answer.body["intents"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        rows.extend(page);
+        let next = answer.text("next").map(str::to_owned);
+        if next.is_none() || next == before || rows.len() as u64 >= wanted {
+            break next;
+        }
+        before = next;
+    };
+    output.rows(&json!({ "intents": rows, "count": rows.len(), "next": next }), "intents", LIST);
+    if let Some(next) = next {
+        let given = [("status", &args.status), ("phase", &args.phase), ("agent", &args.agent)];
+        let given = given.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        let filters: String =
+            given.map(|(name, value)| format!(" --{name} {}", harmless(value))).collect();
+        output.say(&format!("\nmore: qgate intent list{filters} --before {next}"));
     }
     Ok(Exit::Done)
 }
@@ -341,43 +274,54 @@ async fn show(global: &Global, args: ShowArgs) -> Outcome {
     if args.until_done {
         request = request.query("until", "done");
     }
-    let answer = global.client()?.send(request).await?;
-    let output = global.output();
-    print_whole(output, &answer.body);
-    let verdict = answer.text("status").and_then(Verdict::of_status);
-    Ok(verdict.map_or(Exit::Done, |verdict| Exit::of_verdict(verdict, args.exit_decision)))
+    let (client, output) = (global.client()?, global.output());
+    let answer = client.whole(request).await?;
+    print_whole(&client, output, &answer.body).await?;
+    // The client passes known ones on and no others.
+    let verdict = answer.text("status").and_then(Verdict::of_intent).unwrap_or(Verdict::Blocked);
+    Ok(Exit::of_verdict(verdict, args.exit_decision))
 }
 
-async fn decide(global: &Global, args: DecideArgs, approve: bool) -> Outcome {
+async fn approve(global: &Global, args: ApproveArgs) -> Outcome {
     let (client, output) = (global.client()?, global.output());
     let id = &args.intent.id;
     let digest = match args.digest {
-        Some(digest) => Some(digest),
+        Some(digest) => digest,
         None => {
+            let asks = !output.is_json() && std::io::stdin().is_terminal();
+            if !args.yes && !asks {
+                let what = "nobody can be asked here, and no digest is named: nothing was decided";
+                return Err(Failure::usage(what).next(format!(
+                    "look at it with `qgate intent show {id}`, then approve it with --digest \
+                     DIGEST; --yes approves whatever stands there, unseen"
+                )));
+            }
             let intent = client.intent(id).await?;
             if !output.is_json() {
-                print_whole(output, &intent.body);
+                print_whole(&client, output, &intent.body).await?;
                 output.say("");
             }
-            intent.text("approval_digest").map(str::to_owned)
+            if !args.yes && !agreed(&mut std::io::stdin().lock()) {
+                return Err(Failure::refused("nothing was decided")
+                    .next(format!("say y to approve it, or qgate intent reject {id}")));
+            }
+            // Every intent has one; the client has seen to that.
+            intent.text("approval_digest").unwrap_or_default().to_owned()
         }
     };
-    let decision = Decision { digest, reason: args.reason };
-    let answer = if approve {
-        client.approve(id, &decision).await
-    } else {
-        client.reject(id, &decision).await
-    };
+    let decision = Decision { digest: Some(digest), reason: args.reason };
+    let answer = client.approve(id, &decision).await;
     output.fields(&answer.map_err(|error| decided_by_another(id, error))?.body, DECIDED);
     Ok(Exit::Done)
 }
 
-/// All that a person needs to decide.
-fn print_whole(output: Output, body: &Value) {
-    output.fields(body, ONE);
-    reasons(output, body);
-    output.value("payload", body.get("payload"));
-    output.value("metadata", body.get("metadata"));
+/// Asks the person at the terminal; only a plain yes is one.
+fn agreed(input: &mut impl BufRead) -> bool {
+    note("Approve exactly this? [y/N]");
+    let mut line = String::new();
+    // Who closes the input has not said yes.
+    let read = input.read_line(&mut line).unwrap_or(0);
+    read > 0 && matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
 
 /// Says which command shows what is there now.
@@ -393,12 +337,6 @@ fn decided_by_another(id: &str, error: client::Error) -> Failure {
         return failure.next(format!("look at what it is now: qgate intent show {id}"));
     }
     failure
-}
-
-/// What an HTTP header can carry.
-fn header_text(text: &str) -> Result<String, String> {
-    let visible = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-    if visible { Ok(text.to_owned()) } else { Err("write it without spaces, in ASCII".into()) }
 }
 
 /// `30s` or `1m`, at most what the server waits.
@@ -418,55 +356,20 @@ fn wait(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-    use serde_json::json;
-
     use super::*;
 
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: SubmitArgs,
-    }
-
     #[test]
-    fn flags_win_over_the_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("intent.json");
-        std::fs::write(&file, r#"{"resource":"a","trigger":"write","extra":15}"#).unwrap();
-        let file = file.to_str().unwrap();
-        let cases: [(&[&str], Value); 4] = [
-            (&[file], json!({"resource": "a", "trigger": "write", "extra": 15})),
-            (
-                &[file, "--resource", "b", "--payload", "{\"x\":[1]}"],
-                json!({"resource": "b", "trigger": "write", "extra": 15, "payload": {"x": [1]}}),
-            ),
-            (
-                &["--resource", "b", "--payload", "plain text"],
-                json!({"resource": "b", "payload": "plain text"}),
-            ),
-            (
-                &["--resource", "b", "--metadata", "{\"environment\":\"x\"}"],
-                json!({"resource": "b", "metadata": {"environment": "x"}}),
-            ),
+    fn only_a_plain_yes_approves() {
+        let cases = [
+            ("y\n", true),
+            (" YES \n", true),
+            ("\n", false),
+            ("n\n", false),
+            ("", false),
+            ("yes please\n", false),
         ];
-        for (words, expected) in cases {
-            let line = Line::parse_from(std::iter::once(&"submit").chain(words));
-            let intent = intent_of(line.args).unwrap();
-            assert_eq!(intent, expected, "{words:?}");
-        }
-    }
-
-    #[test]
-    fn a_file_that_is_no_request_is_named_with_its_line() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("intent.json");
-        for (text, expected) in [("{\n \"a\": }", ":2:"), ("[1]", "no JSON object")] {
-            std::fs::write(&file, text).unwrap();
-            let line = Line::parse_from(["submit", file.to_str().unwrap()]);
-            let failure = intent_of(line.args).unwrap_err();
-            assert_eq!(failure.exit, Exit::Usage);
-            assert!(failure.what.contains(expected), "{failure}");
+        for (said, expected) in cases {
+            assert_eq!(agreed(&mut said.as_bytes()), expected, "{said:?}");
         }
     }
 

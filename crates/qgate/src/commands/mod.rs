@@ -9,6 +9,8 @@ pub(crate) mod destination;
 pub(crate) mod dev;
 pub(crate) mod inspect;
 pub(crate) mod intent;
+mod intent_submit;
+mod intent_view;
 pub(crate) mod namespace;
 pub(crate) mod policy;
 pub(crate) mod serve;

@@ -1,7 +1,8 @@
 //! `qgate namespace …`: separate agents, policies, intents and audit views in one cluster.
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use client::{Request, Shape};
+use serde_json::{Value, json};
 
 use crate::cli::Global;
 use crate::failure::{Exit, Outcome};
@@ -38,12 +39,23 @@ pub(crate) async fn run(global: &Global, command: NamespaceCommand) -> Outcome {
     match command {
         NamespaceCommand::Create(args) => {
             let body = json!({"name": args.name});
-            let answer = client.post(&["v1", "namespaces"], &body).await?;
+            let request = Request::post(&["v1", "namespaces"], &body);
+            let request = request.expecting(&[("id", Shape::Number), ("admin", Shape::Any)]);
+            let answer = client.send(request).await?;
             output.fields(&answer.body, COLUMNS);
-            note("this key is shown once; keep it now");
+            match answer.body.pointer("/admin/apiKey").and_then(Value::as_str) {
+                Some(_) => note("this key is shown once; keep it now"),
+                // The first answer was lost on its way, and the key with it.
+                None => note(
+                    "the namespace is made, and its admin's key was lost on its way here; make \
+                     another namespace under another name",
+                ),
+            }
         }
         NamespaceCommand::List => {
-            let answer = client.get(&["v1", "namespaces"]).await?;
+            let answer = client
+                .send(Request::get(&["v1", "namespaces"]).expecting(&[("namespaces", Shape::List)]))
+                .await?;
             output.rows(&answer.body, "namespaces", &COLUMNS[..3]);
         }
     }

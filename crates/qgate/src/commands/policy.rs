@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use client::{Answer, Client, Request};
+use client::{Answer, Client, Request, Shape};
 use policy::Problem;
 use serde_json::json;
 
@@ -138,7 +138,8 @@ pub(crate) async fn apply_set(
     if let Some(version) = if_version {
         request = request.header("If-Match", version.to_string());
     }
-    Ok(client.send(request).await?)
+    let members = [("version", Shape::Number), ("digest", Shape::Text)];
+    Ok(client.send(request.expecting(&members)).await?)
 }
 
 async fn apply(global: &Global, args: &ApplyArgs) -> Outcome {
@@ -151,13 +152,16 @@ async fn apply(global: &Global, args: &ApplyArgs) -> Outcome {
 }
 
 async fn list(global: &Global) -> Outcome {
-    let answer = global.client()?.get(&["v1", "policies"]).await?;
+    let request = Request::get(&["v1", "policies"]);
+    let request = request.expecting(&[("policies", Shape::List), ("version", Shape::Number)]);
+    let answer = global.client()?.send(request).await?;
     global.output().fields(&answer.body, IN_FORCE);
     Ok(Exit::Done)
 }
 
 async fn show(global: &Global, args: &ShowArgs) -> Outcome {
-    let answer = global.client()?.get(&["v1", "policies", &args.id]).await?;
+    let request = Request::get(&["v1", "policies", &args.id]);
+    let answer = global.client()?.send(request.expecting(&[("yaml", Shape::Text)])).await?;
     match answer.text("yaml") {
         Some(yaml) if !global.output().is_json() => {
             yaml.lines().for_each(|text| line(&harmless(text)));

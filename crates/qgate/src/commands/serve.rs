@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use gate::keys::ApiKey;
 use gate::{Freshness, Gate, Settings};
 use http_api::HttpConfig;
 use ledger::query;
@@ -25,7 +24,8 @@ use types::NodeId;
 use crate::config::{Config, Listen, Profile};
 use crate::data_key;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::files::{self, Readable};
+use crate::files;
+use crate::first_key::FirstKeyFile;
 use crate::logging;
 use crate::metrics_door::MetricsDoor;
 use crate::output::line;
@@ -35,7 +35,7 @@ use crate::signals::StopSignals;
 /// How long a node of one waits to become its own leader.
 const LEAD_WITHIN: Duration = Duration::from_secs(30);
 
-/// Run one node; SIGINT or SIGTERM stops it.
+/// Run one node; SIGINT, SIGTERM or SIGHUP stops it.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: qgate serve --config node.yaml\n\n\
     node.yaml:\n  \
@@ -43,7 +43,9 @@ const LEAD_WITHIN: Duration = Duration::from_secs(30);
     data_dir: data\n  \
     http: {listen: \"127.0.0.1:4000\"}\n  \
     metrics: {listen: \"127.0.0.1:4003\"}\n  \
-    cluster: {profile: lan, initialise: true}")]
+    cluster: {profile: lan, initialise: true}\n\n\
+    A new cluster's first admin key is printed once, and lies in data_dir/admin.key, or where\n\
+    admin_key_file says, until you take it away. `peer` and `grpc` are kept for releases to come.")]
 pub(crate) struct ServeArgs {
     /// Its configuration in YAML, e.g. node.yaml
     #[arg(long, value_name = "FILE")]
@@ -55,6 +57,9 @@ pub(crate) struct ServeArgs {
         value_parser = clap::value_parser!(u16).range(1..=THREADS_MAX))]
     threads: Option<u16>,
 }
+
+/// What is to be done with the first admin's key.
+const TAKE_AWAY: &str = "keep it somewhere safe and delete that file";
 
 /// More than any machine needs.
 const THREADS_MAX: i64 = 256;
@@ -71,7 +76,7 @@ impl ServeArgs {
 pub(crate) async fn run(args: ServeArgs) -> Outcome {
     let config = Config::load(&args.config).map_err(Failure::usage)?;
     logging::start(&config.log)?;
-    let mut stop = StopSignals::new()?;
+    let mut stop = StopSignals::of_a_node()?;
     let listener = listen("http", config.http.listen).await?;
     let metrics = match &config.metrics {
         Some(door) => Some(MetricsDoor::new(listen("metrics", door.listen).await?)?),
@@ -145,7 +150,8 @@ impl Node {
         })
     }
 
-    /// Waits for a leader; gives a new cluster its first admin and shows the key once.
+    /// Waits for a leader; gives a new cluster its first admin and shows the key once. The key is
+    /// on the disk before the cluster hears of it.
     async fn open(&self, config: &Config) -> Result<(), Failure> {
         let cannot = |what: String| Failure::refused(format!("node {} {what}", self.id));
         self.replica
@@ -158,23 +164,29 @@ impl Node {
             .await;
         let (has_admin, _) =
             read.map_err(|error| cannot(format!("cannot read its state: {error}")))?;
+        let file = FirstKeyFile::of(config);
+        let shown = file.path().display();
         if has_admin {
+            // A start that was cut short printed nothing; where the key lies was asked for by
+            // name, somebody knows.
+            let lies_here = config.admin_key_file.is_none() && file.path().is_file();
+            if lies_here {
+                line(&format!("the first admin's key lies in {shown}; {TAKE_AWAY}"));
+            }
             return Ok(());
         }
-        let key_file = config.admin_key_file.as_deref();
-        let keep = |text: &str| match key_file {
-            Some(file) => files::replace(file, text.as_bytes(), Readable::Owner)
-                .map_err(|error| cannot(format!("cannot write the first admin key: {error}"))),
-            None => Ok(()),
-        };
-        // Kept before it is committed: a crash in between leaves a key that opens nothing yet, and
-        // the next start draws another.
-        let key = ApiKey::draw();
-        keep(&format!("{}\n", key.reveal()))?;
+        let failed = |error| cannot(format!("cannot keep the first admin's key: {error}"));
+        let key = file.read_or_make().map_err(failed)?;
         let cluster_id = self.gate.log().status().cluster_id;
-        let made = self.gate.bootstrap(&cluster_id, &key).await;
-        if made.map_err(|error| cannot(format!("has no admin yet: {error}")))? {
+        let made = self.gate.bootstrap(&cluster_id, &key).await.map_err(|error| {
+            cannot(format!("does not know whether it has an admin: {error}"))
+                .next(format!("start it again: that finishes it; the admin's key lies in {shown}"))
+        })?;
+        if made || self.gate.authenticate(key.reveal()).is_ok() {
             line(&format!("admin key, shown once: {}", key.reveal()));
+            if config.admin_key_file.is_none() {
+                line(&format!("it also lies in {shown}; {TAKE_AWAY}"));
+            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use client::{Client, Method, Request};
+use client::{Client, Method, Request, Shape};
 use policy::Problem;
 use types::limits::SETTING_BYTES_MAX;
 
@@ -30,14 +30,20 @@ pub(crate) struct Kind {
 
 /// Lists the documents in force.
 pub(crate) async fn list(global: &Global, kind: &Kind) -> Outcome {
-    let answer = global.client()?.get(&["v1", kind.route]).await?;
-    global.output().rows(&answer.body, kind.route, kind.rows);
+    let request = Request::get(&["v1", kind.route]);
+    let request = request.expecting(&[(kind.route, Shape::List), ("version", Shape::Number)]);
+    let answer = global.client()?.send(request).await?;
+    let output = global.output();
+    output.rows(&answer.body, kind.route, kind.rows);
+    output.say(&format!("\nversion {}, for --if-version", answer.body["version"]));
     Ok(Exit::Done)
 }
 
 /// Shows one document as it was put.
 pub(crate) async fn show(global: &Global, kind: &Kind, name: &str) -> Outcome {
-    let answer = global.client()?.get(&["v1", kind.route, name]).await?;
+    let request = Request::get(&["v1", kind.route, name]);
+    let request = request.expecting(&[("name", Shape::Text), ("yaml", Shape::Text)]);
+    let answer = global.client()?.send(request).await?;
     match answer.text("yaml") {
         Some(yaml) if !global.output().is_json() => {
             if let Some(promise) = answer.text("promise") {
@@ -105,6 +111,7 @@ async fn send(
     if let Some(version) = if_version {
         request = request.header("If-Match", version.to_string());
     }
+    let request = request.expecting(&[("name", Shape::Text), ("version", Shape::Number)]);
     let answer = client.send(request).await?;
     global.output().fields(&answer.body, kind.changed);
     Ok(Exit::Done)

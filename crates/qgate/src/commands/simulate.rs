@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use client::Request;
+use client::{Request, Shape, Verdict};
 use ledger::Refusal;
 use policy::{Context, Engine, OpenWindow, Payload, Subject, World};
 use serde_json::{Map, Value, json};
@@ -57,21 +57,27 @@ pub(crate) async fn run(global: &Global, args: SimulateArgs) -> Outcome {
         Some(directory) => judge(&Sources::of_directory(directory)?, intent)?,
         None => {
             let request = Request::post(&["v1", "policies", "simulate"], &Value::Object(intent));
+            let request = request.expecting(&[("outcome", Shape::Text), ("status", Shape::Text)]);
             global.client()?.send(request).await?.body
         }
     };
     print(global.output(), &body);
-    let said = body.get("outcome").and_then(Value::as_str);
-    Ok(said.map_or(Exit::Done, |said| exit_of(said, args.exit_decision)))
+    let said = body.get("outcome").and_then(Value::as_str).unwrap_or_default();
+    exit_of(said, args.exit_decision)
 }
 
-fn exit_of(said: &str, exit_decision: bool) -> Exit {
-    match said {
-        _ if !exit_decision => Exit::Done,
-        "hold" => Exit::Held,
-        "block" => Exit::Blocked,
-        _ => Exit::Done,
-    }
+fn exit_of(said: &str, exit_decision: bool) -> Outcome {
+    let verdict = match said {
+        "allow" => Verdict::Allowed,
+        "hold" => Verdict::Held,
+        "block" => Verdict::Blocked,
+        "duplicate" => Verdict::Duplicate,
+        other => {
+            let what = format!("the gate answered with an outcome that is not known: {other:?}");
+            return Err(Failure::refused(what).next("use the qgate of the gate's own version"));
+        }
+    };
+    Ok(Exit::of_verdict(verdict, exit_decision))
 }
 
 fn print(output: Output, body: &Value) {
@@ -283,9 +289,10 @@ mod tests {
 
     #[test]
     fn decisions_become_exit_codes_only_when_asked() {
-        for (said, code) in [("allow", 0), ("hold", 10), ("block", 11)] {
-            assert_eq!(exit_of(said, true) as u8, code);
-            assert_eq!(exit_of(said, false) as u8, 0);
+        for (said, code) in [("allow", 0), ("hold", 10), ("block", 11), ("duplicate", 12)] {
+            assert_eq!(exit_of(said, true).unwrap() as u8, code);
+            assert_eq!(exit_of(said, false).unwrap() as u8, 0);
         }
+        assert!(exit_of("maybe", false).is_err());
     }
 }
