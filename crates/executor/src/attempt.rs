@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gate::times::iso;
 use gate::{Claimed, Gate, GateError, Work};
@@ -19,7 +19,9 @@ use types::{
 
 use crate::connectors::{Outcome, http};
 use crate::material::{Material, Payload};
+use crate::meters::{Counted, ExecutorMeters};
 use crate::run::Means;
+use crate::waiting::Waiting;
 
 /// Waits before a report that got no answer is said again.
 const REPORT_AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -35,6 +37,11 @@ pub(crate) struct Reign {
     pub(crate) epoch: LogIndex,
     /// Another executor has begun, or this node leads no more.
     pub(crate) over: AtomicBool,
+    /// This node is to stop: what was begun ends, and nothing more begins.
+    pub(crate) draining: AtomicBool,
+    /// What cannot run for want of a secret.
+    pub(crate) waiting: Waiting,
+    pub(crate) meters: Arc<ExecutorMeters>,
     /// Calls that were begun here and have no committed outcome: none is begun twice.
     begun: Mutex<HashSet<ExecutionId>>,
 }
@@ -49,13 +56,32 @@ pub(crate) enum After {
 }
 
 impl Reign {
-    pub(crate) fn new(gate: Arc<Gate>, means: Arc<Means>, epoch: LogIndex) -> Self {
-        Self { gate, means, epoch, over: AtomicBool::new(false), begun: Mutex::default() }
+    pub(crate) fn new(
+        gate: Arc<Gate>,
+        means: Arc<Means>,
+        meters: Arc<ExecutorMeters>,
+        epoch: LogIndex,
+    ) -> Self {
+        Self {
+            gate,
+            means,
+            epoch,
+            over: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            waiting: Waiting::default(),
+            meters,
+            begun: Mutex::default(),
+        }
+    }
+
+    /// It goes on.
+    pub(crate) fn stands(&self) -> bool {
+        !self.over.load(Ordering::Acquire) && self.gate.leads()
     }
 
     /// It still claims and calls.
-    pub(crate) fn stands(&self) -> bool {
-        !self.over.load(Ordering::Acquire) && self.gate.leads()
+    fn begins(&self) -> bool {
+        !self.draining.load(Ordering::Acquire) && self.stands()
     }
 
     /// A call of this order was begun here.
@@ -65,14 +91,20 @@ impl Reign {
 
     /// Claims an intent and runs it.
     pub(crate) async fn claim_and_run(&self, namespace: NamespaceId, intent: IntentId) -> After {
-        if let Err(why) = self.ready(namespace, intent).await {
-            tracing::warn!(%intent, why, "not claimed: secret_unavailable");
-            return After::Later(NOT_READY);
+        match self.ready(namespace, intent).await {
+            Ok(true) if self.begins() => {}
+            Ok(true) => return After::Later(0),
+            Ok(false) => return After::Later(NOT_READY),
+            Err(error) => {
+                tracing::warn!(%intent, %error, "what is to be run cannot be read");
+                return After::Later(0);
+            }
         }
         match self.gate.claim(self.epoch, namespace, intent).await {
             Ok(Claimed::Run(order, destination)) => self.run(namespace, &order, &destination).await,
             Ok(Claimed::Nothing) => After::Done,
             Ok(Claimed::EpochOver) => {
+                self.meters.fenced_off();
                 self.over.store(true, Ordering::Release);
                 After::Done
             }
@@ -105,14 +137,26 @@ impl Reign {
     }
 
     /// A secret that this node cannot have leaves the intent unclaimed, for another node or later.
-    async fn ready(&self, namespace: NamespaceId, intent: IntentId) -> Result<(), String> {
-        let serving = self.serving(namespace, intent).map_err(|error| error.to_string())?;
-        match serving.as_ref().map(|destination| &destination.connector) {
-            None | Some(Connector::Worker) => Ok(()),
-            Some(Connector::Http(target)) => {
-                let name = self.gate.namespace_name(namespace);
-                let name = name.map_err(|error| error.to_string())?;
-                http::ready(target, &name, &self.means.secrets).await
+    async fn ready(&self, namespace: NamespaceId, intent: IntentId) -> Result<bool, GateError> {
+        let Some(serving) = self.serving(namespace, intent)? else { return Ok(true) };
+        let Connector::Http(target) = &serving.connector else { return Ok(true) };
+        let name = self.gate.namespace_name(namespace)?;
+        let key = (namespace, serving.name.clone());
+        match http::ready(target, &name, &self.means.secrets).await {
+            Ok(()) => {
+                if self.waiting.has(&key, intent) {
+                    tracing::info!(destination = key.1, "its secrets can be had");
+                }
+                Ok(true)
+            }
+            Err(error) => {
+                self.meters.secret_unavailable();
+                if self.waiting.wants(key, intent, &error.to_string()) {
+                    let (code, destination) = (error.code(), &serving.name);
+                    tracing::warn!(code, destination, %intent, %error, "intents wait for a secret");
+                }
+                self.meters.without_secret(self.waiting.count());
+                Ok(false)
             }
         }
     }
@@ -138,6 +182,7 @@ impl Reign {
         if !self.begun.lock().insert(order.id) {
             return After::Done;
         }
+        let began = Instant::now();
         let (ended, result, why) = match self.gate.work(namespace, order.intent) {
             Ok(Some(work)) => match &destination.connector {
                 Connector::Http(target) => said(self.call(&work, order, target).await),
@@ -146,6 +191,7 @@ impl Reign {
             Ok(None) => not_started("the intent cannot be found"),
             Err(error) => not_started(&error.to_string()),
         };
+        self.meters.ended(counted(ended), began.elapsed());
         if let Some(why) = &why {
             let (intent, execution) = (order.intent, order.id);
             tracing::info!(%intent, %execution, attempt = order.attempt, why, "not succeeded");
@@ -169,8 +215,8 @@ impl Reign {
             attempt: order.attempt,
             material: &material(work),
         };
-        let Means { client, secrets, patience } = self.means.as_ref();
-        http::call_if(client, secrets, &call, *patience, &|| self.stands()).await
+        let Means { client, secrets, patience, .. } = self.means.as_ref();
+        http::call_if(client, secrets, &call, *patience, &|| self.begins()).await
     }
 
     /// Says how an attempt ended until it is heard, or until saying it is another's turn. False if
@@ -198,6 +244,15 @@ impl Reign {
             }
             tokio::time::sleep(REPORT_AGAIN_AFTER).await;
         }
+    }
+}
+
+fn counted(ended: AttemptEnd) -> Counted {
+    match ended {
+        AttemptEnd::Succeeded => Counted::Succeeded,
+        AttemptEnd::Failed(_) => Counted::Failed,
+        AttemptEnd::InDoubt => Counted::InDoubt,
+        AttemptEnd::NotStarted => Counted::NotStarted,
     }
 }
 

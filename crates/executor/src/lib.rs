@@ -11,8 +11,10 @@ mod attempt;
 mod lanes;
 mod marks;
 mod material;
+mod meters;
 mod run;
 mod template;
+mod waiting;
 
 pub use connectors::Outcome;
 pub use material::{Material, Payload};
