@@ -147,6 +147,7 @@ impl Reign {
                 if self.waiting.has(&key, intent) {
                     tracing::info!(destination = key.1, "its secrets can be had");
                 }
+                self.meters.without_secret(self.waiting.count());
                 Ok(true)
             }
             Err(error) => {

@@ -28,7 +28,7 @@ pub type CheckDestination = Arc<dyn Fn(&Destination) -> Result<(), String> + Sen
 /// What this node says of a channel, such as a secret that may not go to its host.
 pub type CheckChannel = Arc<dyn Fn(&Channel) -> Result<(), String> + Send + Sync>;
 
-/// What this node says of the url of a webhook, such as an address that it does not let agents reach.
+/// What this node says of the url of a webhook, such as an address that agents may not reach.
 pub type CheckWebhook = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
 
 /// What documents, and urls of webhooks, must pass on this node, beside their own grammar.

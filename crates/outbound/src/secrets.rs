@@ -131,7 +131,7 @@ impl Secrets {
         self.declared.get(name).is_some_and(|found| found.serves(namespace))
     }
 
-    /// Whether every secret that a text refers to may go to a host, as far as that is declared here.
+    /// Whether every secret that a text refers to may go to a host, as far as it is declared here.
     ///
     /// # Errors
     /// The first that may not.

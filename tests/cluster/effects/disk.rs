@@ -2,6 +2,7 @@
 //! freed is used again.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::support::node::{Node, eventually, refusal};
 
-const MIB: usize = 1024 * 1024;
+const MIB: u32 = 1_048_576;
 
 /// What a submit is refused with; `None` if it is taken.
 async fn refused(node: &Node) -> Option<Box<Refusal>> {
@@ -101,13 +102,17 @@ async fn a_small_disk_that_fills_is_full_before_its_end_and_has_room_when_some_i
         return;
     };
     let mut node = Node::start(home.path(), "").await;
-    let reserve = node.metric("gate_disk_reserve_bytes");
-    assert_eq!(reserve, (64 * MIB) as f64, "a quarter of a small disk");
+    assert_eq!(node.metric("gate_disk_reserve_bytes"), f64::from(64 * MIB), "a quarter of it");
     let held = node.submit("crm.contacts", json!({ "id": 1 })).await;
     let ballast = data.join("ballast");
-    // Leaves half of the reserve.
-    let free = node.metric("gate_disk_free_bytes") - reserve / 2.0;
-    fs::write(&ballast, vec![0; free as usize]).unwrap();
+    // A mebibyte at a time, until half of the reserve is left.
+    let mut file = fs::File::create(&ballast).unwrap();
+    let free = || rustix::fs::statvfs(&data).map(|disk| disk.f_bavail * disk.f_frsize).unwrap();
+    while free() > u64::from(32 * MIB) {
+        file.write_all(&[0; 1_048_576]).unwrap();
+    }
+    // An open file would keep its space when it is removed.
+    drop(file);
     eventually("the disk is full", || refused(&node)).await;
     goes_on_without_new_things(&node, &held).await;
     fs::remove_file(&ballast).unwrap();
