@@ -22,10 +22,10 @@ endef
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
-run: tools ## start a gate on this machine with the example policies; Ctrl-C stops it
+run: tools ## start a gate on this machine with the example policies; DEV='--secret …' adds to it
 	$(first_build_note)
 	@$(STAGE) build cargo build $(BUILD)
-	$(TARGET)/release/qgate dev --policies examples/policies --data .qgate/dev
+	$(TARGET)/release/qgate dev --policies examples/policies --data .qgate/dev $(DEV)
 
 demo: tools ## tell three incidents on a real gate with real targets, and check each number
 	$(first_build_note)

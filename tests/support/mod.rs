@@ -88,16 +88,7 @@ impl Dev {
 
     /// What the metrics port says.
     pub fn metrics(&self) -> String {
-        let address = self.text("/nodes/0/metrics").trim_start_matches("http://");
-        let mut stream = TcpStream::connect(address).expect("the metrics port listens");
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        let request =
-            format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        answer
+        scrape(self.text("/nodes/0/metrics").trim_start_matches("http://"))
     }
 
     pub fn client(&self, key: &str) -> Client {
@@ -112,6 +103,18 @@ impl Dev {
         command.env("QGATE_API_KEY", self.text(key));
         command.args(words).output().unwrap()
     }
+}
+
+/// What the metrics port at an address says.
+pub fn scrape(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("the metrics port listens");
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer
 }
 
 pub fn qgate() -> Command {

@@ -3,17 +3,18 @@
 use std::fs;
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use client::{Client, Endpoint, Error, Method, Refusal, Request, Settings};
-use rustix::process::Signal;
+use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
-use super::{DEADLINE, LOOK_EVERY, Process, base_port, qgate};
+use super::{DEADLINE, LOOK_EVERY, Process, base_port, pid, qgate, scrape};
 
-/// What lets calls to targets on this machine out.
-pub const LOOPBACK: &str = "outbound: {allow: [\"127.0.0.0/8\"]}\n";
+/// What lets calls to targets on this machine out, and webhooks too.
+pub const LOOPBACK: &str =
+    "outbound: {allow: [\"127.0.0.0/8\"], webhooks_allow: [\"127.0.0.0/8\"]}\n";
 
 /// `phone.*` is called once per lead in five minutes; `crm.*` waits for a person.
 const GATES: &str = "\
@@ -35,6 +36,7 @@ const LOOK: Duration = Duration::from_secs(30);
 pub struct Node {
     pub home: PathBuf,
     pub http: String,
+    metrics: String,
     process: Process,
     starts: u32,
     pub admin: Client,
@@ -47,14 +49,21 @@ pub struct Node {
 impl Node {
     /// Starts a node with more lines in its configuration; it has the gates of this module.
     pub async fn start(home: &Path, more: &str) -> Self {
+        Self::start_under(home, more, &[]).await
+    }
+
+    /// The same, with words before the command line that run what follows them in their place.
+    pub async fn start_under(home: &Path, more: &str, before: &[&str]) -> Self {
         let port = base_port();
+        let metrics = format!("127.0.0.1:{}", port + 3);
         let text = format!(
             "node: {{id: 1}}\ndata_dir: data\nhttp: {{listen: \"127.0.0.1:{port}\"}}\n\
+             metrics: {{listen: \"{metrics}\"}}\n\
              cluster: {{initialise: true}}\nadmin_key_file: admin.key\n{more}"
         );
         fs::write(home.join("node.yaml"), text).unwrap();
         let http = format!("http://127.0.0.1:{port}");
-        let mut process = serve(home, 1);
+        let mut process = serve(home, 1, before);
         let nobody = client_of(&http, None);
         ready(&nobody, &mut process, home).await;
         let key = fs::read_to_string(home.join("admin.key")).unwrap();
@@ -64,7 +73,8 @@ impl Node {
         let policies = json!({ "policies": { "gates": GATES } });
         admin.put(&["v1", "policies"], &policies).await.unwrap();
         let keys = [reviewer_key, agent_key];
-        Self { home: home.to_owned(), http, process, starts: 1, admin, reviewer, agent, keys }
+        let home = home.to_owned();
+        Self { home, http, metrics, process, starts: 1, admin, reviewer, agent, keys }
     }
 
     /// Another principal of a role.
@@ -85,14 +95,49 @@ impl Node {
 
     pub async fn start_again(&mut self) {
         self.starts += 1;
-        self.process = serve(&self.home, self.starts);
+        self.process = serve(&self.home, self.starts, &[]);
         ready(&client_of(&self.http, None), &mut self.process, &self.home).await;
     }
 
     /// Stops it in order.
     pub fn stop(&mut self) {
-        let status = self.process.stop(Signal::TERM);
+        self.ask_to_stop();
+        self.stopped();
+    }
+
+    /// Asks it to stop in order, and does not wait for that.
+    pub fn ask_to_stop(&self) {
+        kill_process(pid(self.process.0.id()), Signal::TERM).expect("it runs");
+    }
+
+    /// Waits until it has stopped in order.
+    pub fn stopped(&mut self) {
+        let status = self.process.wait();
         assert!(status.success(), "{status}: {}", self.log());
+    }
+
+    /// Nobody listens any more at its front door.
+    pub async fn door_closed(&self) {
+        let address = self.http.trim_start_matches("http://").to_owned();
+        eventually("the door is closed", || async {
+            tokio::net::TcpStream::connect(&address).await.is_err().then_some(())
+        })
+        .await;
+    }
+
+    /// Changes its configuration, for the next start.
+    pub fn configure(&self, change: impl Fn(String) -> String) {
+        let path = self.home.join("node.yaml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(path, change(text)).unwrap();
+    }
+
+    /// The value of one series of its metrics.
+    pub fn metric(&self, series: &str) -> f64 {
+        let text = scrape(&self.metrics);
+        let start = format!("{series} ");
+        let found = text.lines().find_map(|line| line.strip_prefix(&start));
+        found.unwrap_or_else(|| panic!("no {series} in\n{text}")).parse().unwrap()
     }
 
     /// What it logged, over all starts.
@@ -174,9 +219,16 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
     }
 }
 
-fn serve(home: &Path, start: u32) -> Process {
+fn serve(home: &Path, start: u32, before: &[&str]) -> Process {
     let log = fs::File::create(log_path(home, start)).unwrap();
-    let mut command = qgate();
+    let mut command = match before {
+        [] => qgate(),
+        [program, rest @ ..] => {
+            let mut command = Command::new(program);
+            command.args(rest).arg(qgate().get_program());
+            command
+        }
+    };
     // Its standard output shows the first admin key.
     command.stdout(Stdio::null()).stderr(log);
     Process::start(command.arg("serve").arg("--config").arg(home.join("node.yaml")))

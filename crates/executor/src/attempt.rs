@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gate::times::iso;
 use gate::{Claimed, Gate, GateError, Work};
@@ -20,7 +20,9 @@ use types::{
 
 use crate::connectors::{Outcome, http};
 use crate::material::{Material, Payload};
+use crate::meters::{Counted, ExecutorMeters};
 use crate::run::Means;
+use crate::waiting::Waiting;
 
 /// Waits before a report that got no answer is said again.
 const REPORT_AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -36,6 +38,11 @@ pub(crate) struct Reign {
     pub(crate) epoch: LogIndex,
     /// Another executor has begun, or this node leads no more.
     pub(crate) over: AtomicBool,
+    /// This node is to stop: what was begun ends, and nothing more begins.
+    pub(crate) draining: AtomicBool,
+    /// What cannot run for want of a secret.
+    pub(crate) waiting: Waiting,
+    pub(crate) meters: Arc<ExecutorMeters>,
     /// Calls that were begun here and have no committed outcome: none is begun twice.
     begun: Mutex<HashSet<ExecutionId>>,
 }
@@ -50,13 +57,32 @@ pub(crate) enum After {
 }
 
 impl Reign {
-    pub(crate) fn new(gate: Arc<Gate>, means: Arc<Means>, epoch: LogIndex) -> Self {
-        Self { gate, means, epoch, over: AtomicBool::new(false), begun: Mutex::default() }
+    pub(crate) fn new(
+        gate: Arc<Gate>,
+        means: Arc<Means>,
+        meters: Arc<ExecutorMeters>,
+        epoch: LogIndex,
+    ) -> Self {
+        Self {
+            gate,
+            means,
+            epoch,
+            over: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            waiting: Waiting::default(),
+            meters,
+            begun: Mutex::default(),
+        }
+    }
+
+    /// It goes on.
+    pub(crate) fn stands(&self) -> bool {
+        !self.over.load(Ordering::Acquire) && self.gate.leads()
     }
 
     /// It still claims and calls.
-    pub(crate) fn stands(&self) -> bool {
-        !self.over.load(Ordering::Acquire) && self.gate.leads()
+    fn begins(&self) -> bool {
+        !self.draining.load(Ordering::Acquire) && self.stands()
     }
 
     /// A call of this order was begun here.
@@ -74,6 +100,9 @@ impl Reign {
         if let Some(after) = self.held_back(namespace, intent).await {
             return after;
         }
+        if !self.begins() {
+            return After::Later(0);
+        }
         let claimed = match order {
             None => self.gate.claim(self.epoch, namespace, intent).await,
             Some(order) => self.gate.begin_order(self.epoch, namespace, intent, order).await,
@@ -82,6 +111,7 @@ impl Reign {
             Ok(Claimed::Run(order, destination)) => self.run(namespace, &order, &destination).await,
             Ok(Claimed::Nothing) => After::Done,
             Ok(Claimed::EpochOver) => {
+                self.meters.fenced_off();
                 self.over.store(true, Ordering::Release);
                 After::Done
             }
@@ -129,23 +159,37 @@ impl Reign {
             }
         }
         match self.ready(namespace, intent).await {
-            Ok(()) => None,
-            Err(why) => {
-                tracing::warn!(%intent, why, "not claimed: secret_unavailable");
-                Some(After::Later(NOT_READY))
+            Ok(true) => None,
+            Ok(false) => Some(After::Later(NOT_READY)),
+            Err(error) => {
+                tracing::warn!(%intent, %error, "what is to be run cannot be read");
+                Some(After::Later(0))
             }
         }
     }
 
     /// A secret that this node cannot have leaves the intent unclaimed, for another node or later.
-    async fn ready(&self, namespace: NamespaceId, intent: IntentId) -> Result<(), String> {
-        let serving = self.serving(namespace, intent).map_err(|error| error.to_string())?;
-        match serving.as_ref().map(|destination| &destination.connector) {
-            None | Some(Connector::Worker) => Ok(()),
-            Some(Connector::Http(target)) => {
-                let name = self.gate.namespace_name(namespace);
-                let name = name.map_err(|error| error.to_string())?;
-                http::ready(target, &name, &self.means.secrets).await
+    async fn ready(&self, namespace: NamespaceId, intent: IntentId) -> Result<bool, GateError> {
+        let Some(serving) = self.serving(namespace, intent)? else { return Ok(true) };
+        let Connector::Http(target) = &serving.connector else { return Ok(true) };
+        let name = self.gate.namespace_name(namespace)?;
+        let key = (namespace, serving.name.clone());
+        match http::ready(target, &name, &self.means.secrets).await {
+            Ok(()) => {
+                if self.waiting.has(&key, intent) {
+                    tracing::info!(destination = key.1, "its secrets can be had");
+                }
+                self.meters.without_secret(self.waiting.count());
+                Ok(true)
+            }
+            Err(error) => {
+                self.meters.secret_unavailable();
+                if self.waiting.wants(key, intent, &error.to_string()) {
+                    let (code, destination) = (error.code(), &serving.name);
+                    tracing::warn!(code, destination, %intent, %error, "intents wait for a secret");
+                }
+                self.meters.without_secret(self.waiting.count());
+                Ok(false)
             }
         }
     }
@@ -171,6 +215,7 @@ impl Reign {
         if !self.begun.lock().insert(order.id) {
             return After::Done;
         }
+        let began = Instant::now();
         let (ended, result, why) = match self.gate.work(namespace, order.intent) {
             Ok(Some(work)) => match &destination.connector {
                 Connector::Http(target) => said(self.call(&work, order, target).await),
@@ -179,6 +224,7 @@ impl Reign {
             Ok(None) => not_started("the intent cannot be found"),
             Err(error) => not_started(&error.to_string()),
         };
+        self.meters.ended(counted(ended), began.elapsed());
         if let Some(why) = &why {
             let (intent, execution) = (order.intent, order.id);
             tracing::info!(%intent, %execution, attempt = order.attempt, why, "not succeeded");
@@ -204,8 +250,8 @@ impl Reign {
             attempt: order.attempt,
             material: &material(work),
         };
-        let Means { client, secrets, patience } = self.means.as_ref();
-        http::call_if(client, secrets, &call, *patience, &|| self.stands()).await
+        let Means { client, secrets, patience, .. } = self.means.as_ref();
+        http::call_if(client, secrets, &call, *patience, &|| self.begins()).await
     }
 
     /// Says how an attempt ended until it is heard, or until saying it is another's turn. False if
@@ -233,6 +279,15 @@ impl Reign {
             }
             tokio::time::sleep(REPORT_AGAIN_AFTER).await;
         }
+    }
+}
+
+fn counted(ended: AttemptEnd) -> Counted {
+    match ended {
+        AttemptEnd::Succeeded => Counted::Succeeded,
+        AttemptEnd::Failed(_) => Counted::Failed,
+        AttemptEnd::InDoubt => Counted::InDoubt,
+        AttemptEnd::NotStarted => Counted::NotStarted,
     }
 }
 

@@ -11,9 +11,11 @@ mod attempt;
 mod lanes;
 mod marks;
 mod material;
+mod meters;
 mod run;
 mod tasks;
 mod template;
+mod waiting;
 
 pub use connectors::Outcome;
 pub use material::{Material, Payload};

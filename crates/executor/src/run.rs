@@ -5,7 +5,7 @@
 //! and no intent. Invariant: an order is called at most once by this process, whatever is read
 //! twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,13 +14,14 @@ use gate::{Gate, GateError, woken};
 use ledger::{Effect, OrderRow};
 use outbound::{Client, Secrets};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use types::limits::DRAIN_MS_MAX;
 use types::{ExecutionId, IntentId, NamespaceId};
 
 use crate::attempt::{After, Reign};
 use crate::connectors::http::Patience;
 use crate::lanes::Lanes;
+use crate::meters::ExecutorMeters;
 use crate::tasks::{Ended, Tasks};
 
 /// Rows that are looked at in one round.
@@ -47,32 +48,40 @@ pub struct Means {
     pub secrets: Secrets,
     /// How long connections that do not come to stand are tried again.
     pub patience: Patience,
+    /// How long calls on their way may take to end once this node is to stop.
+    pub drain: Duration,
 }
 
-/// Runs what is to be run until it is told to stop; calls on their way then get a moment to end.
+/// Runs what is to be run until it is told to stop. Calls on their way then go on to their ends,
+/// which their own time-outs bring, and nothing more begins.
 pub async fn run(gate: Arc<Gate>, means: Arc<Means>, mut stopping: watch::Receiver<bool>) {
+    let meters = Arc::new(ExecutorMeters::default());
     loop {
+        meters.reign(None);
         let reign = tokio::select! {
             _ = stopping.wait_for(|stop| *stop) => return,
-            reign = begin(&gate, &means) => reign,
+            reign = begin(&gate, &means, &meters) => reign,
         };
+        meters.reign(Some(reign.epoch));
         tracing::info!(epoch = reign.epoch.0, "the executor runs");
         let mut round = Round::of(reign);
         round.run(&mut stopping).await;
         if *stopping.borrow() {
-            round.drain().await;
+            round.drain(means.drain).await;
+            meters.reign(None);
             return;
         }
     }
 }
 
 /// Waits until this node leads, and begins a reign.
-async fn begin(gate: &Arc<Gate>, means: &Arc<Means>) -> Arc<Reign> {
+async fn begin(gate: &Arc<Gate>, means: &Arc<Means>, meters: &Arc<ExecutorMeters>) -> Arc<Reign> {
     loop {
         if gate.leads() {
             match gate.take_over().await {
                 Ok(epoch) => {
-                    return Arc::new(Reign::new(gate.clone(), means.clone(), epoch));
+                    let (gate, means) = (gate.clone(), means.clone());
+                    return Arc::new(Reign::new(gate, means, meters.clone(), epoch));
                 }
                 Err(error) => tracing::debug!(%error, "the executor cannot begin yet"),
             }
@@ -131,6 +140,7 @@ impl Round {
                     REST_MAX
                 }
             };
+            self.reign.meters.running(self.tasks.len());
             tokio::select! {
                 _ = stopping.wait_for(|stop| *stop) => return,
                 () = woken(&mut effects, Effect::Runnable) => {}
@@ -142,7 +152,7 @@ impl Round {
         // Calls that are on their way are another executor's doubts by now; what they came to is
         // still said, and counts unless a newer attempt runs.
         tracing::info!(epoch = self.reign.epoch.0, "the executor has stopped");
-        self.drain().await;
+        self.drain(Duration::from_millis(DRAIN_MS_MAX)).await;
     }
 
     /// Begins what may run and has room; gives the time until something may be claimed again.
@@ -180,6 +190,13 @@ impl Round {
         }
         self.after = next(&runnable);
         saw_all &= self.after_order.is_none() && self.after.is_none();
+        if saw_all && self.reign.waiting.count() > 0 {
+            let asked_for = orders.iter().map(|(_, _, intent)| *intent);
+            let still: HashSet<_> =
+                runnable.iter().map(|(_, intent)| *intent).chain(asked_for).collect();
+            let count = self.reign.waiting.keep(|intent| still.contains(&intent));
+            self.reign.meters.without_secret(count);
+        }
         Ok(if saw_all { rest } else { rest.min(LOOK_EVERY) })
     }
 
@@ -228,11 +245,16 @@ impl Round {
         }
     }
 
-    /// Gives calls on their way a moment to end; the others are in doubt.
-    async fn drain(&mut self) {
-        let ends = Instant::now() + Duration::from_millis(DRAIN_MS_MAX);
-        while let Ok(Some(ended)) = timeout_at(ends, self.tasks.next()).await {
-            self.ended(ended);
+    /// Lets calls on their way end; what has not ended by then is in doubt.
+    async fn drain(&mut self, within: Duration) {
+        self.reign.draining.store(true, Ordering::Release);
+        let ended = self.tasks.ended_within(within).await;
+        for one in ended {
+            self.ended(one);
+        }
+        if !self.tasks.is_empty() {
+            let left = self.tasks.len();
+            tracing::warn!(left, "calls that did not end in time are in doubt at the next start");
         }
         self.tasks.shutdown().await;
     }

@@ -1,8 +1,10 @@
 //! Tasks that run intents: whose place one holds is known also of a task that panics.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, timeout_at};
 use types::IntentId;
 
 use crate::attempt::After;
@@ -39,6 +41,25 @@ impl Tasks {
         self.of(ended)
     }
 
+    /// What ends within this time; all of it if that is enough.
+    pub(crate) async fn ended_within(&mut self, within: Duration) -> Vec<Ended> {
+        let (mut ended, ends) = (Vec::new(), Instant::now() + within);
+        while let Ok(Some(one)) = timeout_at(ends, self.next()).await {
+            ended.push(one);
+        }
+        ended
+    }
+
+    /// How many are on their way.
+    pub(crate) fn len(&self) -> usize {
+        self.set.len()
+    }
+
+    /// None is on its way.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.set.is_empty()
+    }
+
     /// Ends what is still on its way.
     pub(crate) async fn shutdown(&mut self) {
         self.set.shutdown().await;
@@ -55,7 +76,27 @@ impl Tasks {
 
 #[cfg(test)]
 mod tests {
+    use types::limits::{CONNECTOR_TIMEOUT_MS_MAX, EXECUTOR_DRAIN_MS_DEFAULT};
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_longest_call_ends_before_a_stop_does_and_no_call_holds_it_up_for_ever() {
+        let mut tasks = Tasks::default();
+        for (intent, call_ms) in (1..).zip([1, 60_000, CONNECTOR_TIMEOUT_MS_MAX.into()]) {
+            tasks.spawn(IntentId(intent), async move {
+                tokio::time::sleep(Duration::from_millis(call_ms)).await;
+                After::Done
+            });
+        }
+        let within = Duration::from_millis(EXECUTOR_DRAIN_MS_DEFAULT);
+        assert_eq!(tasks.ended_within(within).await.len(), 3);
+        assert!(tasks.is_empty());
+        tasks.spawn(IntentId(9), std::future::pending());
+        let an_hour = Duration::from_secs(3_600);
+        let ended = tokio::time::timeout(an_hour, tasks.ended_within(within)).await.unwrap();
+        assert!(ended.is_empty() && tasks.len() == 1);
+    }
 
     #[tokio::test]
     async fn a_task_that_panics_gives_its_place_back() {

@@ -17,8 +17,7 @@ use types::limits;
 use crate::material::{VARIABLES, float, write_json};
 
 /// What RFC 3986 leaves as it is in any part of a URL.
-pub(crate) const UNRESERVED: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Where a template stands, which decides how its values are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -27,19 +27,34 @@ pub type SecretDeclared = Arc<dyn Fn(&str, &str) -> bool + Send + Sync>;
 /// the field, as in `request.body: …`.
 pub type CheckDestination = Arc<dyn Fn(&Destination) -> Result<(), String> + Send + Sync>;
 
-/// What documents must pass on this node, beside their own grammar.
+/// What this node says of a channel, such as a secret that may not go to its host.
+pub type CheckChannel = Arc<dyn Fn(&Channel) -> Result<(), String> + Send + Sync>;
+
+/// What this node says of the url of a webhook, such as an address that agents may not reach.
+pub type CheckWebhook = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+
+/// What documents, and urls of webhooks, must pass on this node, beside their own grammar.
 #[derive(Clone)]
 pub struct DocumentChecks {
     /// Which secrets a document may refer to.
     pub secret_declared: SecretDeclared,
     /// Whether a connector could use a destination.
     pub check_destination: Option<CheckDestination>,
+    /// Whether a channel could be told.
+    pub check_channel: Option<CheckChannel>,
+    /// Whether a webhook could be told.
+    pub check_webhook: Option<CheckWebhook>,
 }
 
 impl Default for DocumentChecks {
-    /// No secret is declared, and no connector is asked.
+    /// No secret is declared, and nobody is asked.
     fn default() -> Self {
-        Self { secret_declared: Arc::new(|_, _| false), check_destination: None }
+        Self {
+            secret_declared: Arc::new(|_, _| false),
+            check_destination: None,
+            check_channel: None,
+            check_webhook: None,
+        }
     }
 }
 
@@ -320,8 +335,8 @@ impl Setting for Channel {
         GateError::InvalidChannel(problems)
     }
 
-    fn check(&self, _: &DocumentChecks) -> Result<(), String> {
-        Ok(())
+    fn check(&self, checks: &DocumentChecks) -> Result<(), String> {
+        checks.check_channel.as_ref().map_or(Ok(()), |check| check(self))
     }
 
     fn name(&self) -> &str {

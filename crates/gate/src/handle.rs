@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger::{AgentRow, Command, Envelope, Reply, RequestKey};
+use ledger::{AgentRow, Command, Envelope, Reply, RequestKey, query};
 use types::codec::encode;
-use types::{KeyId, LogIndex, NamespaceId, NodeId, Role};
+use types::{KeyId, LogIndex, NamespaceId, NodeId, Phase, Role};
 
 use crate::administer_settings::DocumentChecks;
 use crate::beside::Beside;
@@ -178,9 +178,29 @@ impl Gate {
     /// Sends an envelope and waits for its answer.
     pub(crate) async fn send(&self, envelope: Envelope) -> Result<Answer, GateError> {
         let sent = self.meters.sent(&envelope.command);
+        let namespace = envelope.namespace;
         let answer = self.exchange(envelope).await;
         self.meters.answered(&sent, &answer);
+        if let Ok(Answer { reply, .. }) = &answer {
+            self.note_wait(namespace, reply);
+        }
         Ok(answer?)
+    }
+
+    /// Records how long an intent waited for the people who have decided it now.
+    fn note_wait(&self, namespace: NamespaceId, reply: &Reply) {
+        let intent = match reply {
+            Reply::Approved { intent, already: false, .. }
+            | Reply::Ended { intent, phase: Phase::Rejected, .. } => *intent,
+            _ => return,
+        };
+        let head = self.look(|state, _| Ok(query::head(state, namespace, intent)?));
+        // A fault is said where the state is needed; this is only a number.
+        if let Ok((Some(head), _)) = head
+            && let Some(decided) = &head.decided
+        {
+            self.meters.decided(head.phase, decided.at.since_ms(head.submitted_at));
+        }
     }
 
     /// Brings the metrics up to date that are read only when somebody asks.
@@ -196,11 +216,46 @@ impl Gate {
     }
 
     async fn exchange(&self, envelope: Envelope) -> Result<Answer, ProposeError> {
+        if takes_room(&envelope.command) && !self.log.has_room() {
+            return Err(ProposeError::DiskFull);
+        }
         let receiver = self.log.propose(encode(&envelope))?;
         let committed = match tokio::time::timeout(REPLY_DEADLINE, receiver).await {
             Ok(Ok(committed)) => committed?,
             Ok(Err(_)) | Err(_) => return Err(ProposeError::Unknown),
         };
         Ok(Answer { reply: committed.reply, index: committed.index, term: committed.term })
+    }
+}
+
+/// What only adds to the ledger, and can wait. All else ends something, or lets something end, or
+/// takes rights away: it goes on while there is any room at all.
+fn takes_room(command: &Command) -> bool {
+    match command {
+        Command::Submit(_)
+        | Command::RegisterAgent(_)
+        | Command::CreateNamespace(_)
+        | Command::ApplyPolicies(_)
+        | Command::ApplyDestinations(_)
+        | Command::ApplyChannels(_)
+        | Command::RegisterWebhook(_)
+        | Command::RaiseFeatureLevel(_) => true,
+        Command::Bootstrap(_)
+        | Command::Tick
+        | Command::Approve(_)
+        | Command::Reject(_)
+        | Command::Cancel(_)
+        | Command::SetAgentStatus(_)
+        | Command::RotateKey(_)
+        | Command::SetRole(_)
+        | Command::IssueOrder(_)
+        | Command::ReportOrder(_)
+        | Command::Resolve(_)
+        | Command::TakeOver(_)
+        | Command::Claim(_)
+        | Command::ReportAttempt(_)
+        | Command::ReportDelivery(_)
+        | Command::IssueLink(_)
+        | Command::DecideByLink(_) => false,
     }
 }

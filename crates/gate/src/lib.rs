@@ -31,7 +31,8 @@ mod watch;
 
 pub use administer::{NewKey, NewNamespace, NewPolicies, NewPrincipal, PolicyChange};
 pub use administer_settings::{
-    CheckDestination, DocumentChecks, NewSetting, NewSettings, SecretDeclared, SettingChange,
+    CheckChannel, CheckDestination, CheckWebhook, DocumentChecks, NewSetting, NewSettings,
+    SecretDeclared, SettingChange,
 };
 pub use errors::{CODES, GateError};
 pub use execute::{IssuedOrder, ReportRequest, TOKEN_PREFIX};

@@ -38,6 +38,12 @@ pub enum ProposeError {
     /// The node is stopping, or stopped itself after a fault.
     #[error("this node is stopping")]
     Stopping,
+    /// Nothing happened: what would take room is not taken while the disk is full to its reserve.
+    #[error(
+        "this node's disk is full up to its reserve, so it takes nothing new; decisions, reports \
+         and reads go on; ask its operator to free space, or send this to another node"
+    )]
+    DiskFull,
 }
 
 /// How fresh a read must be.
@@ -159,4 +165,9 @@ pub trait Log: Send + Sync + 'static {
 
     /// What this node knows of the cluster.
     fn status(&self) -> Status;
+
+    /// The disk of this node has room for what nobody waits for yet.
+    fn has_room(&self) -> bool {
+        true
+    }
 }

@@ -11,6 +11,9 @@ use types::{LogTime, Outcome, Phase};
 use crate::handle::Answer;
 use crate::log::{ProposeError, Status};
 
+/// Doubts of one namespace that one scrape looks at.
+const DOUBTS_MAX: usize = 1_000;
+
 /// Kinds of commands, in the order of [`place`].
 const COMMANDS: [&str; 25] = [
     "bootstrap",
@@ -100,6 +103,7 @@ struct FailedMeters {
     no_leader: Counter,
     unknown: Counter,
     stopping: Counter,
+    disk_quota: Counter,
 }
 
 /// What policy said.
@@ -121,6 +125,19 @@ impl DecisionMeters {
     }
 }
 
+/// What was recognised as asked for before.
+struct DedupMeters {
+    window: Counter,
+    idempotency_key: Counter,
+    request_key: Counter,
+}
+
+/// How long intents waited for people, by what those said.
+struct WaitMeters {
+    approved: Histogram,
+    rejected: Histogram,
+}
+
 /// A command on its way.
 pub(crate) struct Sent {
     place: usize,
@@ -132,17 +149,22 @@ pub(crate) struct Sent {
 pub(crate) struct GateMeters {
     commands: [CommandMeters; COMMANDS.len()],
     decisions: DecisionMeters,
+    dedup: DedupMeters,
+    waits: WaitMeters,
     failed: FailedMeters,
     intents: [(Phase, Gauge); Phase::ALL.len()],
     audit_tree_size: Gauge,
     namespaces: Gauge,
     feature_level: Gauge,
     due_age: Gauge,
+    in_doubt_age: Gauge,
     standing: Standing,
 }
 
 impl Default for GateMeters {
     fn default() -> Self {
+        let dedup = |kind| meters::DEDUP_HITS.counter(&[kind]);
+        let waited = |outcome| meters::APPROVAL_WAIT_SECONDS.histogram(&[outcome]);
         let decision = |outcome: Outcome| meters::DECISIONS.counter(&[outcome.name()]);
         let failed = |reason| meters::COMMANDS_FAILED.counter(&[reason]);
         Self {
@@ -153,17 +175,25 @@ impl Default for GateMeters {
                 block: decision(Outcome::Block),
                 duplicate: decision(Outcome::Duplicate),
             },
+            dedup: DedupMeters {
+                window: dedup("window"),
+                idempotency_key: dedup("idempotency_key"),
+                request_key: dedup("request_key"),
+            },
+            waits: WaitMeters { approved: waited("approved"), rejected: waited("rejected") },
             failed: FailedMeters {
                 queue_full: failed("queue_full"),
                 no_leader: failed("no_leader"),
                 unknown: failed("unknown"),
                 stopping: failed("stopping"),
+                disk_quota: failed("disk_quota"),
             },
             intents: Phase::ALL.map(|phase| (phase, meters::INTENTS.gauge(&[phase.name()]))),
             audit_tree_size: meters::AUDIT_TREE_SIZE.gauge(&[]),
             namespaces: meters::NAMESPACES.gauge(&[]),
             feature_level: meters::FEATURE_LEVEL.gauge(&[]),
             due_age: meters::DUE_AGE_SECONDS.gauge(&[]),
+            in_doubt_age: meters::IN_DOUBT_AGE_SECONDS.gauge(&[]),
             standing: Standing::default(),
         }
     }
@@ -198,8 +228,23 @@ impl GateMeters {
             Reply::Submitted(_, content) if sent.is_submit => {
                 self.decisions.of(content.decision.outcome).increment(1);
             }
-            Reply::Duplicate(_) if sent.is_submit => self.decisions.duplicate.increment(1),
+            Reply::Duplicate(found) if sent.is_submit => {
+                self.decisions.duplicate.increment(1);
+                let by_window = found.gate.is_some();
+                let kind = if by_window { &self.dedup.window } else { &self.dedup.idempotency_key };
+                kind.increment(1);
+            }
+            Reply::Replayed(_) => self.dedup.request_key.increment(1),
             _ => {}
+        }
+    }
+
+    /// People ended an intent's wait, after so many milliseconds.
+    pub(crate) fn decided(&self, phase: Phase, waited_ms: u64) {
+        let seconds = std::time::Duration::from_millis(waited_ms).as_secs_f64();
+        match phase {
+            Phase::Rejected => self.waits.rejected.record(seconds),
+            _ => self.waits.approved.record(seconds),
         }
     }
 
@@ -218,6 +263,7 @@ impl GateMeters {
                 *sum += count;
             }
         }
+        let doubted_at = oldest_doubt(state, &namespaces)?;
         let (leaves, _) = query::tree(state)?;
         let level = query::feature_level(state)?;
         let due = query::next_due(state)?.map_or(0, |at| now.0.saturating_sub(at.0));
@@ -227,16 +273,40 @@ impl GateMeters {
         self.audit_tree_size.set(number(leaves));
         self.namespaces.set(number(namespaces.len() as u64));
         self.feature_level.set(level);
+        let in_doubt_ms = doubted_at.map_or(0, |at| now.0.saturating_sub(at.0));
+        self.in_doubt_age.set(std::time::Duration::from_millis(in_doubt_ms).as_secs_f64());
         self.due_age.set(std::time::Duration::from_millis(due).as_secs_f64());
         Ok(())
     }
 
     /// No number rather than an old one.
     pub(crate) fn state_unknown(&self) {
-        let more = [&self.audit_tree_size, &self.namespaces, &self.feature_level, &self.due_age];
+        let more = [
+            &self.audit_tree_size,
+            &self.namespaces,
+            &self.feature_level,
+            &self.due_age,
+            &self.in_doubt_age,
+        ];
         let gauges = self.intents.iter().map(|(_, gauge)| gauge).chain(more);
         gauges.for_each(|gauge| gauge.set(f64::NAN));
     }
+}
+
+/// When the doubt that has stood longest began, among the newest [`DOUBTS_MAX`] of a namespace.
+fn oldest_doubt(
+    state: &dyn Read,
+    namespaces: &[ledger::NamespaceRow],
+) -> Result<Option<LogTime>, Fault> {
+    let mut oldest: Option<LogTime> = None;
+    for namespace in namespaces {
+        let filter =
+            query::IntentFilter { phases: &[Phase::InDoubt], limit: DOUBTS_MAX, ..<_>::default() };
+        for head in query::intents(state, namespace.id, filter)?.heads {
+            oldest = Some(oldest.map_or(head.changed_at, |at| at.min(head.changed_at)));
+        }
+    }
+    Ok(oldest)
 }
 
 impl FailedMeters {
@@ -247,6 +317,7 @@ impl FailedMeters {
             ProposeError::NoLeader => &self.no_leader,
             ProposeError::Unknown | ProposeError::Behind => &self.unknown,
             ProposeError::Stopping => &self.stopping,
+            ProposeError::DiskFull => &self.disk_quota,
         }
     }
 }

@@ -59,6 +59,9 @@ pub enum Target {
         /// Signs what is sent.
         secret: Option<String>,
     },
+    /// A webhook whose secret this node's data key does not open. Unsigned, it would not be what
+    /// was asked for, so it cannot be told.
+    SealedWebhook,
 }
 
 impl Gate {
@@ -165,9 +168,8 @@ impl Gate {
             sealed => match self.settings().data_key.unseal(&sealed_for(intent), sealed) {
                 Ok(secret) => Some(secret),
                 Err(error) => {
-                    // Unsigned, it would not be what was asked for.
                     tracing::warn!(%intent, %error, "a webhook's secret cannot be opened");
-                    return Ok(None);
+                    return Ok(Some(Target::SealedWebhook));
                 }
             },
         };

@@ -228,6 +228,11 @@ impl From<GateError> for Problem {
             GateError::Log(ProposeError::Behind) => {
                 Self::unavailable("not_yet_applied", error.to_string(), "none")
             }
+            GateError::Log(ProposeError::DiskFull) => {
+                let status = StatusCode::INSUFFICIENT_STORAGE;
+                let problem = Self::new(status, "disk_quota", error.to_string());
+                problem.retry_after(60).with("outcome", "none")
+            }
             GateError::Log(ProposeError::Unknown) => {
                 Self::unavailable("outcome_unknown", error.to_string(), "unknown")
             }

@@ -1,7 +1,7 @@
 //! Webhooks of existing clients: whoever asked, or decides, is told how one intent is decided.
 //!
 //! Invariant: url and secret are the caller's own words; nothing in them refers to a secret of the
-//! gate, and the address is checked when something is sent, not here.
+//! gate. An address in the url is checked here, and what a name stands for when something is sent.
 
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
@@ -40,6 +40,9 @@ pub(crate) async fn register(
     if !can_be_sent_to(&url) {
         let message = "expected an http or https URL with a host and without a user";
         return Err(Problem::field(path("url"), message));
+    }
+    if let Some(check) = &app.gate.settings().documents.check_webhook {
+        check(&url).map_err(|why| Problem::field(path("url"), why))?;
     }
     let intent: IntentId = named.parse().map_err(|_| unknown())?;
     let request = WebhookRequest { intent, url: url.clone(), secret, request_key };

@@ -12,6 +12,10 @@ const SPANS: &[f64] = &[
 /// Spans of work on whole files, in seconds.
 const LONG_SPANS: &[f64] =
     &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0];
+/// How long people take, in seconds: from a second to a week.
+const WAITS: &[f64] = &[
+    1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 43_200.0, 86_400.0, 259_200.0, 604_800.0,
+];
 /// How many things went together.
 const SIZES: &[f64] =
     &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0, 4_096.0, 16_384.0];
@@ -73,6 +77,12 @@ table! {
     /// Commands without an answer of the ledger, by why there was none.
     COMMANDS_FAILED: Counter in Count, "gate_commands_failed_total" ["reason"];
 
+    /// Commands recognised as asked for before: inside of a dedup window, under an
+    /// `idempotency_key` of the body, or under an `Idempotency-Key` header, which replays.
+    DEDUP_HITS: Counter in Count, "gate_dedup_hits_total" ["kind"];
+    /// From the submit of an intent to the word of people that allowed or rejected it.
+    APPROVAL_WAIT_SECONDS: Histogram in Seconds by WAITS, "gate_approval_wait_seconds" ["outcome"];
+
     /// Intents by what they are now, over all namespaces.
     INTENTS: Gauge in Count, "gate_intents" ["phase"];
     /// Leaves of the audit tree.
@@ -83,6 +93,9 @@ table! {
     FEATURE_LEVEL: Gauge in Count, "gate_feature_level" [];
     /// How long the oldest deadline has been over without being worked off; 0 if none is.
     DUE_AGE_SECONDS: Gauge in Seconds, "gate_due_age_seconds" [];
+    /// How long the intent that has been in doubt longest has been so; 0 if none is. Of one
+    /// namespace the 1,000 newest are looked at.
+    IN_DOUBT_AGE_SECONDS: Gauge in Seconds, "gate_in_doubt_age_seconds" [];
 
     /// 1 if this node serves: neither stopping nor stopped by a fault.
     HEALTHY: Gauge in Count, "gate_healthy" [];
@@ -137,6 +150,10 @@ table! {
     WAL_FSYNC_SECONDS: Histogram in Seconds by SPANS, "gate_wal_fsync_seconds" [];
     /// Entries that one sync made durable; 0 for a sync of a vote, a truncate or a purge.
     WAL_BATCH_ENTRIES: Histogram in Count by SIZES, "gate_wal_batch_entries" [];
+    /// Bytes of entries that one sync made durable, frames included.
+    WAL_BATCH_BYTES: Histogram in Bytes by BYTES, "gate_wal_batch_bytes" [];
+    /// How long the sync of the log that runs now has taken so far; 0 while none runs.
+    WAL_STALL_SECONDS: Gauge in Seconds, "gate_wal_stall_seconds" [];
     /// Entries appended to the log.
     WAL_ENTRIES: Counter in Count, "gate_wal_entries_total" [];
     /// Bytes of entries appended to the log, frames included.
@@ -145,6 +162,16 @@ table! {
     WAL_MARKS: Counter in Count, "gate_wal_marks_total" [];
     /// 1 if the log refused to go on after a failed write.
     POISONED: Gauge in Count, "gate_poisoned" [];
+    /// Stored bytes that came back with another checksum than they were written with.
+    CHECKSUM_FAILURES: Counter in Count, "gate_checksum_failures_total" [];
+    /// Bytes that may still be written to the file system of the data directory.
+    DISK_FREE_BYTES: Gauge in Bytes, "gate_disk_free_bytes" [];
+    /// Bytes of that which are kept back: with less, nothing new is taken.
+    DISK_RESERVE_BYTES: Gauge in Bytes, "gate_disk_reserve_bytes" [];
+    /// Bytes of the file system of the data directory.
+    DISK_SIZE_BYTES: Gauge in Bytes, "gate_disk_size_bytes" [];
+    /// 1 while nothing new is taken for want of room on the disk.
+    DISK_FULL: Gauge in Count, "gate_disk_full" [];
     /// The write of one applied run of entries; a part of `gate_apply_seconds`.
     STATE_WRITE_SECONDS: Histogram in Seconds by SPANS, "gate_state_write_seconds" [];
     /// One flush of the state to the disk.
@@ -169,6 +196,29 @@ table! {
     /// Bytes that compaction has yet to rewrite, as the database estimates them.
     ROCKSDB_PENDING_COMPACTION_BYTES: Gauge in Bytes,
         "gate_rocksdb_pending_compaction_bytes" ["database"];
+
+    /// Calls of the executor that ended, by the kind of destination and by what is known of them.
+    EXECUTIONS: Counter in Count, "gate_executions_total" ["kind", "outcome"];
+    /// From a claim to what its call came to, tries of connections included.
+    EXECUTION_SECONDS: Histogram in Seconds by SPANS, "gate_execution_seconds" ["kind"];
+    /// Intents that the executor is at work on now.
+    EXECUTIONS_RUNNING: Gauge in Count, "gate_executions_running" [];
+    /// Intents that are not claimed because this node cannot have a secret of their destination.
+    EXECUTIONS_WITHOUT_SECRET: Gauge in Count, "gate_executions_without_secret" [];
+    /// Log index at which this node's executor began; 0 while it does not run.
+    EXECUTOR_EPOCH: Gauge in Count, "gate_executor_epoch" [];
+    /// Claims of this node's executor that were refused, since another had begun.
+    FENCE_REJECTIONS: Counter in Count, "gate_fence_rejections_total" [];
+    /// Attempts to deliver a notification, by who was to get it and by how that went.
+    DELIVERY_ATTEMPTS: Counter in Count, "gate_delivery_attempts_total" ["receiver", "outcome"];
+    /// Notifications that were given up after their last attempt.
+    DELIVERIES_GIVEN_UP: Counter in Count, "gate_deliveries_given_up_total" ["receiver"];
+    /// One attempt to deliver a notification.
+    DELIVERY_SECONDS: Histogram in Seconds by SPANS, "gate_delivery_seconds" ["receiver"];
+    /// Notifications on their way now.
+    DELIVERIES_RUNNING: Gauge in Count, "gate_deliveries_running" [];
+    /// Secrets that were asked for in vain, by who asked; each is asked for again and again.
+    SECRETS_UNAVAILABLE: Counter in Count, "gate_secrets_unavailable_total" ["by"];
 
     /// 1, with the version of the build as its label.
     BUILD_INFO: Gauge in Count, "gate_build_info" ["version"];

@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 
 mod message;
+mod meters;
 mod run;
+mod send;
 mod slack;
 mod webhook;
 

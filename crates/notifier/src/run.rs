@@ -7,18 +7,18 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gate::ids::unix_ms;
-use gate::{Dispatch, Gate, GateError, Target, woken};
+use gate::{Dispatch, Gate, GateError, woken};
 use ledger::{Effect, Receiver};
-use outbound::{Client, OutboundRequest, Secrets};
+use outbound::{Client, Secrets};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
-use types::limits::{DELIVERIES_AT_A_TIME_MAX, DELIVERY_TIMEOUT_MS, DRAIN_MS_MAX, ERROR_CHARS_MAX};
-use types::{ChannelKind, DeliveryId, LogTime, NamespaceId};
+use types::limits::{DELIVERIES_AT_A_TIME_MAX, DRAIN_MS_MAX, ERROR_CHARS_MAX};
+use types::{DeliveryId, LogTime, NamespaceId};
 
 use crate::message::cut;
-use crate::{slack, webhook};
+use crate::meters::NotifierMeters;
+use crate::send::{self, Undelivered};
 
 /// Deliveries to one receiver at a time.
 const RECEIVER_SHARE: usize = DELIVERIES_AT_A_TIME_MAX / 4;
@@ -33,8 +33,10 @@ const REPORT_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// What sending needs.
 pub struct Means {
-    /// Checks every address.
+    /// For channels, which admins wrote.
     pub client: Client,
+    /// For webhooks, whose urls agents choose: it reaches no more than they may.
+    pub webhooks: Client,
     /// What channels refer to by name.
     pub secrets: Secrets,
 }
@@ -42,10 +44,17 @@ pub struct Means {
 /// Sends what is due until it is told to stop; what is on its way then gets a moment to end.
 pub async fn run(gate: Arc<Gate>, means: Arc<Means>, mut stopping: watch::Receiver<bool>) {
     let mut effects = gate.effects();
-    let mut round =
-        Round { gate, means, on_its_way: HashMap::new(), tasks: JoinSet::new(), since: LogTime(0) };
+    let mut round = Round {
+        gate,
+        means,
+        meters: Arc::default(),
+        on_its_way: HashMap::new(),
+        tasks: JoinSet::new(),
+        since: LogTime(0),
+    };
     loop {
         let rest = round.begin_due().min(REST_MAX);
+        round.meters.running(round.tasks.len());
         tokio::select! {
             _ = stopping.wait_for(|stop| *stop) => break,
             () = woken(&mut effects, Effect::DeliveryDue) => {}
@@ -71,6 +80,7 @@ async fn drain(mut tasks: JoinSet<DeliveryId>) {
 struct Round {
     gate: Arc<Gate>,
     means: Arc<Means>,
+    meters: Arc<NotifierMeters>,
     on_its_way: HashMap<DeliveryId, (NamespaceId, String)>,
     tasks: JoinSet<DeliveryId>,
     /// Nothing is due before: a scan need not go over what has been.
@@ -117,8 +127,9 @@ impl Round {
             }
             self.on_its_way.insert(id, receiver);
             let (gate, means) = (self.gate.clone(), self.means.clone());
+            let meters = self.meters.clone();
             self.tasks.spawn(async move {
-                deliver(&gate, &means, dispatch).await;
+                deliver(&gate, &means, &meters, dispatch).await;
                 id
             });
         }
@@ -146,14 +157,20 @@ fn receiver_name(to: &Receiver) -> String {
     }
 }
 
-async fn deliver(gate: &Gate, means: &Means, dispatch: Dispatch) {
+async fn deliver(gate: &Gate, means: &Means, meters: &NotifierMeters, dispatch: Dispatch) {
     let attempt = dispatch.row.attempts.saturating_add(1);
     let (namespace, delivery) = (dispatch.namespace, dispatch.row.id);
-    let error = attempted(means, &dispatch, attempt).await.err();
-    if let Some(error) = &error {
-        tracing::info!(%delivery, intent = %dispatch.row.intent, attempt, %error, "not delivered");
+    let began = std::time::Instant::now();
+    let error = send::attempted(means, &dispatch, attempt).await.err();
+    meters.attempted(&dispatch.row.to, attempt, error.is_none(), began.elapsed());
+    if let Some(Undelivered { why, detail, wants_secret }) = &error {
+        let intent = dispatch.row.intent;
+        tracing::info!(%delivery, %intent, attempt, why, detail, "not delivered");
+        if *wants_secret {
+            meters.secret_unavailable();
+        }
     }
-    let error = error.map(|error| cut(&error, ERROR_CHARS_MAX));
+    let error = error.map(|error| cut(&error.why, ERROR_CHARS_MAX));
     // Unsaid, it would be sent again; after a while another leader may be the one to say it.
     for _ in 0..50 {
         match gate.report_delivery(namespace, delivery, attempt, error.clone()).await {
@@ -161,67 +178,6 @@ async fn deliver(gate: &Gate, means: &Means, dispatch: Dispatch) {
             Err(error) => tracing::debug!(%delivery, %error, "a report got no answer"),
         }
         tokio::time::sleep(REPORT_AGAIN_AFTER).await;
-    }
-}
-
-/// Sends once.
-async fn attempted(means: &Means, dispatch: &Dispatch, attempt: u32) -> Result<(), String> {
-    let request = match &dispatch.to {
-        None => return Err("there is no such channel any more".into()),
-        Some(Target::Webhook { url, secret }) => {
-            // An agent's own words: nothing in them refers to a secret of this node.
-            let body = webhook::body(dispatch, attempt);
-            signed(dispatch, url.clone(), secret.as_deref(), body)
-        }
-        Some(Target::Channel(channel)) => {
-            let namespace = dispatch.namespace_name.as_str();
-            let url = means.secrets.resolve_url(&channel.url, namespace).await;
-            let url = url.map_err(|error| error.to_string())?;
-            match channel.kind {
-                ChannelKind::Slack => {
-                    json_request(url.expose().to_owned(), vec![], slack::body(dispatch))
-                }
-                ChannelKind::Webhook => {
-                    let host = outbound::host_of(url.expose())?;
-                    let body = webhook::body(dispatch, attempt);
-                    let text = channel.secret.as_deref().unwrap_or_default();
-                    let secret = means.secrets.resolve(text, namespace, &host).await;
-                    let secret = secret.map_err(|error| error.to_string())?;
-                    let key = channel.secret.is_some().then(|| secret.expose());
-                    signed(dispatch, url.expose().to_owned(), key, body)
-                }
-            }
-        }
-    };
-    match means.client.send(request).await {
-        Ok(answer) if (200..300).contains(&answer.status) => Ok(()),
-        Ok(answer) => Err(format!("the receiver answered {}", answer.status)),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-fn signed(
-    dispatch: &Dispatch,
-    url: String,
-    secret: Option<&str>,
-    body: Vec<u8>,
-) -> OutboundRequest {
-    let mut headers = vec![("X-Gate-Delivery-ID".to_owned(), dispatch.row.id.to_string())];
-    if let Some(secret) = secret {
-        let signature = webhook::signature(secret, unix_ms(), &body);
-        headers.push(("X-Gate-Signature".into(), signature));
-    }
-    json_request(url, headers, body)
-}
-
-fn json_request(url: String, mut headers: Vec<(String, String)>, body: Vec<u8>) -> OutboundRequest {
-    headers.push(("Content-Type".into(), "application/json".into()));
-    OutboundRequest {
-        method: "POST".into(),
-        url,
-        headers,
-        body: body.into(),
-        timeout: Duration::from_millis(DELIVERY_TIMEOUT_MS),
     }
 }
 

@@ -90,6 +90,25 @@ mod tests {
     }
 
     #[test]
+    fn the_page_shows_the_signature_that_is_made() {
+        let page = include_str!("../../../docs/channels.md");
+        let body = page.split_once("```json\n").and_then(|(_, rest)| rest.split_once("\n```"));
+        let header = page.lines().find_map(|line| line.strip_prefix("X-Gate-Signature: "));
+        let (body, header) = (body.expect("a body").0, header.expect("a header"));
+        assert_eq!(signature("whsec-4711", 1_790_000_000_000, body.as_bytes()), header);
+        for notice in Notice::ALL {
+            let told = String::from_utf8(super::body(&dispatch(notice), 1)).unwrap();
+            let told: Map<String, Value> = serde_json::from_str(&told).unwrap();
+            for (name, value) in &told {
+                assert!(page.contains(&format!("`{name}`")), "{name} is not on the page");
+                if name == "event" {
+                    assert!(page.contains(&format!("`{}`", value.as_str().unwrap())), "{value}");
+                }
+            }
+        }
+    }
+
+    #[test]
     #[rustfmt::skip]
     fn a_body_has_its_members_in_the_order_that_receivers_know() {
         let head = r#"{"intentId":"int_0000000000000007","event":"#;

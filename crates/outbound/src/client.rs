@@ -71,12 +71,39 @@ pub enum SendError {
     #[error("nothing was sent: {0}")]
     NotSent(#[from] NotSent),
     /// No connection came to stand, so nothing of the request was sent.
-    #[error("no connection: {0}")]
-    NotConnected(String),
+    #[error("no connection: {to}: {what}{detail}")]
+    NotConnected {
+        /// Host and port.
+        to: String,
+        /// What went wrong, without a name or an address.
+        what: &'static str,
+        /// More of it for this node's log, or nothing.
+        detail: String,
+    },
     /// The request may have been sent, in part or whole, and there is no whole answer: nobody knows
     /// what it did.
     #[error("the answer was lost: {0}")]
     Lost(String),
+}
+
+impl SendError {
+    /// What everybody may know of it: no address, no host and no port, since whoever chose the URL
+    /// could find out with them what this node reaches. The whole is for this node's log.
+    #[must_use]
+    pub fn public(&self) -> String {
+        match self {
+            Self::NotSent(NotSent::Refused(_)) => {
+                "nothing was sent: this node's configuration does not let it connect there".into()
+            }
+            Self::NotSent(NotSent::Url(_)) => {
+                "nothing was sent: the URL is none that can be sent to".into()
+            }
+            Self::NotSent(NotSent::Request(_) | NotSent::TakenBack) | Self::Lost(_) => {
+                self.to_string()
+            }
+            Self::NotConnected { what, .. } => format!("no connection: {what}"),
+        }
+    }
 }
 
 /// Why a request was not sent.

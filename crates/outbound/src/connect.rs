@@ -105,8 +105,8 @@ impl Connector {
             .map_err(|_| NotSent::Url("the URL's host is no name that TLS knows".into()))?;
         match timeout_at(deadline, self.tls.connect(name, tcp)).await {
             Ok(Ok(stream)) => Ok(Box::new(stream)),
-            Ok(Err(error)) => Err(not_connected(target, &format!("TLS: {error}"))),
-            Err(_) => Err(not_connected(target, "TLS was not agreed on in time")),
+            Ok(Err(error)) => Err(not_connected(target, "TLS was refused", &error.to_string())),
+            Err(_) => Err(not_connected(target, "TLS was not agreed on in time", "")),
         }
     }
 
@@ -135,12 +135,12 @@ async fn addresses_of(target: &Target, deadline: Instant) -> Result<Vec<SocketAd
         Ok(Ok(found)) => {
             let found: Vec<_> = found.collect();
             if found.is_empty() {
-                return Err(not_connected(target, "the name has no address"));
+                return Err(not_connected(target, "the name has no address", ""));
             }
             Ok(found)
         }
-        Ok(Err(error)) => Err(not_connected(target, &format!("name look-up: {error}"))),
-        Err(_) => Err(not_connected(target, "the name was not looked up in time")),
+        Ok(Err(error)) => Err(not_connected(target, "the name was not found", &error.to_string())),
+        Err(_) => Err(not_connected(target, "the name was not looked up in time", "")),
     }
 }
 
@@ -157,11 +157,12 @@ async fn first_to_answer(
         let until = Instant::now() + left / others;
         match timeout_at(until, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => failed = Some(plain(&error)),
-            Err(_) => failed = Some("no answer in time".to_owned()),
+            Ok(Err(error)) => failed = Some((plain(&error), format!("{address}: {error}"))),
+            Err(_) => failed = Some(("no answer in time", address.to_string())),
         }
     }
-    Err(not_connected(target, failed.as_deref().unwrap_or("no address")))
+    let (what, detail) = failed.unwrap_or(("no address", String::new()));
+    Err(not_connected(target, what, &detail))
 }
 
 /// The deadline of a connection: its own limit, or the end of the whole exchange.
@@ -169,15 +170,18 @@ pub(crate) fn connect_deadline(exchange: Instant) -> Instant {
     exchange.min(Instant::now() + Duration::from_millis(types::limits::CONNECT_MS_MAX))
 }
 
-fn plain(error: &io::Error) -> String {
+fn plain(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".into(),
-        _ => error.to_string(),
+        io::ErrorKind::ConnectionRefused => "connection refused",
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "unreachable",
+        _ => "the system refused it",
     }
 }
 
-fn not_connected(target: &Target, why: &str) -> SendError {
-    SendError::NotConnected(format!("{}:{}: {why}", target.host, target.port))
+fn not_connected(target: &Target, what: &'static str, detail: &str) -> SendError {
+    let to = format!("{}:{}", target.host, target.port);
+    let detail = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
+    SendError::NotConnected { to, what, detail }
 }
 
 #[cfg(test)]

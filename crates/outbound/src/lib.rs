@@ -12,12 +12,13 @@ mod connect;
 mod redact;
 mod secrets;
 mod source;
+mod spelling;
 mod target;
 
 pub use address::{AddressRefused, AddressRule, BadNetwork};
 pub use client::{Client, NotSent, OutboundAnswer, OutboundRequest, SendError};
 pub use connect::Roots;
-pub use redact::Redactor;
+pub use redact::{PATH, QUERY, Redactor};
 pub use secrets::{BadDeclaration, Revealed, SecretDeclaration, SecretError, Secrets};
 pub use source::SecretSource;
-pub use target::host_of;
+pub use target::{check_url, host_of};

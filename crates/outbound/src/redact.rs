@@ -1,7 +1,7 @@
 //! Redaction: secrets of one call, taken out of everything that is kept of it.
 //!
-//! A target may repeat what it was sent, and may spell it otherwise: escaped in JSON,
-//! percent-encoded or in base64.
+//! A target may repeat what it was sent, and may spell it otherwise: escaped, encoded
+//! (`spelling.rs`) or in base64.
 //! Invariant: what a redactor returns holds none of the values it has learnt, in any such spelling.
 
 use std::fmt;
@@ -13,21 +13,27 @@ use serde_json::Value;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::secrets::Revealed;
+use crate::spelling::{Found, Spelled};
 
 /// What stands in place of a secret.
 pub(crate) const MASK: &str = "[secret]";
-/// Shorter values are looked for as they are: their other spellings are too common.
-const ENCODED_BYTES_MIN: usize = 6;
+/// The base64 of shorter values is too common to be looked for.
+const BASE64_BYTES_MIN: usize = 6;
 /// A cut text may end within a secret; shorter beginnings tell nothing.
 const BEGINNING_BYTES_MIN: usize = 4;
-/// What RFC 3986 leaves as it is.
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// What a URL keeps as it is where a secret is a parameter of its query.
+pub const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// What a URL keeps as it is where a secret is a part of its path: it may be several segments of
+/// it, such as the address of a channel.
+pub const PATH: &AsciiSet = &QUERY.remove(b'/');
 
 /// Replaces the secrets it has learnt by `[secret]`.
 #[derive(Default)]
 pub struct Redactor {
-    /// Longest first, so that no spelling hides a part of another.
-    spellings: Vec<Zeroizing<Vec<u8>>>,
+    known: Vec<Zeroizing<String>>,
+    /// The values themselves and their base64.
+    spelled: Vec<Spelled>,
 }
 
 impl Redactor {
@@ -40,13 +46,20 @@ impl Redactor {
     /// Learns every secret that a text was filled in with.
     pub fn learn(&mut self, revealed: &Revealed) {
         for secret in revealed.secrets() {
-            for spelling in spellings(secret) {
-                if !spelling.is_empty() && !self.spellings.contains(&spelling) {
-                    self.spellings.push(spelling);
+            if self.known.iter().any(|known| known.as_str() == secret) {
+                continue;
+            }
+            self.known.push(Zeroizing::new(secret.to_owned()));
+            self.spelled.push(Spelled::new(secret));
+            if secret.len() >= BASE64_BYTES_MIN {
+                // A whole request may come back in base64, and in its URL the value is encoded.
+                for written in [secret.to_owned(), in_url(secret, PATH), in_url(secret, QUERY)] {
+                    let base64 = base64_of(&Zeroizing::new(written));
+                    self.spelled.extend(base64.iter().map(|text| Spelled::new(text)));
                 }
             }
         }
-        self.spellings.sort_by_key(|spelling| std::cmp::Reverse(spelling.len()));
+        self.spelled.retain(|spelled| !spelled.is_empty());
     }
 
     /// A text without secrets.
@@ -79,24 +92,39 @@ impl Redactor {
         let mut clean = Vec::with_capacity(text.len());
         let mut rest = text;
         while let Some(first) = rest.first() {
-            if let Some(found) = self.spellings.iter().find(|spelling| rest.starts_with(spelling)) {
-                clean.extend_from_slice(MASK.as_bytes());
-                rest = &rest[found.len()..];
-            } else if cut && self.may_go_on(rest) {
-                clean.extend_from_slice(MASK.as_bytes());
-                break;
-            } else {
-                clean.push(*first);
-                rest = &rest[1..];
+            match self.longest(rest) {
+                Found::Whole(length) => {
+                    clean.extend_from_slice(MASK.as_bytes());
+                    rest = &rest[length..];
+                }
+                Found::Cut if cut && rest.len() >= BEGINNING_BYTES_MIN => {
+                    clean.extend_from_slice(MASK.as_bytes());
+                    break;
+                }
+                Found::Cut | Found::No => {
+                    clean.push(*first);
+                    rest = &rest[1..];
+                }
             }
         }
         clean
     }
 
-    /// The text ends in the midst of a secret.
-    fn may_go_on(&self, rest: &[u8]) -> bool {
-        rest.len() >= BEGINNING_BYTES_MIN
-            && self.spellings.iter().any(|spelling| spelling.starts_with(rest))
+    /// The longest of the values that a text begins with, so that none hides a part of another.
+    fn longest(&self, rest: &[u8]) -> Found {
+        let (mut longest, mut may_go_on) = (0, false);
+        for spelled in &self.spelled {
+            match spelled.at(rest) {
+                Found::Whole(length) => longest = longest.max(length),
+                Found::Cut => may_go_on = true,
+                Found::No => {}
+            }
+        }
+        match longest {
+            0 if may_go_on => Found::Cut,
+            0 => Found::No,
+            length => Found::Whole(length),
+        }
     }
 }
 
@@ -106,58 +134,15 @@ impl fmt::Debug for Redactor {
     }
 }
 
-/// A value as it is, and the ways in which others may write it.
-fn spellings(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
-    let mut found = vec![Zeroizing::new(secret.as_bytes().to_vec())];
-    if secret.len() < ENCODED_BYTES_MIN {
-        return found;
-    }
-    let mut add = |text: String| found.push(Zeroizing::new(text.into_bytes()));
-    for escaped in [json_escaped(secret, false), json_escaped(secret, true)] {
-        add(escaped.replace('/', "\\/"));
-        add(escaped);
-    }
-    for set in [NON_ALPHANUMERIC, UNRESERVED] {
-        let upper = utf8_percent_encode(secret, set).to_string();
-        add(lower_hex(&upper));
-        add(upper.replace("%20", "+"));
-        add(upper);
-    }
-    for lead in 0..3 {
-        for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
-            add(within_base64(secret.as_bytes(), lead, engine));
-        }
-    }
-    found
+fn in_url(secret: &str, set: &'static AsciiSet) -> String {
+    utf8_percent_encode(secret, set).to_string()
 }
 
-/// A JSON string without its quotes, if asked with everything beyond ASCII as `\u` escapes.
-fn json_escaped(secret: &str, ascii: bool) -> String {
-    let mut text = String::new();
-    for character in secret.chars() {
-        if ascii && !character.is_ascii() {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                text.push_str(&format!("\\u{unit:04x}"));
-            }
-            continue;
-        }
-        let quoted = Value::from(character.to_string()).to_string();
-        text.push_str(&quoted[1..quoted.len() - 1]);
-    }
-    text
-}
-
-/// `%2F` as `%2f`, and nothing else changed.
-fn lower_hex(upper: &str) -> String {
-    let mut pieces = upper.split('%');
-    let mut text = pieces.next().unwrap_or_default().to_owned();
-    for piece in pieces {
-        let (hex, rest) = piece.split_at(piece.len().min(2));
-        text.push('%');
-        text.push_str(&hex.to_ascii_lowercase());
-        text.push_str(rest);
-    }
-    text
+/// What stands for a value in the base64 of a longer text that it is a part of.
+fn base64_of(secret: &str) -> Vec<Zeroizing<String>> {
+    let places = (0..3).flat_map(|lead| [(lead, &STANDARD_NO_PAD), (lead, &URL_SAFE_NO_PAD)]);
+    let within = |(lead, engine)| Zeroizing::new(within_base64(secret.as_bytes(), lead, engine));
+    places.map(within).collect()
 }
 
 /// The characters that stand for a value inside of a longer base64 text, whatever stands around it:
@@ -192,6 +177,15 @@ mod tests {
         utf8_percent_encode(CANARY, set).to_string()
     }
 
+    /// `%2F` as `%2f`, and nothing else changed.
+    fn lower_hex(upper: &str) -> String {
+        let mut pieces = upper.split('%');
+        let first = pieces.next().unwrap_or_default().to_owned();
+        pieces.fold(first, |text, piece| {
+            format!("{text}%{}{}", piece[..2].to_ascii_lowercase(), &piece[2..])
+        })
+    }
+
     #[test]
     #[rustfmt::skip]
     fn every_spelling_is_taken_out() {
@@ -201,11 +195,16 @@ mod tests {
             serde_json::json!({ "echo": CANARY }).to_string().replace('/', "\\/"),
             "{\"echo\":\"s3cr/t \\\"\\u00fc\\\\+=end\"}".to_owned(),
             format!("?q={}", encoded(NON_ALPHANUMERIC)),
-            format!("?q={}", encoded(UNRESERVED).replace("%20", "+")),
+            format!("?q={}", encoded(NON_ALPHANUMERIC).replace("%20", "+")),
+            format!("/{}", encoded(PATH)),
+            format!("/{}", lower_hex(&encoded(PATH))),
+            format!("<p>{}</p>", CANARY.replace('"', "&quot;").replace('+', "&#43;")),
             format!("?q={}", lower_hex(&encoded(NON_ALPHANUMERIC))),
             format!("Basic {}", STANDARD.encode(CANARY)),
             format!("Basic {}", STANDARD.encode(format!("u:{CANARY}"))),
             format!("Basic {}", STANDARD.encode(format!("me:{CANARY}!"))),
+            format!("request {}", STANDARD.encode(format!("GET /{} HTTP/1.1", encoded(PATH)))),
+            format!("request {}", STANDARD.encode(format!("GET /?q={}&a", encoded(QUERY)))),
             format!("token {}", URL_SAFE_NO_PAD.encode(format!("abc{CANARY}"))),
         ];
         let redactor = redactor(CANARY);
@@ -233,6 +232,14 @@ mod tests {
         redactor.learn(&Revealed::of("e".into()));
         assert_eq!(redactor.text("abcdef abc e"), "[secret] [secret] [secret]");
         assert_eq!(format!("{redactor:?}"), "Redactor { .. }");
+    }
+
+    #[test]
+    fn short_secrets_are_found_encoded_too() {
+        let redactor = redactor("a/ b");
+        for text in ["x=a/ b", "x=a/%20b", "x=a%2f+b", "x=a\\/ b"] {
+            assert_eq!(redactor.text(text), "x=[secret]", "{text}");
+        }
     }
 
     #[test]

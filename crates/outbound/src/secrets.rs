@@ -81,6 +81,19 @@ pub enum SecretError {
     },
 }
 
+impl SecretError {
+    /// What everybody may know of it: neither the secret's name, nor where it comes from, nor where
+    /// it would have gone. The whole is for this node's log.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Undeclared { .. } => "secret_undeclared",
+            Self::NotForNamespace { .. } | Self::NotForHost { .. } => "secret_not_permitted",
+            Self::Unavailable { .. } => "secret_unavailable",
+        }
+    }
+}
+
 /// The secrets that a node knows of.
 #[derive(Debug, Clone, Default)]
 pub struct Secrets {
@@ -116,6 +129,19 @@ impl Secrets {
     #[must_use]
     pub fn declares(&self, name: &str, namespace: &str) -> bool {
         self.declared.get(name).is_some_and(|found| found.serves(namespace))
+    }
+
+    /// Whether every secret that a text refers to may go to a host, as far as it is declared here.
+    ///
+    /// # Errors
+    /// The first that may not.
+    pub fn check_host(&self, text: &str, host: &str) -> Result<(), SecretError> {
+        for name in secret_names(text) {
+            if self.declared.get(name).is_some_and(|found| !found.may_go_to(host)) {
+                return Err(SecretError::NotForHost { name: name.into(), host: host.into() });
+            }
+        }
+        Ok(())
     }
 
     /// A text with every `${secret:NAME}` filled in, for a request to one host. What a value holds
@@ -188,8 +214,7 @@ impl Secrets {
         host: &str,
     ) -> Result<&SecretDeclaration, SecretError> {
         let found = self.served(name, namespace)?;
-        let lower = host.to_ascii_lowercase();
-        if !found.hosts.iter().any(|pattern| glob::matches(pattern, &lower)) {
+        if !found.may_go_to(host) {
             return Err(SecretError::NotForHost { name: name.into(), host: host.into() });
         }
         Ok(found)
@@ -219,6 +244,11 @@ async fn value_of(declaration: &SecretDeclaration) -> Result<Revealed, SecretErr
 impl SecretDeclaration {
     fn serves(&self, namespace: &str) -> bool {
         self.namespaces.is_empty() || self.namespaces.iter().any(|name| name == namespace)
+    }
+
+    fn may_go_to(&self, host: &str) -> bool {
+        let lower = host.to_ascii_lowercase();
+        self.hosts.iter().any(|pattern| glob::matches(pattern, &lower))
     }
 }
 
@@ -356,11 +386,17 @@ mod tests {
                 (Err(error), Some(expected)) => {
                     let shown = format!("{error} {error:?}");
                     assert!(shown.contains(expected) && !shown.contains("canary"), "{shown}");
+                    let code = if name == "other" { "undeclared" } else { "not_permitted" };
+                    assert_eq!(error.code(), format!("secret_{code}"));
                 }
                 (other, _) => panic!("{name} {namespace} {host}: {other:?}"),
             }
         }
         assert!(!format!("{secrets:?}").contains("canary"));
+        let goes = |name: &str, host| secrets.check_host(&format!("${{secret:{name}}}"), host);
+        assert!(goes("token", "api.phone.example").is_ok());
+        assert!(goes("token", "phone.example").is_err() && goes("nowhere", "a").is_err());
+        assert!(goes("other", "anywhere").is_ok(), "what is not declared is another fault");
     }
 
     #[tokio::test]

@@ -3,10 +3,12 @@
 //! Invariant: a target is http or https, has a host and nothing secret in its host part, and reads
 //! the same for every parser: what some drop or turn around (white space, backslashes) is refused.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use types::limits;
 use url::{Host, Position, Url};
+
+use crate::address::AddressRule;
 
 /// Where a request goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +80,20 @@ pub fn host_of(url: &str) -> Result<String, String> {
     Target::parse(url).map(|target| target.host)
 }
 
+/// Refuses a URL that could never be sent to under a rule, before anything is looked up: one that
+/// cannot be read, or that names an address which the rule forbids. What a name stands for is seen
+/// when something is sent; only `localhost` stands for this machine everywhere.
+///
+/// # Errors
+/// What is wrong; the URL itself is never repeated.
+pub fn check_url(url: &str, addresses: &AddressRule) -> Result<(), String> {
+    let target = Target::parse(url)?;
+    let name = target.host.trim_end_matches('.');
+    let is_local = name == "localhost" || name.ends_with(".localhost");
+    let named = target.address.or(is_local.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+    named.map_or(Ok(()), |address| addresses.check(address).map_err(|error| error.to_string()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +118,35 @@ mod tests {
                          &*target.path_and_query);
             assert_eq!(found, (tls, host, port, authority, path), "{text}");
             assert_eq!(target.address.is_some(), host.contains("::") || host.starts_with("127"));
+        }
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn addresses_that_a_rule_forbids_are_seen_in_the_url() {
+        let cases = [
+            ("https://a.example/x",            None),
+            ("http://8.8.8.8/x",               None),
+            ("http://10.1.2.3/x",              None),
+            ("http://127.0.0.1:4000/x",        Some("loopback")),
+            ("http://0x7f.1/x",                Some("loopback")),
+            ("http://[::ffff:127.0.0.1]/x",    Some("loopback")),
+            ("http://[::1]/x",                 Some("loopback")),
+            ("http://LOCALHOST:80/x",          Some("loopback")),
+            ("http://api.localhost./x",        Some("loopback")),
+            ("http://169.254.169.254/latest",  Some("link-local")),
+            ("http://10.2.0.1/canary",         Some("private")),
+            ("http://a.example\\@b.example/", Some("backslash")),
+        ];
+        let rule = AddressRule::new(&["10.1.0.0/16"]).unwrap();
+        for (url, refused) in cases {
+            match (check_url(url, &rule), refused) {
+                (Ok(()), None) => {}
+                (Err(why), Some(expected)) => {
+                    assert!(why.contains(expected) && !why.contains("canary"), "{url}: {why}");
+                }
+                (other, _) => panic!("{url}: {other:?}"),
+            }
         }
     }
 

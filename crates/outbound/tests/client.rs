@@ -187,7 +187,10 @@ async fn without_a_connection_nothing_was_sent() {
     drop(listener);
     for url in [format!("http://{address}/"), format!("https://{address}/")] {
         match client().send(post(url)).await {
-            Err(SendError::NotConnected(why)) => assert!(why.contains("refused"), "{why}"),
+            Err(error @ SendError::NotConnected { .. }) => {
+                assert_eq!(error.public(), "no connection: connection refused");
+                assert!(error.to_string().contains(&format!("connection: {address}:")), "{error}");
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -210,7 +213,7 @@ async fn a_handshake_that_fails_is_no_connection() {
         request.timeout = Duration::from_millis(timeout);
         let result = client().send(request).await;
         assert!(
-            matches!(&result, Err(SendError::NotConnected(why)) if why.contains("TLS")),
+            matches!(&result, Err(SendError::NotConnected { what, .. }) if what.contains("TLS")),
             "{result:?}"
         );
     }
@@ -242,7 +245,7 @@ async fn tls_is_spoken_with_those_whose_certificate_is_believed() {
     assert_eq!(answer.status, 200);
     let result = client().send(post(url)).await;
     assert!(
-        matches!(&result, Err(SendError::NotConnected(why)) if why.contains("TLS")),
+        matches!(&result, Err(SendError::NotConnected { what, .. }) if what.contains("TLS")),
         "{result:?}"
     );
     assert!(server.await.unwrap().starts_with("POST /x HTTP/1.1\r\n"));

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use types::ids::NODE_ID_MAX;
+use types::limits::{EXECUTOR_DRAIN_MS_DEFAULT, EXECUTOR_DRAIN_MS_MAX};
 
 use crate::files;
 use crate::outward::{Outbound, Secret};
@@ -48,6 +49,12 @@ pub(crate) struct Config {
     /// What destinations and channels refer to as `${secret:NAME}`.
     #[serde(default)]
     pub(crate) secrets: BTreeMap<String, Secret>,
+    /// How long calls on their way may go on when the node is told to stop, in seconds.
+    #[serde(default = "executor_drain_seconds")]
+    pub(crate) executor_drain_seconds: u64,
+    /// Bytes of the data directory's file system below which nothing new is taken; left out: a
+    /// share of the file system.
+    pub(crate) disk_reserve_bytes: Option<u64>,
     /// Where the file lies: other files that it names are relative to that.
     #[serde(skip)]
     pub(crate) base: PathBuf,
@@ -59,6 +66,10 @@ pub(crate) struct Config {
 /// Beside the configuration: a copy of the data alone does not open what is sealed in it.
 pub(crate) fn data_key_file() -> PathBuf {
     PathBuf::from("data.key")
+}
+
+fn executor_drain_seconds() -> u64 {
+    EXECUTOR_DRAIN_MS_DEFAULT / 1_000
 }
 
 /// Who this node is.
@@ -185,10 +196,17 @@ impl Config {
         };
         let filter = quoted(Path::new(&self.log.filter));
         text.push_str(&format!("log: {{format: {format}, filter: {filter}}}\n"));
-        let allowed: Vec<_> =
-            self.outbound.allow.iter().map(|net| quoted(Path::new(net))).collect();
-        if !allowed.is_empty() {
-            text.push_str(&format!("outbound: {{allow: [{}]}}\n", allowed.join(", ")));
+        // JSON is YAML.
+        text.push_str(&format!("outbound: {}\n", self.outbound.to_yaml()));
+        if !self.secrets.is_empty() {
+            text.push_str("secrets:\n");
+        }
+        for (name, secret) in &self.secrets {
+            text.push_str(&format!("  {}: {}\n", quoted(Path::new(name)), secret.to_yaml()));
+        }
+        text.push_str(&format!("executor_drain_seconds: {}\n", self.executor_drain_seconds));
+        if let Some(bytes) = self.disk_reserve_bytes {
+            text.push_str(&format!("disk_reserve_bytes: {bytes}\n"));
         }
         text.push_str(&format!("data_key_file: {}\n", quoted(&self.data_key_file)));
         if let Some(file) = &self.admin_key_file {
@@ -225,6 +243,11 @@ impl Config {
                 "registration.open is for loopback only, and http.listen is {listen}; \
                  leave it out and register with an admin key"
             ));
+        }
+        let drain_max = EXECUTOR_DRAIN_MS_MAX / 1_000;
+        if self.executor_drain_seconds > drain_max {
+            let found = self.executor_drain_seconds;
+            return Err(format!("executor_drain_seconds is {found}; at most {drain_max}"));
         }
         self.check_addresses()
     }
@@ -273,6 +296,10 @@ mod tests {
             ("log: {format: json, filter: debug}\n",          "ok"),
             ("cluster: {profile: lan, initialise: true}\n",   "ok"),
             ("registration: {open: true}\n",                  "ok"),
+            ("executor_drain_seconds: 600\n",                 "ok"),
+            ("executor_drain_seconds: 601\n",                 " executor_drain_seconds is 601"),
+            ("disk_reserve_bytes: 1000000\n",                 "ok"),
+            ("disk_reserve_bytes: a lot\n",                   "4:21"),
             ("colour: red\n",                                 "4:1: unknown field `colour`"),
             ("log:\n  format: json\n  filtre: x\n",           "6:3: unknown field `filtre`"),
             ("log: {format: xml}\n",                          "4:15: unknown variant `xml`"),

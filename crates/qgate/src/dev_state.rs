@@ -11,13 +11,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use types::Digest;
+use types::limits::DRAIN_MS_MAX;
 
 use crate::config::{
     Cluster, Config, Http, Listen, Log, Node, Profile, Registration, data_key_file,
 };
 use crate::failure::Failure;
 use crate::files::{self, Readable};
-use crate::outward::Outbound;
+use crate::outward::{Outbound, Secret};
 
 /// Bytes of a state file.
 const STATE_BYTES_MAX: usize = 1024 * 1024;
@@ -248,7 +249,13 @@ impl Ports {
     }
 
     /// The configuration of a node on these ports.
-    pub(crate) fn config(self, id: u64, data_dir: PathBuf, open_registration: bool) -> Config {
+    pub(crate) fn config(
+        self,
+        id: u64,
+        data_dir: PathBuf,
+        open_registration: bool,
+        secrets: BTreeMap<String, Secret>,
+    ) -> Config {
         let listen = |offset| Some(Listen { listen: self.address(offset) });
         Config {
             node: Node { id },
@@ -262,11 +269,11 @@ impl Ports {
             log: Log::default(),
             data_key_file: data_key_file(),
             // A local gate speaks to targets on the same machine.
-            outbound: Outbound {
-                allow: vec!["127.0.0.0/8".into(), "::1/128".into()],
-                ca_file: None,
-            },
-            secrets: BTreeMap::new(),
+            outbound: Outbound::of_loopback(),
+            secrets,
+            // Ctrl-C should not wait for a target that holds a call.
+            executor_drain_seconds: DRAIN_MS_MAX / 1_000,
+            disk_reserve_bytes: None,
             base: PathBuf::new(),
             admin_key_file: (id == 1).then(|| PathBuf::from("admin.key")),
         }
@@ -433,7 +440,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("node.yaml");
         let ports = Ports::of(4000, 0).unwrap();
-        let config = ports.config(1, dir.path().join("da \"ta"), true);
+        let hosts = ["127.0.0.1".to_owned()];
+        let secret = |text| Secret::parse(text, &hosts).unwrap();
+        let secrets = [("a.b", "env:TOKEN"), ("c", "file:/run/\"token")];
+        let secrets = secrets.map(|(name, text)| (name.to_owned(), secret(text))).into();
+        let config = ports.config(1, dir.path().join("da \"ta"), true, secrets);
         write_config(&path, &config).unwrap();
         let mut expected = config;
         expected.data_key_file = dir.path().join("data.key");

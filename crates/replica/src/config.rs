@@ -66,6 +66,8 @@ pub struct Config {
     pub snapshot_bytes: u64,
     /// Entries kept in the log behind a snapshot.
     pub log_kept_entries: u64,
+    /// Bytes of the disk that are kept back; `None` for a share of the file system.
+    pub disk_reserve_bytes: Option<u64>,
     /// Where time comes from.
     pub time: Arc<dyn TimeSource>,
 }
@@ -85,6 +87,7 @@ impl Config {
             snapshot_entries: SNAPSHOT_ENTRIES,
             snapshot_bytes: SNAPSHOT_BYTES,
             log_kept_entries: LOG_KEPT_ENTRIES,
+            disk_reserve_bytes: None,
             time: Arc::new(MachineTime::default()),
         }
     }

@@ -10,6 +10,7 @@ mod apply;
 pub mod clock;
 mod codec;
 mod config;
+mod disk;
 mod log_store;
 mod meters;
 mod network;

@@ -28,6 +28,7 @@ use crate::apply::Applied;
 use crate::clock::LeaderClock;
 use crate::codec::{self, Identity};
 use crate::config::Config;
+use crate::disk::DiskWatch;
 use crate::log_store::RaftLog;
 use crate::meters::{self, ReplicaMeters};
 use crate::network::NoPeers;
@@ -101,6 +102,7 @@ pub(crate) struct Core {
     fault: watch::Sender<Option<String>>,
     leading: Mutex<Option<Leading>>,
     pub(crate) meters: ReplicaMeters,
+    pub(crate) disk: DiskWatch,
 }
 
 impl Core {
@@ -170,6 +172,9 @@ impl Replica {
         let meters = ReplicaMeters::default();
         let log = Arc::new(LogStore::open(&config.data_dir, &LogOptions::default())?);
         let state = Arc::new(StateStore::open(&config.data_dir)?);
+        // Before anything is taken: a node that was full when it stopped is full when it starts.
+        let disk = DiskWatch::new(config.disk_reserve_bytes);
+        disk.look(&config.data_dir);
         check_state(&log, &state)?;
         let cluster_id = identify(&log, config.node)?;
         let listeners = Listeners::default();
@@ -203,6 +208,7 @@ impl Replica {
             fault: watch::Sender::new(None),
             leading: Mutex::new(None),
             meters,
+            disk,
         });
         let tasks = vec![
             tokio::spawn(propose::run(core.clone())),
@@ -427,5 +433,9 @@ impl Log for Replica {
         };
         drop(metrics);
         Status { healthy: self.core.is_healthy(), ..status }
+    }
+
+    fn has_room(&self) -> bool {
+        self.core.disk.has_room()
     }
 }

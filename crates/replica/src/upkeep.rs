@@ -1,4 +1,5 @@
-//! Keeps a restart short and the log bounded: flushes, snapshots, and with them purges.
+//! Keeps a restart short and the log bounded: flushes, snapshots, and with them purges. Looks at
+//! the room on the disk too.
 //!
 //! Invariant: a snapshot flushes the state before Raft learns of it, and Raft purges only behind
 //! a snapshot, so nothing leaves the log that a power cut could ask for.
@@ -22,6 +23,10 @@ pub(crate) async fn run(core: Arc<Core>) {
             _ = stopping.wait_for(|stopping| *stopping) => return,
             () = tokio::time::sleep(INTERVAL) => {}
         }
+        let looking = core.clone();
+        let look = move || looking.disk.look(&looking.config.data_dir);
+        // A look that panicked leaves what is known as it is.
+        _ = tokio::task::spawn_blocking(look).await;
         if core.state.needs_flush()
             && let Err(error) = flush(&core).await
         {

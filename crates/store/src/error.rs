@@ -91,6 +91,11 @@ impl StoreError {
     }
 }
 
+/// Counts bytes that came back from the disk otherwise than they went there.
+pub(crate) fn checksum_failed() {
+    meters::CHECKSUM_FAILURES.counter(&[]).increment(1);
+}
+
 /// Names what was tried when the database refuses.
 pub(crate) trait Context<T> {
     fn context(self, action: &'static str) -> Result<T, StoreError>;
@@ -98,7 +103,12 @@ pub(crate) trait Context<T> {
 
 impl<T> Context<T> for Result<T, rocksdb::Error> {
     fn context(self, action: &'static str) -> Result<T, StoreError> {
-        self.map_err(|source| StoreError::Database { action, source })
+        self.map_err(|source| {
+            if source.kind() == rocksdb::ErrorKind::Corruption {
+                checksum_failed();
+            }
+            StoreError::Database { action, source }
+        })
     }
 }
 

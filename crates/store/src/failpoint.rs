@@ -1,5 +1,8 @@
-//! Crash points: the process aborts at a named write boundary, as a power cut would stop it.
+//! Crash points: the process aborts at a named write boundary, as a kill would stop it.
 //!
+//! What was written and not synced survives that, since the system still holds it; a power cut
+//! would lose it. So these points prove order and atomicity of writes, not that they are synced:
+//! `tests/cluster/synced.rs` looks for the syncs themselves.
 //! Promise: without the feature `failpoints` a point costs nothing and can do nothing.
 //! Invariant: every boundary between two writes that must hold together has a point.
 

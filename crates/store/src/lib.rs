@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod database;
+pub mod disk;
 mod error;
 pub mod failpoint;
 mod files;

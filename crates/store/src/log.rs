@@ -153,7 +153,8 @@ impl LogStore {
         failpoint::hit("log.append.before");
         self.write(batch)?;
         failpoint::hit("log.append.after");
-        self.queue.counters.appended(framed.len(), framed.iter().map(Bytes::len).sum());
+        let bytes = framed.iter().map(Bytes::len).sum();
+        self.queue.counters.appended(framed.len(), bytes);
         if window.first == window.next {
             window.first = first;
         }
@@ -161,7 +162,8 @@ impl LogStore {
         for (index, value) in (first..).zip(framed) {
             window.tail.push(index, value);
         }
-        self.queue.push(Operation { durable: Durable::Appended { last }, done });
+        let durable = Durable::Appended { last, bytes: bytes as u64 };
+        self.queue.push(Operation { durable, done });
         Ok(())
     }
 
@@ -370,7 +372,8 @@ impl LogStore {
 
     /// Brings the metrics up to date that are read only when somebody asks.
     pub fn sample(&self) {
-        self.meters.counted(&self.stats(), self.poisoned().is_some());
+        let stalled = self.queue.counters.stalled();
+        self.meters.counted(&self.stats(), stalled, self.poisoned().is_some());
         self.meters.database.sample(&self.db, &[LOG, META], Caches::Own);
     }
 

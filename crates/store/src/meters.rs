@@ -3,7 +3,7 @@
 //! Invariant: looking changes nothing, and a database that cannot be asked gives no number rather
 //! than an old one.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use meters::{Counter, Gauge, Histogram, number};
 use rocksdb::{DB, properties};
@@ -69,26 +69,31 @@ pub(crate) struct LogMeters {
     entries: Counter,
     bytes: Counter,
     marks: Counter,
+    stall: Gauge,
     poisoned: Gauge,
 }
 
 impl Default for LogMeters {
     fn default() -> Self {
+        // Damage is counted where it is found; until then this says that there was none.
+        meters::CHECKSUM_FAILURES.counter(&[]).increment(0);
         Self {
             database: Database::new("raft"),
             entries: meters::WAL_ENTRIES.counter(&[]),
             bytes: meters::WAL_BYTES.counter(&[]),
             marks: meters::WAL_MARKS.counter(&[]),
+            stall: meters::WAL_STALL_SECONDS.gauge(&[]),
             poisoned: meters::POISONED.gauge(&[]),
         }
     }
 }
 
 impl LogMeters {
-    pub(crate) fn counted(&self, stats: &LogStats, is_poisoned: bool) {
+    pub(crate) fn counted(&self, stats: &LogStats, stalled: Duration, is_poisoned: bool) {
         self.entries.absolute(stats.entries);
         self.bytes.absolute(stats.entry_bytes);
         self.marks.absolute(stats.marks);
+        self.stall.set(stalled.as_secs_f64());
         self.poisoned.set(u32::from(is_poisoned));
     }
 }

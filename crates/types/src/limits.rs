@@ -174,6 +174,11 @@ pub const DESTINATION_CONCURRENCY_DEFAULT: u16 = 16;
 pub const CONNECTOR_TIMEOUT_MS_MAX: u32 = 120_000;
 /// The time-out of a connector's request that names none, in milliseconds.
 pub const CONNECTOR_TIMEOUT_MS_DEFAULT: u32 = 10_000;
+/// How long the executor's calls may go on once a node is to stop, unless its configuration says
+/// otherwise, in milliseconds: the longest time-out, and a while to report.
+pub const EXECUTOR_DRAIN_MS_DEFAULT: u64 = 130_000;
+/// The most that a configuration may say for that, in milliseconds.
+pub const EXECUTOR_DRAIN_MS_MAX: u64 = 600_000;
 /// Bytes of a target's answer that are kept; more are read and dropped.
 pub const CAPTURE_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a target's answer after which the connection is closed.

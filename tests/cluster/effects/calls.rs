@@ -157,20 +157,41 @@ async fn a_node_calls_its_own_machine_only_where_its_configuration_says_so() {
     assert_eq!(intent["effect"], "none");
     let order = node.order(&id, 1).await;
     let why = order["result"]["error"].as_str().unwrap();
-    assert!(
-        why.contains("nothing was sent: 127.0.0.1 is") && why.contains("configuration"),
-        "{why}"
-    );
+    assert!(why.contains("nothing was sent") && why.contains("configuration"), "{why}");
+    assert!(!order.to_string().contains("127.0.0.1"), "addresses are for the log: {order}");
+    assert!(node.log().contains("127.0.0.1 is a loopback address"), "{}", node.log());
     node.submit("phone.calls", json!({ "lead_id": "1" })).await;
+    node.stop();
+    target.nothing_more().await;
+}
 
-    // Notifications go by the same rule.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_admins_may_reach_is_closed_to_the_webhooks_of_agents() {
+    let home = TempDir::new().unwrap();
+    let mut target = Target::start().await;
+    let mut node = Node::start(home.path(), "outbound: {allow: [\"127.0.0.0/8\"]}\n").await;
+    let document = format!("kind: http\nrequest: {{url: \"{}\"}}\n", target.url("/calls"));
+    node.put("destinations", "phone.calls", &document).await;
+    let channel = format!("kind: webhook\nurl: \"{}\"\nevents: [held]\n", target.url("/ops"));
+    node.put("channels", "ops", &channel).await;
+    let id = node.submit("phone.calls", json!({ "lead_id": "1" })).await;
+    target.next().await.answer(200, "").await;
+    node.in_phase(&id, "succeeded").await;
     let held = node.submit("crm.contacts", json!({ "id": 1 })).await;
-    let hook = json!({ "intentId": held, "url": target.url("/hook") });
-    node.agent.post(&["v1", "webhooks", "register"], &hook).await.unwrap();
+    let told = target.next().await;
+    assert_eq!(told.path, "/ops");
+    told.answer(200, "").await;
+    let local = target.url("/hook").replace("127.0.0.1", "localhost");
+    for url in [target.url("/hook"), local, "http://[::ffff:127.0.0.1]:1/".into()] {
+        let hook = json!({ "intentId": held, "url": url });
+        let refused = refusal(node.agent.post(&["v1", "webhooks", "register"], &hook).await);
+        assert!(refused.status == 400 && refused.is("invalid_request"), "{url}: {refused}");
+        assert!(refused.message.contains("is a loopback address"), "{refused}");
+    }
     node.reviewer.approve(&held, &client::Decision::default()).await.unwrap();
-    let failed = node.trail(&held, "webhook_attempt_failed").await;
-    let why = failed[0]["metadata"]["error"].as_str().unwrap();
-    assert!(why.contains("nothing was sent: 127.0.0.1 is"), "{why}");
+    node.in_phase(&held, "allowed").await;
+    let trail = node.admin.get(&["v1", "intents", &held, "audit"]).await.unwrap();
+    assert!(!trail.body.to_string().contains("webhook_registered"), "{}", trail.body);
     node.stop();
     target.nothing_more().await;
 }

@@ -238,3 +238,48 @@ async fn a_target_that_is_not_there_is_tried_again_and_then_given_up_without_eff
     target.nothing_more().await;
     found.nothing_more().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_on_its_way_ends_before_its_node_does_and_no_other_begins() {
+    let home = TempDir::new().unwrap();
+    let mut target = Target::start().await;
+    let mut node = Node::start(home.path(), LOOPBACK).await;
+    let document = format!(
+        "kind: http\nconcurrency: 1\nrequest: {{url: \"{}\", timeout: 2m}}\n",
+        target.url("/")
+    );
+    node.put("destinations", "phone.calls", &document).await;
+    let first = node.submit("phone.calls", lead(1)).await;
+    let called = target.next().await;
+    let second = node.submit("phone.calls", lead(2)).await;
+    node.ask_to_stop();
+    node.door_closed().await;
+    called.answer(200, "").await;
+    node.stopped();
+    target.nothing_more().await;
+
+    node.start_again().await;
+    let next = target.next().await;
+    assert_eq!(next.header("gate-intent"), second);
+    next.answer(200, "").await;
+    let intent = node.in_phase(&first, "succeeded").await;
+    assert!(!intent["auditTrail"].to_string().contains("execution_in_doubt"), "{intent}");
+    node.in_phase(&second, "succeeded").await;
+
+    // A node that may not wait leaves the doubt that it was told to leave.
+    let third = node.submit("phone.calls", lead(3)).await;
+    target.next().await.answer(200, "").await;
+    node.in_phase(&third, "succeeded").await;
+    node.stop();
+    node.configure(|text| text + "executor_drain_seconds: 0\n");
+    node.start_again().await;
+    let left = node.submit("phone.calls", lead(4)).await;
+    let called = target.next().await;
+    node.stop();
+    node.start_again().await;
+    node.in_phase(&left, "in_doubt").await;
+    assert!(node.metric("gate_in_doubt_age_seconds") >= 0.0);
+    drop(called);
+    node.stop();
+    target.nothing_more().await;
+}

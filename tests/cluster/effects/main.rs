@@ -6,6 +6,7 @@
 
 mod calls;
 mod commands;
+mod disk;
 mod faults;
 mod notices;
 mod secrets;

@@ -171,3 +171,58 @@ async fn channels_are_told_what_they_ask_for_and_their_deliveries_are_listed() {
     slack.nothing_more().await;
     hook.nothing_more().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_nothing_was_delivered_shows_no_file_and_no_name_of_a_secret() {
+    let home = TempDir::new().unwrap();
+    let mut sink = Target::start().await;
+    let declared = "secrets: {hook_signing: {file: crm.key, hosts: [127.0.0.1]}}\n";
+    let mut node = Node::start(home.path(), &format!("{LOOPBACK}{declared}")).await;
+    let channel = format!(
+        "kind: webhook\nurl: {}\nsecret: ${{secret:hook_signing}}\nevents: [held]\n",
+        sink.url("/gate")
+    );
+    node.put("channels", "ops", &channel).await;
+    let id = node.submit("crm.contacts", json!({ "id": 1 })).await;
+    let failed = node.trail(&id, "webhook_attempt_failed").await;
+    assert_eq!(failed[0]["metadata"]["error"], "secret_unavailable");
+    let trail = node.agent.get(&["v1", "intents", &id, "audit"]).await.unwrap().body.to_string();
+    for private in ["crm.key", "hook_signing"] {
+        assert!(!trail.contains(private), "{trail}");
+        assert!(node.log().contains(private), "whoever runs the node must find it");
+    }
+    assert_eq!(node.metric("gate_secrets_unavailable_total{by=\"notifier\"}"), 1.0);
+    let attempts = "gate_delivery_attempts_total{receiver=\"channel\",outcome=";
+    assert_eq!(node.metric(&format!("{attempts}\"failed\"}}")), 1.0);
+    // The next attempt looks again.
+    std::fs::write(home.path().join("crm.key"), SECRET).unwrap();
+    let told = sink.next().await;
+    signed_at(&told, SECRET);
+    told.answer(200, "").await;
+    node.trail(&id, "webhook_delivered").await;
+    assert_eq!(node.metric(&format!("{attempts}\"delivered\"}}")), 1.0);
+    node.stop();
+    sink.nothing_more().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_another_data_key_sealed_is_not_told_unsigned() {
+    let home = TempDir::new().unwrap();
+    let mut sink = Target::start().await;
+    let mut node = Node::start(home.path(), LOOPBACK).await;
+    let id = node.submit("crm.contacts", json!({ "id": 1 })).await;
+    register(&node, &id, &sink.url("/hook"), SECRET.into()).await;
+    node.stop();
+    std::fs::write(home.path().join("data.key"), "7".repeat(64)).unwrap();
+    node.start_again().await;
+    node.reviewer.approve(&id, &because("checked")).await.unwrap();
+    let failed = node.trail(&id, "webhook_attempt_failed").await;
+    let why = failed[0]["metadata"]["error"].as_str().unwrap();
+    assert!(why.contains("secret cannot be opened") && why.contains("register it again"), "{why}");
+    register(&node, &id, &sink.url("/hook"), SECRET.into()).await;
+    let told = sink.next().await;
+    signed_at(&told, SECRET);
+    told.answer(200, "").await;
+    node.stop();
+    sink.nothing_more().await;
+}

@@ -22,7 +22,10 @@ async fn a_secret_is_waited_for_and_reaches_its_target_only() {
     // Beside the node's directory: all that lies in that is searched for the value.
     let vault = TempDir::new().unwrap();
     let source = vault.path().join("phone.token");
-    let declared = json!({ "phone_token": { "file": source, "hosts": ["127.0.0.1"] } });
+    let declared = json!({
+        "phone_token": { "file": source, "hosts": ["127.0.0.1"] },
+        "of_another": { "file": source, "hosts": ["phone.example"] },
+    });
     let more = format!("{LOOPBACK}secrets: {declared}\nlog: {{filter: \"debug,openraft=warn\"}}\n");
     let mut node = Node::start(home.path(), &more).await;
 
@@ -38,14 +41,22 @@ async fn a_secret_is_waited_for_and_reaches_its_target_only() {
     assert!(refused.message.contains("`nobody_knows` is not declared"), "{refused}");
     assert_eq!(refused.body["line"], 5, "{refused}");
 
+    // Here it would wait for ever.
+    let refused = node.refused("destinations", "phone.calls", &document("of_another")).await;
+    let why = "`of_another` may not be sent to `127.0.0.1`";
+    assert!(refused.is("invalid_destination") && refused.message.contains(why), "{refused}");
+
     node.put("destinations", "phone.calls", &document("phone_token")).await;
     let payload =
         json!({ "lead_id": MARKER, "note": "${secret:phone_token} {{ secret.phone_token }}" });
     let id = node.submit("phone.calls", payload.clone()).await;
-    eventually("the log says what is missing", || async {
-        node.log().contains("secret_unavailable").then_some(())
+    eventually("it was looked for more than once", || async {
+        let times = node.metric("gate_secrets_unavailable_total{by=\"executor\"}");
+        (times >= 2.0).then_some(())
     })
     .await;
+    assert_eq!(node.metric("gate_executions_without_secret"), 1.0);
+    assert_eq!(node.log().matches("secret_unavailable").count(), 1, "{}", node.log());
     let intent = node.agent.intent(&id).await.unwrap().body;
     assert_eq!((&intent["phase"], &intent["status"]), (&json!("allowed"), &json!("approved")));
 
@@ -70,6 +81,17 @@ async fn a_secret_is_waited_for_and_reaches_its_target_only() {
     target.next().await.reset();
     node.in_phase(&lost, "in_doubt").await;
 
+    let ended = |outcome| {
+        node.metric(&format!("gate_executions_total{{kind=\"http\",outcome=\"{outcome}\"}}"))
+    };
+    assert_eq!([ended("succeeded"), ended("failed"), ended("in_doubt")], [1.0; 3]);
+    assert_eq!(node.metric("gate_execution_seconds_count{kind=\"http\"}"), 3.0);
+    assert!(node.metric("gate_executor_epoch") > 0.0);
+    assert_eq!(node.metric("gate_intents{phase=\"in_doubt\"}"), 1.0);
+    eventually("nothing waits any more", || async {
+        (node.metric("gate_executions_without_secret") == 0.0).then_some(())
+    })
+    .await;
     no_answer_shows_it(&node, &[&id, &failed, &lost]).await;
     node.stop();
     target.nothing_more().await;

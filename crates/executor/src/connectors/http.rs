@@ -89,9 +89,17 @@ pub async fn call_if(
     let request = match rendered.reveal(call, secrets, &mut redactor).await {
         Ok(Ok(request)) => request,
         Ok(Err(why)) => return failed(redactor.text(&why)),
-        Err(error) => return Outcome::NotReady { why: error.to_string() },
+        Err(error) => {
+            tracing::warn!(intent = %call.intent, %error, "a secret is not to be had");
+            return Outcome::NotReady { why: error.code().into() };
+        }
     };
     let result = send(client, &request, patience, still_wanted).await;
+    if let Err(error) = &result {
+        // Hosts and addresses are for this log alone: what is kept is shown to agents.
+        let error = redactor.text(&error.to_string());
+        tracing::info!(intent = %call.intent, attempt = call.attempt, error, "no answer");
+    }
     outcome(call.target, result, &redactor)
 }
 
@@ -99,15 +107,32 @@ pub async fn call_if(
 ///
 /// # Errors
 /// Which one is not, and why.
-pub async fn ready(target: &HttpTarget, namespace: &str, secrets: &Secrets) -> Result<(), String> {
-    let origin = Origin::of(&target.url)?;
-    let headers = target.headers.iter().map(|(_, value)| value.as_str());
-    let texts = [target.url.as_str()].into_iter().chain(headers).chain(target.body.as_deref());
-    for name in texts.flat_map(destination::secret_names) {
-        let had = secrets.reveal(name, namespace, origin.host()).await;
-        had.map_err(|error| error.to_string())?;
+pub async fn ready(
+    target: &HttpTarget,
+    namespace: &str,
+    secrets: &Secrets,
+) -> Result<(), SecretError> {
+    // What cannot be read fails when it is called.
+    let Ok(origin) = Origin::of(&target.url) else { return Ok(()) };
+    for name in texts(target).flat_map(destination::secret_names) {
+        secrets.reveal(name, namespace, origin.host()).await?;
     }
     Ok(())
+}
+
+/// Looks at whether a target's secrets may go to the host that it names.
+///
+/// # Errors
+/// Which one may not.
+pub fn check_secrets(target: &HttpTarget, secrets: &Secrets) -> Result<(), String> {
+    let origin = Origin::of(&target.url).map_err(|why| format!("request.url: {why}"))?;
+    let mut checked = texts(target).map(|text| secrets.check_host(text, origin.host()));
+    checked.find_map(Result::err).map_or(Ok(()), |error| Err(error.to_string()))
+}
+
+fn texts(target: &HttpTarget) -> impl Iterator<Item = &str> {
+    let headers = target.headers.iter().map(|(_, value)| value.as_str());
+    [target.url.as_str()].into_iter().chain(headers).chain(target.body.as_deref())
 }
 
 /// Looks at a target's templates as far as that goes without an intent.
@@ -245,13 +270,20 @@ async fn send(
     let mut tries = 0;
     loop {
         let result = client.send_if(request.clone(), still_wanted).await;
-        let Err(SendError::NotConnected(_)) = result else { return result };
+        let Err(SendError::NotConnected { .. }) = result else { return result };
+        if !still_wanted() {
+            // It never was on the wire, so it is taken back rather than failed.
+            return Err(outbound::NotSent::TakenBack.into());
+        }
         let pause = pause(patience.first_pause, tries);
         if tries >= patience.tries_max || begun.elapsed() + pause > patience.within {
             return result;
         }
         tries += 1;
         sleep(pause).await;
+        if !still_wanted() {
+            return Err(outbound::NotSent::TakenBack.into());
+        }
     }
 }
 
@@ -274,11 +306,11 @@ fn outcome(
         Err(SendError::NotSent(outbound::NotSent::TakenBack)) => {
             return Outcome::NotReady { why: "it was taken back before it was sent".into() };
         }
-        Err(error @ (SendError::NotSent(_) | SendError::NotConnected(_))) => {
-            return failed(redactor.text(&error.to_string()));
+        Err(error @ (SendError::NotSent(_) | SendError::NotConnected { .. })) => {
+            return failed(redactor.text(&error.public()));
         }
         Err(error @ SendError::Lost(_)) => {
-            return Outcome::Doubt { why: short(redactor.text(&error.to_string())), answer: None };
+            return Outcome::Doubt { why: short(redactor.text(&error.public())), answer: None };
         }
     };
     let status = answer.status;

@@ -5,14 +5,11 @@
 //! the path (`..`, or nothing where a segment is expected) are refused.
 //! Invariant: a rendered URL differs from its template only inside of segments and parameters.
 
+use outbound::{PATH, QUERY};
 use percent_encoding::{AsciiSet, percent_decode_str};
 use url::Url;
 
 use crate::marks::{OPENING, pieces};
-use crate::template::UNRESERVED;
-
-/// A secret may be several segments of a path, such as the address of a channel.
-const PATH: &AsciiSet = &UNRESERVED.remove(b'/');
 
 /// The literal beginning of a URL template.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,9 +86,10 @@ impl Origin {
     }
 }
 
-/// How a secret is written at this point of a URL: `before` is what stands before it.
+/// How a secret is written at this point of a URL: `before` is what stands before it. What answers
+/// are searched for follows the same sets.
 pub(crate) fn encoding_after(before: &str) -> &'static AsciiSet {
-    if before.contains(['?', '#']) { UNRESERVED } else { PATH }
+    if before.contains(['?', '#']) { QUERY } else { PATH }
 }
 
 /// What stands between the host and the query.

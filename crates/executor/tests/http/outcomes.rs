@@ -85,12 +85,12 @@ async fn a_refused_connection_is_tried_again_and_then_failed() {
     let mut bench = Bench::new().await;
     drop(bench.listener.take());
     let patience = Patience { first_pause: Duration::from_millis(1), ..Patience::default() };
-    let asked = AtomicU32::new(0);
-    let wanted = || asked.fetch_add(1, Ordering::Relaxed) == u32::MAX;
     let call = bench.call();
-    let outcome = call_if(&bench.client, &bench.secrets, &call, patience, &wanted).await;
+    let outcome = call_if(&bench.client, &bench.secrets, &call, patience, &|| true).await;
     assert!(why_not(outcome).contains("connection refused"));
-    assert_eq!(asked.into_inner(), 0, "nothing came so far that a write was near");
+    // Taken back between two tries it has not failed: it may be called later.
+    let outcome = call_if(&bench.client, &bench.secrets, &call, patience, &|| false).await;
+    assert!(why_not_ready(outcome).contains("taken back"));
     // No time for a second try.
     let hasty = Patience { within: Duration::ZERO, ..Patience::default() };
     let outcome = call_if(&bench.client, &bench.secrets, &call, hasty, &|| true).await;
@@ -165,5 +165,6 @@ async fn addresses_need_permission() {
     let mut bench = Bench::new().await;
     bench.client = Client::new(AddressRule::public_only(), Roots::none());
     let why = why_not(bench.unsent().await);
-    assert!(why.contains("127.0.0.1 is a loopback address"), "{why}");
+    assert!(why.contains("nothing was sent") && why.contains("configuration"), "{why}");
+    assert!(!why.contains("127.0.0.1"), "agents read it: {why}");
 }

@@ -144,6 +144,37 @@ async fn a_node_that_cannot_commit_says_whether_anything_happened() {
 }
 
 #[tokio::test]
+async fn a_full_disk_takes_nothing_new_and_lets_all_else_go_on() {
+    let door = Door::policed(&[("basic", BASIC)]).await;
+    let held = door.submit(basic(500)).await;
+    let other = door.submit(basic(501)).await;
+    let allowed = door.submit(basic(5)).await;
+    door.log.no_room.store(true, Ordering::SeqCst);
+    let hook = json!({ "intentId": held, "url": "https://a.example/hook" });
+    let agent = json!({ "name": "another", "role": "agent" });
+    let refused = [
+        ("/v1/intents", &door.agent, basic(5)),
+        ("/v1/propose", &door.agent, basic(5)),
+        ("/v1/webhooks/register", &door.agent, hook),
+        ("/v1/agents/register", &door.admin, agent),
+    ];
+    for (path, key, body) in refused {
+        let got = door.post(path, key, body).await.is(507);
+        assert_eq!((got.text("error"), got.text("outcome")), ("disk_quota", "none"), "{path}");
+        assert!(
+            got.text("message").contains("up to its reserve")
+                && !got.header("retry-after").is_empty()
+        );
+    }
+    door.get(&format!("/v1/intents/{held}"), &door.agent).await.is(200);
+    door.post(&format!("/v1/intents/{held}/approve"), &door.reviewer, json!({})).await.is(200);
+    door.post(&format!("/v1/intents/{other}/reject"), &door.reviewer, json!({})).await.is(200);
+    door.post(&format!("/v1/intents/{allowed}/execute"), &door.agent, json!({})).await.is(201);
+    door.log.no_room.store(false, Ordering::SeqCst);
+    door.submit(basic(5)).await;
+}
+
+#[tokio::test]
 async fn a_panic_is_a_500_without_details() {
     let door = Door::policed(&[("basic", BASIC)]).await;
     door.log.broken.store(true, Ordering::SeqCst);

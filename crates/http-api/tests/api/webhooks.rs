@@ -30,6 +30,10 @@ async fn what_is_missing_or_wrong_is_named() {
     let door = Door::policed(&[("basic", BASIC)]).await;
     let id = door.submit(basic(500)).await;
     let unknown = "int_0000000000000001";
+    let private = json!({"intentId": id, "url": "http://10.0.0.7/hook"});
+    let refused = door.post("/v1/webhooks/register", &door.agent, private).await.is(400);
+    assert_eq!(refused.text("message"), "$.url: 10.0.0.7 is a private address");
+    assert_eq!(refused.text("field"), "$.url");
     let cases: [(Value, u16, &str); 8] = [
         (json!({}),                                   400, "intentId and url are required"),
         (json!({"intentId": id}),                     400, "intentId and url are required"),

@@ -37,6 +37,8 @@ pub(crate) struct MemoryLog {
     pub(crate) alone: AtomicBool,
     /// The queue takes nothing.
     pub(crate) full: AtomicBool,
+    /// The disk is full up to its reserve.
+    pub(crate) no_room: AtomicBool,
     /// Commands are applied and their replies lost.
     pub(crate) deaf: AtomicBool,
     /// The next command makes the node panic.
@@ -53,6 +55,7 @@ impl MemoryLog {
             clock_ms: AtomicU64::new(gate::ids::unix_ms()),
             alone: AtomicBool::new(false),
             full: AtomicBool::new(false),
+            no_room: AtomicBool::new(false),
             deaf: AtomicBool::new(false),
             broken: AtomicBool::new(false),
         })
@@ -161,6 +164,10 @@ impl Log for MemoryLog {
         Some(LogTime(self.clock_ms.load(Ordering::SeqCst)))
     }
 
+    fn has_room(&self) -> bool {
+        !self.no_room.load(Ordering::SeqCst)
+    }
+
     fn status(&self) -> Status {
         let applied = self.state.lock().1.index;
         let member = |node, matched| Member {
@@ -241,6 +248,11 @@ impl Door {
                 let open = destination.texts().any(|text| text.ends_with("{{"));
                 if open { Err("request.body: a template is never closed".into()) } else { Ok(()) }
             })),
+            check_webhook: Some(Arc::new(|url| {
+                let private = url.contains("//10.");
+                if private { Err("10.0.0.7 is a private address".into()) } else { Ok(()) }
+            })),
+            ..DocumentChecks::default()
         };
         let settings = Settings { open_registration, data_key: DataKey::draw(), documents };
         let exporter = Exporter::new().expect("every histogram has buckets");

@@ -4,6 +4,7 @@
 //! Invariant: everything that is started here has ended when this ends, and the directory is gone
 //! unless somebody asked to keep it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -81,7 +82,7 @@ async fn play(
     report.say(&format!("phone line  {}", targets.phone.url("")));
     report.say(&format!("mail        {}", targets.mail.url("")));
     report.say(&format!("chat        {}", targets.chat.url("")));
-    let (mut child, node) = start_node(&dir, ports, false)?;
+    let (mut child, node) = start_node(&dir, ports, false, BTreeMap::new())?;
     let told = tokio::select! {
         told = tell(home, &dir, &mut child, node, &targets, report) => told,
         signal = stop.wait() => {

@@ -4,6 +4,7 @@
 //! started again by hand with the same line. Promise: `dev.json` appears when everything it names
 //! answers. Invariant: `dev` stops only what it started, and restarts nothing.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::dev_state::{DevDir, DevFile, DevKeys, DevNode, Ports, write_config};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::files;
 use crate::output::{line, note};
+use crate::outward::Secret;
 use crate::policy_files::{Sources, shown};
 use crate::signals::StopSignals;
 
@@ -51,6 +53,19 @@ pub(crate) struct DevArgs {
     /// Let anybody on this machine register agents without a key
     #[arg(long)]
     open_registration: bool,
+    /// What documents may call ${secret:NAME}, repeatable, e.g. phone_token=env:PHONE_TOKEN
+    #[arg(long, value_name = "NAME=env:VARIABLE|file:PATH", value_parser = parse_secret)]
+    secret: Vec<(String, String)>,
+    /// A host that may get these secrets, repeatable; without it this machine, e.g. phone.example
+    #[arg(long, value_name = "HOST", requires = "secret")]
+    secret_host: Vec<String>,
+}
+
+/// A name and where its value comes from.
+fn parse_secret(text: &str) -> Result<(String, String), String> {
+    let (name, source) = text.split_once('=').ok_or("write NAME=env:VARIABLE or NAME=file:PATH")?;
+    Secret::parse(source, &[])?;
+    Ok((name.to_owned(), source.to_owned()))
 }
 
 /// Policies that were read and found good before anything was started.
@@ -67,12 +82,13 @@ pub(crate) async fn run(args: DevArgs) -> Outcome {
     }
     let policies = args.policies.as_deref().map(read_policies).transpose()?;
     let ports = Ports::of(args.base_port, 0)?;
+    let secrets = secrets(&args)?;
     let mut stop = StopSignals::new()?;
     let dir = DevDir::take(&args.data)?;
     ports.check_free().map_err(|failure| dir.blamed(failure))?;
     dir.withdraw()?;
 
-    let (mut child, node) = start_node(&dir, ports, args.open_registration)?;
+    let (mut child, node) = start_node(&dir, ports, args.open_registration, secrets)?;
     let started = tokio::select! {
         started = set_up(&dir, &mut child, node, policies.as_ref()) => started,
         signal = stop.wait() => {
@@ -95,6 +111,22 @@ pub(crate) async fn run(args: DevArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
+/// The secrets of the command line; every host of it may get each of them.
+fn secrets(args: &DevArgs) -> Result<BTreeMap<String, Secret>, Failure> {
+    let mut hosts = args.secret_host.clone();
+    if hosts.is_empty() {
+        hosts = ["127.0.0.1", "::1", "localhost"].map(str::to_owned).to_vec();
+    }
+    let mut secrets = BTreeMap::new();
+    for (name, source) in &args.secret {
+        let secret = Secret::parse(source, &hosts).map_err(Failure::usage)?;
+        if secrets.insert(name.clone(), secret).is_some() {
+            return Err(Failure::usage(format!("--secret {name} is given twice")));
+        }
+    }
+    Ok(secrets)
+}
+
 /// Reads the policies of a directory and shows their warnings.
 ///
 /// # Errors
@@ -114,12 +146,13 @@ pub(crate) fn start_node(
     dir: &DevDir,
     ports: Ports,
     open: bool,
+    secrets: BTreeMap<String, Secret>,
 ) -> Result<(Child, DevNode), Failure> {
     let id = 1;
     let home = dir.node_dir(id);
     files::make_private_dir(&home).map_err(|error| Failure::refused(error.to_string()))?;
     let (data, file) = (home.join("data"), home.join("node.yaml"));
-    write_config(&file, &ports.config(id, data.clone(), open))?;
+    write_config(&file, &ports.config(id, data.clone(), open, secrets))?;
     let child = Child::start(id, &file, &home.join("node.log"))?;
     let node = ports.node(id, child.pid(), data, file);
     Ok((child, node))

@@ -113,6 +113,7 @@ struct Node {
     outward: Outward,
     /// Told to stop after the door, so that what a request began still goes out.
     outgoing: watch::Sender<bool>,
+    drain: Duration,
     stopping: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -145,6 +146,7 @@ impl Node {
             gate,
             outward,
             outgoing: watch::Sender::new(false),
+            drain: Duration::from_secs(config.executor_drain_seconds),
             stopping,
             tasks,
         })
@@ -201,7 +203,7 @@ impl Node {
             "serving"
         );
         let config = HttpConfig { version: env!("CARGO_PKG_VERSION") };
-        let outgoing = self.outward.start(&self.gate, &self.outgoing);
+        let outgoing = self.outward.start(&self.gate, &self.outgoing, self.drain);
         let told = told_to(self.stopping.subscribe());
         let mut door = tokio::spawn(http_api::serve(listener, self.gate.clone(), config, told));
         let ended = tokio::select! {
@@ -267,6 +269,7 @@ fn replica_config(config: &Config) -> replica::Config {
     };
     let id = NodeId(config.node.id);
     let mut replica = replica::Config::new(config.data_dir.clone(), id, address);
+    replica.disk_reserve_bytes = config.disk_reserve_bytes;
     replica.profile = match config.cluster.profile {
         Profile::Lan => replica::Profile::Lan,
     };

@@ -5,7 +5,7 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-use crate::error::StoreError;
+use crate::error::{StoreError, checksum_failed};
 
 /// The format of an entry that this build writes.
 const FORMAT: u8 = 1;
@@ -33,6 +33,7 @@ pub(crate) fn decode(index: u64, value: &Bytes) -> Result<Bytes, StoreError> {
     let (body, stored) = value.split_at(body_bytes);
     let stored = <[u8; 4]>::try_from(stored).map_err(|_| damaged("short"))?;
     if checksum(index, body) != u32::from_be_bytes(stored) {
+        checksum_failed();
         return Err(damaged("its checksum differs"));
     }
     if body.first() != Some(&FORMAT) {

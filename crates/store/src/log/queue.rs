@@ -28,8 +28,8 @@ const MARK_DELAY: Duration = Duration::from_millis(100);
 
 /// What becomes durable with an operation.
 pub(crate) enum Durable {
-    /// Entries up to this one.
-    Appended { last: u64 },
+    /// Entries up to this one, and their bytes.
+    Appended { last: u64, bytes: u64 },
     /// One more vote.
     Voted,
     /// Nothing after this.
@@ -86,7 +86,7 @@ impl Marks {
     fn advance(&mut self, durable: &Durable) -> u64 {
         let before = self.durable.next;
         match *durable {
-            Durable::Appended { last } => {
+            Durable::Appended { last, .. } => {
                 self.durable.next = last + 1;
                 return self.durable.next.saturating_sub(before);
             }
@@ -201,10 +201,12 @@ impl Queue {
 
     fn work(&self, db: &DB, operations: Vec<Operation>) {
         let began = Instant::now();
+        self.counters.syncing(Some(began));
         let result = self.healthy().and_then(|()| {
             failpoint::hit("log.sync.before");
             self.sync(db)
         });
+        self.counters.syncing(None);
         if let Err(error) = &result {
             self.poison(error);
         } else {
@@ -212,8 +214,14 @@ impl Queue {
             let took = began.elapsed();
             self.counters.synced(operations.len(), took);
             let mut marks = self.marks.lock();
-            let entries = operations.iter().map(|operation| marks.advance(&operation.durable));
-            self.counters.made_durable(entries.sum(), took);
+            let (mut entries, mut appended_bytes) = (0, 0);
+            for Operation { durable, .. } in &operations {
+                entries += marks.advance(durable);
+                if let Durable::Appended { bytes, .. } = durable {
+                    appended_bytes += bytes;
+                }
+            }
+            self.counters.made_durable(entries, appended_bytes, took);
         }
         for operation in operations {
             (operation.done)(result.clone().map_err(io::Error::from));

@@ -1,9 +1,10 @@
 //! Counters of the log store, and the metrics of its syncs.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use meters::Histogram;
+use parking_lot::Mutex;
 
 /// Counters since the store was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,8 +36,11 @@ pub(crate) struct Counters {
     entries: AtomicU64,
     entry_bytes: AtomicU64,
     marks: AtomicU64,
+    /// When the sync that runs now began.
+    syncing: Mutex<Option<Instant>>,
     fsync_seconds: Histogram,
     fsync_entries: Histogram,
+    fsync_bytes: Histogram,
 }
 
 impl Default for Counters {
@@ -51,8 +55,10 @@ impl Default for Counters {
             entries: zero(),
             entry_bytes: zero(),
             marks: zero(),
+            syncing: Mutex::new(None),
             fsync_seconds: meters::WAL_FSYNC_SECONDS.histogram(&[]),
             fsync_entries: meters::WAL_BATCH_ENTRIES.histogram(&[]),
+            fsync_bytes: meters::WAL_BATCH_BYTES.histogram(&[]),
         }
     }
 }
@@ -72,10 +78,21 @@ impl Counters {
         self.operations_per_sync_max.fetch_max(operations as u64, Ordering::Relaxed);
     }
 
-    /// A sync that worked, and the entries it made durable.
-    pub(crate) fn made_durable(&self, entries: u64, took: Duration) {
+    /// A sync begins, or has ended.
+    pub(crate) fn syncing(&self, since: Option<Instant>) {
+        *self.syncing.lock() = since;
+    }
+
+    /// How long the sync that runs now has taken so far.
+    pub(crate) fn stalled(&self) -> Duration {
+        self.syncing.lock().map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// A sync that worked, and the entries and bytes that it made durable.
+    pub(crate) fn made_durable(&self, entries: u64, bytes: u64, took: Duration) {
         self.fsync_seconds.record(took.as_secs_f64());
         self.fsync_entries.record(meters::number(entries));
+        self.fsync_bytes.record(meters::number(bytes));
     }
 
     pub(crate) fn marked(&self) {

@@ -83,6 +83,7 @@ impl Manifest {
         let body = bytes.len().checked_sub(4).ok_or_else(|| damaged("short".into()))?;
         let (body, checksum) = bytes.split_at(body);
         if crc32c::crc32c(body).to_be_bytes() != checksum {
+            crate::error::checksum_failed();
             return Err(damaged("its checksum differs".into()));
         }
         let manifest: Self =
