@@ -205,7 +205,8 @@ fn looking_into_data(dev: &Dev) {
 fn nodes_end_with_their_launcher_however_that_ends() {
     let data = TempDir::new().unwrap();
     for signal in [Signal::KILL, Signal::HUP] {
-        // The second start finds the ports free and the lock of the first one gone.
+        // What was killed leaves it behind, and the next start is waited for by it.
+        let _ = fs::remove_file(data.path().join("dev/dev.json"));
         let mut dev = Dev::start(data.path(), &fixture(""), base_port());
         let status = dev.process.stop(signal);
         assert_eq!(status.success(), signal == Signal::HUP, "{status}");

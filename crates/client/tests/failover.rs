@@ -78,7 +78,8 @@ async fn serve(mut socket: TcpStream, act: Act, log: &Mutex<Vec<String>>) {
     let answer = match act {
         Act::Close => return,
         Act::Later => format!(
-            "HTTP/1.1 503 X\r\nretry-after: {}\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}",
+            "HTTP/1.1 503 X\r\nretry-after: {}\r\ncontent-length: 2\r\n\
+             connection: close\r\n\r\n{{}}",
             u64::MAX
         ),
         Act::BreakOff => "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{".to_owned(),

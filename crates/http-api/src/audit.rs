@@ -49,7 +49,8 @@ pub(crate) async fn trail(call: Authed) -> Result<Answer, Problem> {
     Ok(Answer::ok(&body).at(point))
 }
 
-/// `GET /v1/audit/entries`: what happened in the caller's namespace, with what belongs to no intent.
+/// `GET /v1/audit/entries`: what happened in the caller's namespace, also what belongs to no
+/// intent.
 /// Who reads in `default` runs the cluster and sees the cluster's own leaves too.
 pub(crate) async fn entries(mut call: Authed) -> Result<Answer, Problem> {
     call.need(Role::may_read_all, FORBIDDEN).await?;

@@ -1,7 +1,8 @@
 //! Audit leaves as they stand in the tree: one leaf is one entry, whether or not it belongs to an
 //! intent.
 //!
-//! Invariant: an entry says what its leaf says and no more; `leaf` is the bytes that the tree hashes.
+//! Invariant: an entry says what its leaf says and no more; `leaf` is the bytes that the tree
+//! hashes.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

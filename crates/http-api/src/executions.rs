@@ -44,8 +44,8 @@ pub(crate) async fn execute(
         Reply::Order(order) => order,
         Reply::Refused(refusal) => return Err(not_issued(refusal).committed(&issued.answer)),
         Reply::PolicyChanged { digest, .. } => {
-            let message = "policies or destinations changed since this was allowed, and it is held again; read \
-                           what holds it now";
+            let message = "policies or destinations changed since this was allowed, and it is \
+                           held again; read what holds it now";
             return Err(Problem::new(StatusCode::CONFLICT, "policy_changed", message)
                 .with("status", Phase::Held.status())
                 .with("approval_digest", digest.to_string())

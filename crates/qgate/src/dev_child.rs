@@ -1,7 +1,7 @@
 //! One node of `qgate dev` as a child process.
 //!
 //! It runs in a process group of its own: Ctrl-C reaches `dev` only, which stops its children in
-//! order. It ends with `dev` all the same, however that ends: it reads a pipe that only `dev` writes.
+//! order. It ends with `dev` all the same, however that ends: it reads a pipe that `dev` holds.
 //! Invariant: a process is signalled only while this is its parent and has not reaped it.
 
 use std::fs::OpenOptions;

@@ -56,7 +56,7 @@ pub(crate) fn run(output: Output, args: &InspectArgs) -> Outcome {
         Failure::refused(format!("no scratch directory can be made: {error}"))
             .next("name a place with room with --scratch")
     })?;
-    let report = replica::replay(&args.data, scratch.path()).map_err(failed)?;
+    let report = replica::replay(&args.data, scratch.path()).map_err(|error| failed(&error))?;
     let (word, failure) = told(report.verdict);
     let body = json!({
         "applied_index": report.applied_index.0,
@@ -100,7 +100,7 @@ fn told(verdict: ReplayVerdict) -> (&'static str, Option<Failure>) {
     }
 }
 
-fn failed(error: ReplayError) -> Failure {
+fn failed(error: &ReplayError) -> Failure {
     let failure = Failure::refused(error.to_string());
     match error {
         ReplayError::InUse(_) => failure.next("stop the node first"),
