@@ -115,7 +115,7 @@ pub(crate) fn claim(
         return Ok(if again { not_run(&head) } else { expire::too_late(&head, stamp.time) });
     }
     if let Err(stop) = submitter_acts(ledger, namespace, &head) {
-        return left_if_revoked(&head, stop);
+        return ended_if_revoked(stop, || not_run(&head));
     }
     let content = query::content(ledger, namespace, id, head.revision)?;
     let destination = serving(ledger, namespace, &content.proposal.destination)?;
@@ -167,7 +167,9 @@ fn begin(
     if stamp.time >= order.expires_at.min(head.expires_at) {
         return Ok(ends(back("its time ended before it was begun")));
     }
-    submitter_acts(ledger, namespace, head)?;
+    if let Err(stop) = submitter_acts(ledger, namespace, head) {
+        return ended_if_revoked(stop, || ends(back("the agent that asked for it was revoked")));
+    }
     let facts = command.facts.as_ref();
     if let Some(mut changed) = judged_by_changed_policy(ledger, stamp, namespace, head, facts)? {
         if !changed.events.is_empty() {
@@ -213,11 +215,11 @@ pub(crate) fn submitter_acts(
 }
 
 /// Revoked is for ever, so the executor need not look at it again.
-fn left_if_revoked(head: &Head, stop: Stop) -> Result<Transition, Stop> {
+fn ended_if_revoked(stop: Stop, ended: impl FnOnce() -> Transition) -> Result<Transition, Stop> {
     match stop {
         Stop::Refused(
             refusal @ Refusal::SubmitterInactive { status: AgentStatus::Revoked, .. },
-        ) => Ok(Transition { reply: Reply::Refused(refusal), ..not_run(head) }),
+        ) => Ok(Transition { reply: Reply::Refused(refusal), ..ended() }),
         stop => Err(stop),
     }
 }

@@ -194,6 +194,13 @@ fn an_order_of_a_stopped_agent_is_not_begun() {
     assert_eq!(scene.waiting(), [order.id]);
     scene.node.set_status(scene.agent, AgentStatus::Active);
     assert_eq!(scene.begin(&order), "claimed");
+
+    let other = scene.allowed(2);
+    let order = scene.ask(other);
+    scene.node.set_status(scene.agent, AgentStatus::Revoked);
+    assert_eq!(scene.begin(&order), "refused: SubmitterInactive");
+    assert_eq!((scene.phase(other), scene.waiting()), ("allowed", vec![]), "never to be begun");
+    assert_eq!(scene.status(&order), "given_back");
 }
 
 #[test]
