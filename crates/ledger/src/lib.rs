@@ -51,6 +51,7 @@ mod submit;
 pub mod table;
 mod transition;
 mod windows;
+mod words;
 
 pub use audit::{Leaf, LeafBody, LeafDetail};
 pub use codec::{BatchHeader, FEATURE_LEVEL, decode_batch, encode_batch};
@@ -66,7 +67,6 @@ pub use link::{DecideByLink, IssueLink};
 pub use link_rows::{Factor, LinkMark, LinkRow};
 pub use policy::PolicySet;
 pub use read::{Direction, Fault, MapState, Overlay, Read, Visit, Writes};
-pub use refusal::what_next;
 pub use reply::{Duplicate, Effect, Refusal, Reply};
 pub use rows::{
     AgentRow, ApprovalState, ClusterRow, Content, Decided, Decision, ExecutorClaim, Head, KeyRow,
@@ -79,3 +79,4 @@ pub use rows_outward::{
 pub use session::Session;
 pub use settings::Serving;
 pub use transition::{Transition, transition};
+pub use words::what_next;

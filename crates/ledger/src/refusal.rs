@@ -8,6 +8,7 @@ use types::ids::ExecutionId;
 use types::{AgentId, AgentStatus, Digest, IntentId, Phase, Role};
 
 use crate::guard::ReplayReason;
+use crate::words::{profile_says, waits, what_next};
 
 /// Why not. The text is for people; the HTTP layer chooses status and shape by variant.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, thiserror::Error)]
@@ -53,7 +54,7 @@ pub enum Refusal {
     },
     /// The intent is past deciding.
     #[n(5)]
-    #[error("{id} is {} and {}; read it with `qgate intent show {id}`", phase.name(), waits(*phase))]
+    #[error("{id} is {}; read it with `qgate intent show {id}`", waits(*phase))]
     NotHeld {
         /// Which.
         #[n(0)]
@@ -305,38 +306,4 @@ pub enum Refusal {
         #[n(1)]
         status: AgentStatus,
     },
-}
-
-/// What a stopped principal can do, by the word for what it is.
-#[must_use]
-pub fn what_next(status: &str) -> &'static str {
-    match status {
-        "suspended" => "; a reviewer or an admin can resume it",
-        "revoked" => " for ever; an admin can register another",
-        _ => "",
-    }
-}
-
-/// For what an intent waits that nobody decides any more.
-fn waits(phase: Phase) -> &'static str {
-    match phase {
-        Phase::InDoubt => "waits for a person to say how it ended (`qgate intent resolve`)",
-        Phase::Allowed => "waits for no approval any more, only to be run",
-        Phase::Claimed => "waits for no approval any more: it is being run",
-        _ => "waits for nobody",
-    }
-}
-
-fn profile_says(fault: &ProfileFault) -> String {
-    match fault {
-        ProfileFault::Required { required } => {
-            alloc::format!("policy asks for a typed profile; send `profile`: \"{required}\"")
-        }
-        ProfileFault::Mismatch { required, sent } => {
-            alloc::format!("policy asks for profile {required}, not {sent}; send that one")
-        }
-        ProfileFault::Invalid { profile, messages } => {
-            alloc::format!("metadata does not fit profile {profile}: {}", messages.join("; "))
-        }
-    }
 }
