@@ -27,8 +27,9 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let bytes = prop_oneof![8 => 1usize..900, 1 => 900usize..20_000];
+    let entries = prop::collection::vec(bytes, 1..12);
     let step = prop_oneof![
-        10 => prop::collection::vec(prop::collection::vec(bytes, 1..12), 1..6).prop_map(Step::Append),
+        10 => prop::collection::vec(entries, 1..6).prop_map(Step::Append),
         2 => Just(Step::Vote),
         1 => (1u64..20).prop_map(Step::Truncate),
         1 => (1u64..40).prop_map(Step::Purge),
@@ -210,7 +211,7 @@ fn run(steps: Vec<Step>, seed: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3, max_shrink_iters: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 3, max_shrink_iters: 60, ..<_>::default() })]
 
     #[test]
     fn a_power_cut_takes_back_only_what_was_not_durable(steps in steps(), seed: u64) {
