@@ -184,6 +184,11 @@ fn approving(dev: &Dev) {
     assert!(code == 1 && said.contains("approval_digest_mismatch"), "{code}: {said}");
     let (code, shown, said) = reviewer(&["intent", "approve", id, "--yes"]);
     assert!(code == 0 && shown.contains("approved"), "{code}: {shown} {said}");
+    // Nothing has begun, so the agent can still take it back.
+    let taken_back = dev.qgate("/agent_key", &["--output", "json", "intent", "cancel", id]);
+    assert!(taken_back.status.success(), "{taken_back:?}");
+    let taken_back: Value = serde_json::from_slice(&taken_back.stdout).unwrap();
+    assert_eq!(taken_back["phase"], "cancelled", "{taken_back}");
 }
 
 /// Data in use is left alone, and so is what is no node's.

@@ -179,12 +179,13 @@ impl Client {
         known_status(answer, |status| matches!(status, "succeeded" | "failed"))
     }
 
-    /// Withdraws an intent.
+    /// Withdraws an intent that is held, or allowed and not begun. Its own agent may, and reviewers
+    /// and admins.
     ///
     /// # Errors
     /// As [`Client::send`].
     pub async fn cancel(&self, id: &str, decision: &Decision) -> Result<Answer, Error> {
-        let answer = self.decide(id, "cancel-approval", decision).await?;
+        let answer = self.decide(id, "cancel", decision).await?;
         known_status(answer, |status| status == "blocked")
     }
 

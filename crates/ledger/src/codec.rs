@@ -17,6 +17,9 @@ use crate::read::Fault;
 /// The newest feature level that this build knows.
 pub const FEATURE_LEVEL: u32 = 1;
 
+/// The level of a new cluster, whichever build makes it: a replay by a later build gives the same.
+pub const FIRST_FEATURE_LEVEL: u32 = 1;
+
 const FORMAT: u8 = 1;
 
 /// The leader's stamp on a batch.

@@ -54,7 +54,7 @@ mod windows;
 mod words;
 
 pub use audit::{Leaf, LeafBody, LeafDetail};
-pub use codec::{BatchHeader, FEATURE_LEVEL, decode_batch, encode_batch};
+pub use codec::{BatchHeader, FEATURE_LEVEL, FIRST_FEATURE_LEVEL, decode_batch, encode_batch};
 pub use command::{
     ApplyChannels, ApplyDestinations, ApplyPolicies, Approve, AttemptEnd, Bootstrap, Cancel, Claim,
     Command, CreateNamespace, Envelope, FirstKey, IssueOrder, RegisterAgent, RegisterWebhook,

@@ -52,7 +52,7 @@ pub fn cluster(ledger: &(impl Read + ?Sized)) -> Result<Option<ClusterRow>, Faul
 /// See [`cluster`].
 pub fn feature_level(ledger: &(impl Read + ?Sized)) -> Result<u32, Fault> {
     let level = row(ledger, &table::meta(Meta::FeatureLevel), |b| decode(b, "feature level"))?;
-    Ok(level.unwrap_or(crate::FEATURE_LEVEL))
+    Ok(level.unwrap_or(crate::FIRST_FEATURE_LEVEL))
 }
 
 /// Size and root of the audit tree.

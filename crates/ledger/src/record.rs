@@ -157,7 +157,7 @@ impl<R: Read> Recorder<R> {
     ) -> Result<(), Fault> {
         let cluster = ClusterRow { id: String::from(cluster_id), created_at: stamp.time };
         self.ledger.put(table::meta(Meta::Cluster), encode(&cluster));
-        self.ledger.put(table::meta(Meta::FeatureLevel), encode(&crate::FEATURE_LEVEL));
+        self.ledger.put(table::meta(Meta::FeatureLevel), encode(&crate::FIRST_FEATURE_LEVEL));
         self.put_namespace(&NamespaceRow {
             id: NamespaceId::DEFAULT,
             name: String::from("default"),

@@ -147,7 +147,7 @@ pub(crate) struct RejectArgs {
     reason: Option<String>,
 }
 
-/// Withdraw a held intent.
+/// Withdraw an intent that is held, or allowed and not begun; its own agent may.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: qgate intent cancel int_2c2846cac3071a90 --reason 'not needed'")]
 pub(crate) struct CancelArgs {
