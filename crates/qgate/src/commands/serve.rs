@@ -223,8 +223,15 @@ impl Node {
         self.stopping.send_replace(true);
         let door = door.await;
         self.outgoing.send_replace(true);
+        if ended.is_err() {
+            // The log hears no report any more, so calls on their way are in doubt already: the
+            // sooner this process ends, the sooner the next start says so.
+            outgoing.iter().for_each(JoinHandle::abort);
+        }
         for task in outgoing {
-            if let Err(error) = task.await {
+            if let Err(error) = task.await
+                && !error.is_cancelled()
+            {
                 tracing::error!(node = self.id, %error, "a task ended by a fault of its own");
             }
         }

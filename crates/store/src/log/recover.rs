@@ -11,6 +11,7 @@ use rocksdb::{
 };
 
 use crate::database::{self, family};
+use crate::disk;
 use crate::error::{Context as _, StoreError};
 use crate::files;
 
@@ -30,6 +31,8 @@ const META_FILLER: u8 = 0xf3;
 const WAL_SPARES: usize = 2;
 /// Bytes of one write that fills a spare.
 const FILLER_BYTES: usize = 64 * 1024;
+/// Spares are filled only where so many times their bytes are free.
+const SPACE_TO_FILL: u64 = 8;
 /// A WAL file outgrows its memtable by less than one part in this many.
 const WAL_SLACK: usize = 8;
 /// Both families are flushed together, so this holds only if a flush cannot keep up.
@@ -51,7 +54,7 @@ pub(super) fn open(
     check_format(&db)?;
     let mut window = recover(&db, options.tail_bytes)?;
     let marks = open_marks(&data_dir.join("hwm"), &mut window, &db)?;
-    fill_spares(&db, options.memtable_bytes)?;
+    fill_spares(&db, &dir, options.memtable_bytes)?;
     files::sync(&dir)?;
     Ok((db, window, marks))
 }
@@ -181,7 +184,13 @@ fn cut_at_hole(db: &DB, window: &mut Window, durable: u64) -> Result<(), StoreEr
 /// Makes WAL files that are full already, so that what is appended later overwrites blocks which
 /// the file has: a sync then writes the bytes alone, where a growing file needs the file system's
 /// journal as well (docs/decisions/0009-log-files-are-written-again.md).
-fn fill_spares(db: &DB, memtable_bytes: usize) -> Result<(), StoreError> {
+///
+/// They buy speed alone: a disk that is nearly full is left what it has.
+fn fill_spares(db: &DB, dir: &Path, memtable_bytes: usize) -> Result<(), StoreError> {
+    let bytes = WAL_SPARES * (memtable_bytes + memtable_bytes / WAL_SLACK);
+    if disk::space(dir)?.free_bytes / SPACE_TO_FILL < bytes as u64 {
+        return Ok(());
+    }
     let (log, meta) = (family(db, LOG), family(db, META));
     let filler = vec![0xff; FILLER_BYTES.min(memtable_bytes)];
     for _ in 0..WAL_SPARES {
