@@ -56,11 +56,7 @@ mod parse {
             site: Site,
             report: &mut Report<'_>,
         ) -> Option<RuleKind> {
-            let threshold = Threshold::parse(node, "under", report)?;
-            if site.named && threshold.limit == 0 {
-                report.warn(node, "0 switches this rule off in a named policy");
-                return None;
-            }
+            let threshold = Threshold::parse(node, "under", site, report)?;
             Some(RuleKind::AutoApproveUnder(Self { threshold }))
         }
     }

@@ -59,18 +59,29 @@ impl Threshold {
 #[cfg(feature = "parse")]
 mod parse {
     use super::Threshold;
-    use crate::compile::{Node, Report};
+    use crate::compile::{Node, Report, Site};
     use crate::facts::Finding;
     use crate::payload::View;
     use crate::text::path;
 
     impl Threshold {
-        /// Reads `100` or `{<limit_key>: 100, count: path}`.
+        /// Reads `100` or `{<limit_key>: 100, count: path}`; nothing, with a warning, for the 0 that
+        /// existing clients switch a rule of a named policy off with.
         pub(in crate::rules) fn parse(
             node: &Node,
             limit_key: &str,
+            site: Site,
             report: &mut Report<'_>,
         ) -> Option<Self> {
+            let threshold = Self::read(node, limit_key, report)?;
+            if site.named && threshold.limit == 0 {
+                report.warn(node, "0 switches this rule off in a named policy");
+                return None;
+            }
+            Some(threshold)
+        }
+
+        fn read(node: &Node, limit_key: &str, report: &mut Report<'_>) -> Option<Self> {
             if !node.is_map() {
                 let limit = report.whole_number(node, u64::MAX)?;
                 return Some(Self { limit, count: None });
