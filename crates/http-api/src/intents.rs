@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use gate::log::Consistency;
 use gate::{Freshness, Until};
 use ledger::{AgentRow, Head, Read, query};
-use types::limits::{INLINE_BYTES_MAX, PAGE_ROWS_MAX};
+use types::limits::PAGE_ROWS_MAX;
 use types::{IntentId, NamespaceId};
 
 use crate::answer::Answer;
@@ -75,13 +75,8 @@ async fn show(call: &Authed, id: IntentId, freshness: Freshness) -> Result<Answe
             Ok(Rows { head, content, payload, trail, evidence, submitter, carried_out_by })
         })
         .await?;
-    let large = rows.payload.as_ref().is_some_and(|bytes| bytes.len() > INLINE_BYTES_MAX);
-    let body = if large {
-        let printing = tokio::task::spawn_blocking(move || rows.print());
-        printing.await.map_err(|error| Problem::internal().because(&error))?
-    } else {
-        rows.print()
-    };
+    let bytes = rows.payload.as_ref().map_or(0, Vec::len);
+    let body = call.app.gate.beside().run(bytes, move || rows.print()).await?;
     Ok(Answer::bytes(StatusCode::OK, body).at(point))
 }
 
