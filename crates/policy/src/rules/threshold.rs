@@ -65,8 +65,8 @@ mod parse {
     use crate::text::path;
 
     impl Threshold {
-        /// Reads `100` or `{<limit_key>: 100, count: path}`; nothing, with a warning, for the 0 that
-        /// existing clients switch a rule of a named policy off with.
+        /// Reads `100` or `{<limit_key>: 100, count: path}`; nothing, with a warning, for the 0 by
+        /// which existing clients switch off a rule of a named policy.
         pub(in crate::rules) fn parse(
             node: &Node,
             limit_key: &str,
