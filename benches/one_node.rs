@@ -59,6 +59,9 @@ pub(crate) struct Options {
     /// Leave PostgreSQL out
     #[arg(long)]
     no_postgres: bool,
+    /// The gate to measure; `make bench` gives the one that is shipped, as `make dist` builds it
+    #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_qgate"))]
+    gate: PathBuf,
     /// Where the data of all systems lies while it runs
     #[arg(long, default_value = env!("CARGO_TARGET_TMPDIR"))]
     dir: PathBuf,
@@ -101,7 +104,7 @@ async fn run(options: &Options) -> Result<()> {
     let machine = Machine::of(home.path())?;
     println!("one gate on this machine; nothing here says anything about another one");
     println!("machine      {machine}");
-    println!("build        qgate {}, release profile", env!("CARGO_PKG_VERSION"));
+    println!("build        {}", gate::build(&options.gate)?);
     println!(
         "load         from this process, one thread, on the same cores; {} s a phase after {} s \
          of warm-up",

@@ -21,6 +21,16 @@ const PORTS: u16 = 4;
 const POLICIES: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/incident/gates.yaml");
 
+/// What a binary says of itself, and which of the profiles its directory is.
+pub(crate) fn build(binary: &Path) -> Result<String> {
+    let said = Command::new(binary).arg("--version").output();
+    let said = said.with_context(|| format!("cannot run {}", binary.display()))?;
+    ensure!(said.status.success(), "{} does not say its version", binary.display());
+    let profile = binary.parent().and_then(Path::file_name).unwrap_or_default();
+    let version = String::from_utf8_lossy(&said.stdout);
+    Ok(format!("{}, profile {}", version.trim(), profile.display()))
+}
+
 /// A running gate with one node.
 pub(crate) struct Gate {
     _process: Owned,
@@ -32,12 +42,12 @@ pub(crate) struct Gate {
 
 impl Gate {
     /// Starts it on an empty directory and free ports.
-    pub(crate) async fn start(home: &Path) -> Result<Self> {
+    pub(crate) async fn start(binary: &Path, home: &Path) -> Result<Self> {
         let policies = home.join("policies");
         fs::create_dir_all(&policies)?;
         fs::copy(POLICIES, policies.join("gates.yaml"))?;
         let (data, log) = (home.join("gate"), home.join("gate.log"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_qgate"));
+        let mut command = Command::new(binary);
         command.arg("dev").arg("--data").arg(&data).arg("--policies").arg(&policies);
         command.arg("--base-port").arg(free_ports()?.to_string());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);

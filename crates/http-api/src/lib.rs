@@ -52,6 +52,7 @@ mod spellings;
 mod state;
 mod times;
 mod trail;
+mod turns;
 mod view;
 mod webhooks;
 

@@ -19,7 +19,7 @@ use crate::view::{
 struct Accepted<'a> {
     proposal_id: &'a str,
     intent_id: &'a str,
-    message_id: String,
+    message_id: &'a str,
     status: &'static str,
     phase: &'static str,
     approval_state: Option<&'static str>,
@@ -33,7 +33,7 @@ struct Accepted<'a> {
     standing_approval_id: Option<&'a str>,
     required_approvals: u32,
     block_reason: Option<&'a str>,
-    expires_at: String,
+    expires_at: &'a str,
     risk_score: f64,
     risk_level: &'static str,
     risk_factors: &'a [String],
@@ -45,7 +45,7 @@ struct Accepted<'a> {
 #[derive(Serialize)]
 struct Ours<'a> {
     intent_id: &'a str,
-    message_id: String,
+    message_id: &'a str,
     required_approvals: u32,
     risk_factors: &'a [String],
     revision: u32,
@@ -61,12 +61,12 @@ struct Ours<'a> {
     risk_score: f64,
     risk_level: &'static str,
     created_at: String,
-    expires_at: String,
+    expires_at: &'a str,
 }
 
 /// 200: the intent stands, whatever was decided.
 pub(crate) fn accepted(head: &Head, content: &Content) -> Answer {
-    let id = head.id.to_string();
+    let (id, message_id) = (head.id.to_string(), message_id(head.id));
     let decision = &content.decision;
     let held = head.phase == Phase::Held;
     let explained = explanation(decision);
@@ -75,7 +75,7 @@ pub(crate) fn accepted(head: &Head, content: &Content) -> Answer {
     Answer::ok(&Accepted {
         proposal_id: &id,
         intent_id: &id,
-        message_id: message_id(head.id),
+        message_id: &message_id,
         status: head.phase.status(),
         phase: head.phase.name(),
         approval_state: held.then_some("waiting_input"),
@@ -89,13 +89,13 @@ pub(crate) fn accepted(head: &Head, content: &Content) -> Answer {
         standing_approval_id: None,
         required_approvals: head.approval.rule.count.max(1),
         block_reason: objection,
-        expires_at: expires_at.clone(),
+        expires_at: &expires_at,
         risk_score: score(&content.risk),
         risk_level: content.risk.level.name(),
         risk_factors: &content.risk.factors,
         ours: Ours {
             intent_id: &id,
-            message_id: message_id(head.id),
+            message_id: &message_id,
             required_approvals: head.approval.rule.count.max(1),
             risk_factors: &content.risk.factors,
             revision: head.revision,
@@ -111,7 +111,7 @@ pub(crate) fn accepted(head: &Head, content: &Content) -> Answer {
             risk_score: score(&content.risk),
             risk_level: content.risk.level.name(),
             created_at: iso(head.submitted_at),
-            expires_at,
+            expires_at: &expires_at,
         },
     })
 }

@@ -18,6 +18,7 @@ use types::limits::{CONNECTIONS_MAX, DRAIN_MS_MAX, HEAD_WAIT_MS_MAX};
 use crate::HttpConfig;
 use crate::routes;
 use crate::state::App;
+use crate::turns::Turns;
 
 /// How long to rest when the system has no more sockets to give.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
@@ -47,6 +48,7 @@ pub(crate) async fn connections(
 ) {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let turns = Turns::new();
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
@@ -68,7 +70,7 @@ pub(crate) async fn connections(
                 continue;
             }
         };
-        let connection = graceful.watch(connect(stream, router.clone()));
+        let connection = turns.serve(graceful.watch(connect(stream, router.clone())));
         connections.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection broke");

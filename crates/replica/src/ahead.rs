@@ -4,13 +4,13 @@
 //! Invariant: it is used only for the very entries, on the very state, for which it was worked
 //! out. Everything else throws it away and works it out again.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use parking_lot::Mutex;
 use store::state::StateStore;
 use tokio::task::JoinHandle;
 
-use crate::apply::{self, Applied, ApplyError, Chunk, Prepared};
+use crate::apply::{self, Applied, ApplyError, Chunk, Outcome, Prepared};
 use crate::raft::{Entry, LogId};
 
 /// Entries of more bytes than this are worked on by a thread of their own.
@@ -31,12 +31,46 @@ struct Shared {
 struct Work {
     base: Option<LogId>,
     entries: Vec<LogId>,
-    result: Stage,
+    begun: Begun,
 }
 
-enum Stage {
+/// Entries that are worked on ahead, and are committed now.
+pub(crate) enum Begun {
+    /// They are worked out.
     Done(Box<Prepared>),
-    Running(JoinHandle<Result<Prepared, ApplyError>>),
+    /// A thread works on them.
+    Beside(Beside),
+}
+
+/// The thread that works on entries. It writes what it worked out when it is told that they are
+/// committed, and nothing if this is dropped before.
+pub(crate) struct Beside {
+    committed: mpsc::SyncSender<()>,
+    thread: JoinHandle<Result<Option<(Outcome, Applied)>, ApplyError>>,
+}
+
+impl Beside {
+    pub(crate) fn start(state: Arc<StateStore>, mut applied: Applied, chunk: Chunk) -> Self {
+        let (committed, told) = mpsc::sync_channel(1);
+        let thread = tokio::task::spawn_blocking(move || {
+            let prepared = apply::prepare(&state, &applied, chunk)?;
+            if told.recv().is_err() {
+                return Ok(None);
+            }
+            let outcome = prepared.write(&state, &mut applied)?;
+            Ok(Some((outcome, applied)))
+        });
+        Self { committed, thread }
+    }
+
+    /// Has it written; says what came of it, and what is applied then.
+    pub(crate) async fn write(self) -> std::io::Result<Result<(Outcome, Applied), ApplyError>> {
+        let Self { committed, thread } = self;
+        // A thread that has ended already has failed, and says so itself.
+        _ = committed.send(());
+        let ended = thread.await.map_err(std::io::Error::other)?.transpose();
+        ended.ok_or_else(|| std::io::Error::other("committed entries were thrown away"))
+    }
 }
 
 impl Ahead {
@@ -46,7 +80,7 @@ impl Ahead {
     }
 
     /// Works out what appended entries will do, if they are the next to be applied. An error is
-    /// not told: whoever applies the entries meets it again.
+    /// not told here: whoever applies the entries meets it.
     pub(crate) fn work(&self, state: &Arc<StateStore>, entries: &[Entry]) {
         let mut shared = self.0.lock();
         let Some(applied) = &shared.applied else { return };
@@ -64,35 +98,24 @@ impl Ahead {
         }
         let base = applied.log_id;
         let ids = chunk.ids();
-        let result = if chunk.bytes() <= INLINE_BYTES_MAX {
+        let begun = if chunk.bytes() <= INLINE_BYTES_MAX {
             match apply::prepare(state, applied, chunk) {
-                Ok(prepared) => Stage::Done(Box::new(prepared)),
+                Ok(prepared) => Begun::Done(Box::new(prepared)),
                 Err(_) => return,
             }
         } else {
-            let (state, applied) = (state.clone(), applied.clone());
-            Stage::Running(tokio::task::spawn_blocking(move || {
-                apply::prepare(&state, &applied, chunk)
-            }))
+            Begun::Beside(Beside::start(state.clone(), applied.clone(), chunk))
         };
-        shared.work = Some(Work { base, entries: ids, result });
+        shared.work = Some(Work { base, entries: ids, begun });
     }
 
-    /// What was worked out for exactly these entries on exactly this state. From now on the state
+    /// What was begun for exactly these entries on exactly this state. From now on the state
     /// moves.
-    pub(crate) async fn take(&self, applied: &Applied, chunk: &Chunk) -> Option<Prepared> {
-        let work = {
-            let mut shared = self.0.lock();
-            shared.applied = None;
-            shared.work.take()?
-        };
-        if work.base != applied.log_id || work.entries != chunk.ids() {
-            return None;
-        }
-        match work.result {
-            Stage::Done(prepared) => Some(*prepared),
-            Stage::Running(thread) => thread.await.ok()?.ok(),
-        }
+    pub(crate) fn take(&self, applied: &Applied, chunk: &Chunk) -> Option<Begun> {
+        let mut shared = self.0.lock();
+        shared.applied = None;
+        let work = shared.work.take()?;
+        (work.base == applied.log_id && work.entries == chunk.ids()).then_some(work.begun)
     }
 }
 
@@ -164,10 +187,22 @@ mod tests {
             Self { _dir: dir, state, applied, ahead }
         }
 
-        async fn take(&self, entries: &[Entry]) -> Option<Prepared> {
-            let taken = self.ahead.take(&self.applied, &chunk(entries)).await;
+        /// Applies entries only if they were worked on ahead.
+        async fn take(&mut self, entries: &[Entry]) -> Option<Outcome> {
+            let taken = self.ahead.take(&self.applied, &chunk(entries));
+            let outcome = match taken {
+                Some(Begun::Done(prepared)) => {
+                    Some(prepared.write(&self.state, &mut self.applied).expect("written"))
+                }
+                Some(Begun::Beside(beside)) => {
+                    let (outcome, applied) = beside.write().await.expect("runs").expect("written");
+                    self.applied = applied;
+                    Some(outcome)
+                }
+                None => None,
+            };
             self.ahead.rest(&self.applied);
-            taken
+            outcome
         }
     }
 
@@ -179,9 +214,8 @@ mod tests {
             assert_eq!(chunk(&entries).bytes() > INLINE_BYTES_MAX, namespaces > 50);
             early.ahead.work(&early.state, &entries);
             let (_, before) = early.state.state_hash().expect("hash");
-            let prepared = early.take(&entries).await.expect("worked out");
             assert_eq!(early.state.state_hash().expect("hash").1, before, "nothing is written yet");
-            let early_outcome = prepared.write(&early.state, &mut early.applied).expect("written");
+            let early_outcome = early.take(&entries).await.expect("worked out");
             let late_outcome = apply::apply(&late.state, &mut late.applied, chunk(&entries));
             assert_eq!(early_outcome.replies, late_outcome.expect("applied").replies);
             assert_eq!(early.applied.log_id, late.applied.log_id);
@@ -211,7 +245,7 @@ mod tests {
         assert!(node.take(&[second]).await.is_none(), "the state has moved");
 
         let third = [entry(2, 3, 1)];
-        assert!(node.ahead.take(&node.applied, &chunk(&third)).await.is_none());
+        assert!(node.ahead.take(&node.applied, &chunk(&third)).is_none());
         node.ahead.work(&node.state, &third);
         assert!(node.take(&third).await.is_none(), "the state was moving");
     }

@@ -20,6 +20,7 @@ mod queue;
 pub mod raft;
 mod reads;
 mod replay;
+mod responder;
 mod state_machine;
 mod upkeep;
 

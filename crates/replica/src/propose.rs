@@ -3,29 +3,45 @@
 //! Batching needs no timer: while one batch is on its way the next gathers.
 //! Promise: `NoLeader` only for what was never appended; everything doubtful is `Unknown`.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use gate::log::{Committed, ProposeError};
 use ledger::{BatchHeader, encode_batch};
 use openraft::errors::ClientWriteError;
-use openraft::impls::ProgressResponder;
 use openraft::raft::ClientWriteResult;
-use tokio::sync::Semaphore;
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::MissedTickBehavior;
 use types::LogIndex;
 
 use crate::node::Core;
 use crate::queue::{Answer, Batch, fail};
 use crate::raft::{BatchBytes, TypeConfig};
+use crate::responder::Call;
 
 /// The feature level that today's commands need. It grows only with new kinds of commands, and
 /// those are proposed only after the cluster was raised to it.
 const COMMANDS_LEVEL: u32 = 1;
 
+/// How often it is looked at whether a batch is overdue.
+const OVERDUE_LOOK: Duration = Duration::from_millis(50);
+/// For so few commands this task stays awake until they are answered: nothing else would keep the
+/// processor busy, and to wake it takes about as long as a quarter of the sync …
+const AWAKE_COMMANDS_MAX: usize = 4;
+/// … but no longer than a fast disk needs. A slow one makes waking cheap beside it.
+const AWAKE_MAX: Duration = Duration::from_micros(200);
+
 /// Runs until the queue is closed.
 pub(crate) async fn run(core: Arc<Core>) {
     let in_flight = Arc::new(Semaphore::new(core.config.in_flight_max.max(1)));
-    while let Ok(permit) = in_flight.clone().acquire_owned().await {
-        let Some(batch) = core.queue.take().await else { break };
+    let mut overdue = Overdue::new(core.config.propose_wait);
+    loop {
+        let permit = overdue.look_during(in_flight.clone().acquire_owned()).await;
+        let Ok(permit) = permit else { break };
+        let Some(batch) = overdue.look_during(core.queue.take()).await else { break };
         let Some(time) = core.leader_time() else {
             batch.fail(ProposeError::NoLeader);
             continue;
@@ -34,19 +50,107 @@ pub(crate) async fn run(core: Arc<Core>) {
         let Batch { commands, answers } = batch;
         let bytes = BatchBytes(encode_batch(&header, &commands).into());
         core.meters.proposed(commands.len(), bytes.0.len());
-        let (responder, reply) = ProgressResponder::complete_only();
-        if core.raft.client_write_ff(bytes, Some(responder)).await.is_err() {
-            fail(answers, ProposeError::Unknown);
+        let proposed = Arc::new(Proposed(Mutex::new(Some((answers, permit)))));
+        overdue.watch(&proposed);
+        let answered = proposed.clone();
+        let call = Call::new(move |result| answered.end(result));
+        if core.raft.client_write_ff(bytes, Some(call)).await.is_err() {
+            proposed.fail();
             continue;
         }
-        let wait = core.config.propose_wait;
-        tokio::spawn(async move {
-            match tokio::time::timeout(wait, reply).await {
-                Ok(Ok(result)) => distribute(answers, result),
-                _ => fail(answers, ProposeError::Unknown),
-            }
+        if commands.len() <= AWAKE_COMMANDS_MAX && in_flight.available_permits() == 0 {
+            stay_awake(&proposed).await;
+        }
+    }
+}
+
+/// A batch on its way. Whoever ends it first, the state machine or the clock, tells its proposers
+/// and makes room for the next.
+struct Proposed(Mutex<Option<(Vec<Answer>, OwnedSemaphorePermit)>>);
+
+impl Proposed {
+    fn end(&self, result: ClientWriteResult<TypeConfig>) {
+        let waiting = self.0.lock().take();
+        if let Some((answers, permit)) = waiting {
+            // First: the next batch is on its way while the answers of this one are written.
             drop(permit);
-        });
+            distribute(answers, result);
+        }
+    }
+
+    fn fail(&self) {
+        let waiting = self.0.lock().take();
+        if let Some((answers, permit)) = waiting {
+            fail(answers, ProposeError::Unknown);
+            drop(permit);
+        }
+    }
+
+    fn is_ended(&self) -> bool {
+        self.0.lock().is_none()
+    }
+}
+
+impl Drop for Proposed {
+    /// Raft ended without a word.
+    fn drop(&mut self) {
+        self.fail();
+    }
+}
+
+/// Gives up batches that are not answered in time. One timer serves them all: one for each would be
+/// set and taken back with every batch.
+struct Overdue {
+    wait: Duration,
+    watched: VecDeque<(Instant, Weak<Proposed>)>,
+    look: tokio::time::Interval,
+}
+
+impl Overdue {
+    fn new(wait: Duration) -> Self {
+        let mut look = tokio::time::interval(OVERDUE_LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { wait, watched: VecDeque::new(), look }
+    }
+
+    fn watch(&mut self, proposed: &Arc<Proposed>) {
+        while self.watched.front().is_some_and(|(_, first)| first.strong_count() == 0) {
+            self.watched.pop_front();
+        }
+        self.watched.push_back((Instant::now(), Arc::downgrade(proposed)));
+    }
+
+    /// Waits for something else meanwhile.
+    async fn look_during<F: Future>(&mut self, other: F) -> F::Output {
+        let mut other = pin!(other);
+        loop {
+            tokio::select! {
+                biased;
+                output = &mut other => return output,
+                _ = self.look.tick() => self.give_up(),
+            }
+        }
+    }
+
+    fn give_up(&mut self) {
+        while let Some((began, proposed)) = self.watched.front() {
+            if proposed.strong_count() > 0 && began.elapsed() < self.wait {
+                return;
+            }
+            if let Some(proposed) = proposed.upgrade() {
+                proposed.fail();
+            }
+            self.watched.pop_front();
+        }
+    }
+}
+
+/// Keeps this thread from sleeping until the batch is answered. Everything else that the thread has
+/// to do goes on.
+async fn stay_awake(proposed: &Proposed) {
+    let began = Instant::now();
+    while !proposed.is_ended() && began.elapsed() < AWAKE_MAX {
+        tokio::task::yield_now().await;
     }
 }
 

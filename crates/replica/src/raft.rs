@@ -8,7 +8,12 @@ use std::fmt;
 use bytes::Bytes;
 use ledger::Reply;
 use openraft::alias::{EntryOf, LogIdOf, StoredMembershipOf, VoteOf};
-use openraft::{EntryPayload, TokioRuntime};
+use openraft::impls::leader_id_adv::LeaderId;
+use openraft::impls::{BoxedErrorSource, InlineBatch};
+use openraft::vote::RaftLeaderId;
+use openraft::{EntryPayload, OptionalSend, RaftTypeConfig, TokioRuntime};
+
+use crate::responder::Call;
 
 /// A batch of commands as [`ledger::encode_batch`] made it.
 #[derive(Clone, PartialEq, Eq)]
@@ -41,18 +46,28 @@ pub struct NodeAddress {
     pub region: String,
 }
 
-openraft::declare_raft_types!(
-    /// Everything that Raft is generic over.
-    pub TypeConfig:
-        D = BatchBytes,
-        R = Replies,
-        NodeId = u64,
-        Node = NodeAddress,
-        AsyncRuntime = TokioRuntime,
-);
+/// Everything that Raft is generic over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TypeConfig;
+
+impl RaftTypeConfig for TypeConfig {
+    type D = BatchBytes;
+    type R = Replies;
+    type NodeId = u64;
+    type Node = NodeAddress;
+    type Term = u64;
+    type LeaderId = LeaderId<u64, u64>;
+    type Vote = openraft::impls::Vote<Self::LeaderId>;
+    type Payload = EntryPayload<BatchBytes, u64, NodeAddress>;
+    type Entry = openraft::Entry<<Self::LeaderId as RaftLeaderId>::Committed, Self::Payload>;
+    type AsyncRuntime = TokioRuntime;
+    type Responder<T: OptionalSend + 'static> = Call<T>;
+    type Batch<T: OptionalSend + 'static> = InlineBatch<T>;
+    type ErrorSource = BoxedErrorSource;
+}
 
 pub(crate) type Entry = EntryOf<TypeConfig>;
 pub(crate) type LogId = LogIdOf<TypeConfig>;
 pub(crate) type Membership = StoredMembershipOf<TypeConfig>;
-pub(crate) type Payload = EntryPayload<BatchBytes, u64, NodeAddress>;
+pub(crate) type Payload = openraft::alias::PayloadOf<TypeConfig>;
 pub(crate) type Vote = VoteOf<TypeConfig>;

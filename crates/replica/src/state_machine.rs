@@ -19,7 +19,7 @@ use store::state::{Snapshot, StateStore};
 use tokio::sync::{broadcast, watch};
 use types::limits::EFFECTS_KEPT_MAX;
 
-use crate::ahead::{Ahead, INLINE_BYTES_MAX};
+use crate::ahead::{Ahead, Begun, Beside, INLINE_BYTES_MAX};
 use crate::apply::{self, Applied, ApplyError, Chunk, Outcome};
 use crate::codec;
 use crate::meters::ApplyMeters;
@@ -84,23 +84,21 @@ impl StateMachine {
     /// One write, of what was worked out ahead if that is there. A large chunk is applied beside
     /// the runtime, which serves on.
     async fn apply_now(&mut self, chunk: Chunk) -> io::Result<Result<Outcome, ApplyError>> {
-        let prepared = self.ahead.take(&self.applied, &chunk).await;
-        let is_small = chunk.bytes() <= INLINE_BYTES_MAX;
-        let work = move |state: &StateStore, applied: &mut Applied| match prepared {
-            Some(prepared) => prepared.write(state, applied),
-            None => apply::apply(state, applied, chunk),
+        let beside = match self.ahead.take(&self.applied, &chunk) {
+            Some(Begun::Done(prepared)) => {
+                return Ok(prepared.write(&self.state, &mut self.applied));
+            }
+            Some(Begun::Beside(beside)) => beside,
+            None if chunk.bytes() <= INLINE_BYTES_MAX => {
+                return Ok(apply::apply(&self.state, &mut self.applied, chunk));
+            }
+            None => Beside::start(self.state.clone(), self.applied.clone(), chunk),
         };
-        if is_small {
-            return Ok(work(&self.state, &mut self.applied));
-        }
-        let (state, mut next) = (self.state.clone(), self.applied.clone());
-        let (outcome, next) = blocking(move || {
-            let outcome = work(&state, &mut next);
-            Ok((outcome, next))
-        })
-        .await?;
-        self.applied = next;
-        Ok(outcome)
+        let written = beside.write().await?;
+        Ok(written.map(|(outcome, applied)| {
+            self.applied = applied;
+            outcome
+        }))
     }
 
     /// Applies what waits.

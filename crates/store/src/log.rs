@@ -43,7 +43,7 @@ const META: &str = "meta";
 const META_VOTES: u8 = 0xf0;
 const META_PURGED: u8 = 0xf1;
 
-/// From this many entries on a purge deletes whole files instead of single keys.
+/// From this many entries on a truncate deletes a range instead of single keys.
 const RANGE_DELETE_ENTRIES: u64 = 4_096;
 
 /// Single values beside the log.
@@ -260,8 +260,10 @@ impl LogStore {
         Ok(())
     }
 
-    /// Deletes the entries up to and including `index`, which may lie behind the last one, and
-    /// saves `last_purged` with them.
+    /// Gives up the entries up to and including `index`, which may lie behind the last one, and
+    /// saves `last_purged`. Files that hold nothing else go once that is durable; what is left of
+    /// the others is never looked at. A deletion by key would cost more than the space is worth:
+    /// files that overlap are compacted, where files that follow each other are only moved.
     ///
     /// # Errors
     /// If the write fails; the store is poisoned then.
@@ -271,20 +273,18 @@ impl LogStore {
         if window.purged.is_some_and(|purged| purged >= index) {
             return Ok(());
         }
-        let first = window.first;
         let meta = family(&self.db, META);
         let mut batch = WriteBatch::default();
         batch.put_cf(meta, [MetaKind::LastPurged as u8], last_purged);
         batch.put_cf(meta, [META_PURGED], index.to_be_bytes());
-        delete(&mut batch, &self.db, first..window.next.min(index + 1));
         failpoint::hit("log.purge.before");
         self.write(batch)?;
         failpoint::hit("log.purge.after");
         window.purged = Some(index);
-        window.first = first.max(index + 1);
+        window.first = window.first.max(index + 1);
         window.next = window.next.max(index + 1);
         window.tail.purge_through(index);
-        let durable = Durable::Purged { first, through: index };
+        let durable = Durable::Purged { through: index };
         self.queue.push(Operation { durable, done: Box::new(|_| {}) });
         Ok(())
     }
@@ -431,13 +431,10 @@ fn delete(batch: &mut WriteBatch, db: &DB, range: Range<u64>) {
     }
 }
 
-/// Gives the space of a durable purge back at once. Only after the purge is durable: deleting
+/// Gives back the files that hold only purged entries. Only after the purge is durable: deleting
 /// files cannot be undone by a crash, and the log would begin with a hole.
-fn drop_files(db: &DB, first: u64, through: u64) -> Result<(), StoreError> {
-    if through.saturating_sub(first) + 1 < RANGE_DELETE_ENTRIES {
-        return Ok(());
-    }
+fn drop_files(db: &DB, through: u64) -> Result<(), StoreError> {
     failpoint::hit("log.purge.files");
-    db.delete_file_in_range_cf(family(db, LOG), first.to_be_bytes(), through.to_be_bytes())
+    db.delete_file_in_range_cf(family(db, LOG), 0u64.to_be_bytes(), through.to_be_bytes())
         .context("delete purged log files")
 }

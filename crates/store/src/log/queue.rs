@@ -35,7 +35,7 @@ pub(crate) enum Durable {
     /// Nothing after this.
     Truncated { next: u64 },
     /// Nothing up to this; files that hold only such entries may go.
-    Purged { first: u64, through: u64 },
+    Purged { through: u64 },
     /// Something that has no mark.
     Other,
 }
@@ -95,7 +95,7 @@ impl Marks {
                 self.ceilings.pop_front();
                 self.durable.next = self.durable.next.min(next);
             }
-            Durable::Purged { through, .. } => {
+            Durable::Purged { through } => {
                 self.durable.next = self.durable.next.max(through + 1);
             }
             Durable::Other => {}
@@ -225,8 +225,8 @@ impl Queue {
         }
         for operation in operations {
             (operation.done)(result.clone().map_err(io::Error::from));
-            if let (Ok(()), Durable::Purged { first, through }) = (&result, operation.durable)
-                && let Err(error) = super::drop_files(db, first, through)
+            if let (Ok(()), Durable::Purged { through }) = (&result, operation.durable)
+                && let Err(error) = super::drop_files(db, through)
             {
                 self.poison(&error);
             }

@@ -79,18 +79,35 @@ fn a_rotten_entry_is_never_served() {
     assert!(matches!(store.read(0..9, usize::MAX), Err(StoreError::Damaged(_))), "a hole");
 }
 
+fn keys_on_disk(store: &LogStore) -> Vec<u64> {
+    store
+        .db
+        .iterator_cf(family(&store.db, LOG), IteratorMode::Start)
+        .map(|row| u64::from_be_bytes(row.expect("row").0[..].try_into().expect("8 bytes")))
+        .collect()
+}
+
 #[test]
-fn a_purge_and_a_truncate_leave_nothing_on_the_disk() {
+fn a_truncate_leaves_nothing_on_the_disk_and_a_purge_no_whole_file() {
     let dir = tempfile::tempdir().expect("dir");
     let store = LogStore::open(dir.path(), &LogOptions::default()).expect("open");
-    append(&store, 0..20).recv().expect("called").expect("durable");
-    store.purge_through(4, b"4").expect("purge");
-    store.truncate_after(Some(9)).expect("truncate");
-    let rows = store.db.iterator_cf(family(&store.db, LOG), IteratorMode::Start);
-    let keys: Vec<u64> = rows
-        .map(|row| u64::from_be_bytes(row.expect("row").0[..].try_into().expect("8 bytes")))
-        .collect();
-    assert_eq!(keys, (5..10).collect::<Vec<_>>());
+    let log = family(&store.db, LOG);
+    for first in [0, 100, 200] {
+        append(&store, first..first + 100).recv().expect("called").expect("durable");
+        store.db.flush_cf(log).expect("flush");
+    }
+    // One level down, where files can go; they follow each other, so they are moved as they are.
+    store.db.compact_range_cf(log, None::<&[u8]>, None::<&[u8]>);
+    store.truncate_after(Some(289)).expect("truncate");
+    assert_eq!(keys_on_disk(&store), (0..290).collect::<Vec<_>>());
+    store.purge_through(149, b"149").expect("purge");
+    append(&store, 290..291).recv().expect("called").expect("durable");
+    drop(store);
+    let store = LogStore::open(dir.path(), &LogOptions::default()).expect("open");
+    assert_eq!(keys_on_disk(&store), (100..291).collect::<Vec<_>>(), "one file of three went");
+    assert_eq!((store.first(), store.last()), (Some(150), Some(290)));
+    let read = store.read(0..u64::MAX, usize::MAX).expect("read");
+    assert_eq!(read.first().map(|(index, _)| *index), Some(150), "the rest is never looked at");
 }
 
 #[test]
