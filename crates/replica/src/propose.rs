@@ -28,10 +28,9 @@ const COMMANDS_LEVEL: u32 = 1;
 
 /// How often it is looked at whether a batch is overdue.
 const OVERDUE_LOOK: Duration = Duration::from_millis(50);
-/// For so few commands this task stays awake until they are answered: nothing else would keep the
-/// processor busy, and to wake it takes about as long as a quarter of the sync …
-const AWAKE_COMMANDS_MAX: usize = 4;
-/// … but no longer than a fast disk needs. A slow one makes waking cheap beside it.
+/// For a command that is alone this task stays awake until it is answered, since nothing else keeps
+/// the processor busy, and to wake it takes about a quarter of a sync; but no longer than a fast disk
+/// needs. A slow one makes waking cheap beside it.
 const AWAKE_MAX: Duration = Duration::from_micros(200);
 
 /// Runs until the queue is closed.
@@ -58,8 +57,8 @@ pub(crate) async fn run(core: Arc<Core>) {
             proposed.fail();
             continue;
         }
-        if commands.len() <= AWAKE_COMMANDS_MAX && in_flight.available_permits() == 0 {
-            stay_awake(&proposed).await;
+        if commands.len() == 1 && in_flight.available_permits() == 0 {
+            stay_awake(&core, &proposed).await;
         }
     }
 }
@@ -145,11 +144,11 @@ impl Overdue {
     }
 }
 
-/// Keeps this thread from sleeping until the batch is answered. Everything else that the thread has
-/// to do goes on.
-async fn stay_awake(proposed: &Proposed) {
+/// Keeps this thread from sleeping until the batch is answered or the next one waits. Everything
+/// else that the thread has to do goes on.
+async fn stay_awake(core: &Core, proposed: &Proposed) {
     let began = Instant::now();
-    while !proposed.is_ended() && began.elapsed() < AWAKE_MAX {
+    while !proposed.is_ended() && core.queue.len() == 0 && began.elapsed() < AWAKE_MAX {
         tokio::task::yield_now().await;
     }
 }

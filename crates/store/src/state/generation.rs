@@ -26,7 +26,10 @@ use super::hot::Hot;
 use super::versions::Versions;
 
 /// Column families of rows, in the order of [`family_of`].
-pub(super) const ROW_FAMILIES: [&str; 5] = ["rows", "intents", "contents", "payloads", "leaves"];
+pub(super) const ROW_FAMILIES: [&str; 5] = [
+    "rows", // All that is small.
+    "intents", "contents", "payloads", "leaves",
+];
 /// Column family of what is this node's own: the applied entry and the membership.
 pub(super) const META: &str = "meta";
 const META_APPLIED: &[u8] = b"applied";
