@@ -28,9 +28,9 @@ const COMMANDS_LEVEL: u32 = 1;
 
 /// How often it is looked at whether a batch is overdue.
 const OVERDUE_LOOK: Duration = Duration::from_millis(50);
-/// For a command that is alone this task stays awake until it is answered, since nothing else keeps
-/// the processor busy, and to wake it takes about a quarter of a sync; but no longer than a fast disk
-/// needs. A slow one makes waking cheap beside it.
+/// For a command that is alone this task stays awake until it is answered, since nothing else
+/// keeps the processor busy, and to wake it takes about a quarter of a sync; but no longer than a
+/// fast disk needs. A slow one makes waking cheap beside it.
 const AWAKE_MAX: Duration = Duration::from_micros(200);
 
 /// Runs until the queue is closed.

@@ -41,8 +41,8 @@ const MEMTABLES_MAX: i32 = 4;
 /// Share of a memtable for the filter that answers "not there" without a search: most look-ups of
 /// a submit ask for what must not exist.
 const MEMTABLE_BLOOM_RATIO: f64 = 0.02;
-/// Flushed files that are compacted together: twice what RocksDB takes, for half the work. A look-up
-/// asks their filters only.
+/// Flushed files that are compacted together: twice what RocksDB takes, for half the work. A
+/// look-up asks their filters only.
 const FILES_TO_COMPACT: i32 = 8;
 const BLOCK_CACHE_BYTES: usize = 256 * 1024 * 1024;
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
