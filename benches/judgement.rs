@@ -17,6 +17,10 @@ use policy::{
 };
 use types::{AgentId, Digest, IntentId, LogTime, NamespaceId, Outcome, PayloadKind, Proposal};
 
+/// The one of the gate.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const GATES: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/incident/gates.yaml");
 const SAMPLES: usize = 200_000;

@@ -2,7 +2,8 @@
 //!
 //! Promise: nothing of it is written, answered or seen before the entries are committed.
 //! Invariant: it is used only for the very entries, on the very state, for which it was worked
-//! out. Everything else throws it away and works it out again.
+//! out. For others it is thrown away and worked out again. An error of a thread that works ahead is
+//! that of the entries.
 
 use std::sync::{Arc, mpsc};
 
@@ -77,6 +78,11 @@ impl Ahead {
     /// The state stands still at `applied`.
     pub(crate) fn rest(&self, applied: &Applied) {
         self.0.lock().applied = Some(applied.clone());
+    }
+
+    /// The state moves, and not by entries.
+    pub(crate) fn forget(&self) {
+        *self.0.lock() = Shared::default();
     }
 
     /// Works out what appended entries will do, if they are the next to be applied. An error is

@@ -35,7 +35,10 @@ const AWAKE_MAX: Duration = Duration::from_micros(200);
 
 /// Runs until the queue is closed.
 pub(crate) async fn run(core: Arc<Core>) {
-    let in_flight = Arc::new(Semaphore::new(core.config.in_flight_max.max(1)));
+    let places = core.config.in_flight_max.max(1);
+    let in_flight = Arc::new(Semaphore::new(places));
+    // With more threads the others sleep all the same.
+    let is_alone = tokio::runtime::Handle::current().metrics().num_workers() == 1;
     let mut overdue = Overdue::new(core.config.propose_wait);
     loop {
         let permit = overdue.look_during(in_flight.clone().acquire_owned()).await;
@@ -57,10 +60,13 @@ pub(crate) async fn run(core: Arc<Core>) {
             proposed.fail();
             continue;
         }
-        if commands.len() == 1 && in_flight.available_permits() == 0 {
+        if commands.len() == 1 && is_alone && in_flight.available_permits() == 0 {
             stay_awake(&core, &proposed).await;
         }
     }
+    // What is on its way still has its time.
+    let all = u32::try_from(places).unwrap_or(u32::MAX);
+    _ = overdue.look_during(in_flight.acquire_many(all)).await;
 }
 
 /// A batch on its way. Whoever ends it first, the state machine or the clock, tells its proposers
@@ -164,7 +170,11 @@ fn distribute(answers: Vec<Answer>, result: ClientWriteResult<TypeConfig>) {
     };
     let (index, term) = (LogIndex(written.log_id.index), written.log_id.leader_id.term);
     let replies = written.data.0;
-    assert_eq!(replies.len(), answers.len(), "one reply per command");
+    if replies.len() != answers.len() {
+        // This runs on Raft's task, which must not panic.
+        tracing::error!(%index, "an entry has not one reply per command");
+        return fail(answers, ProposeError::Unknown);
+    }
     for (answer, reply) in answers.into_iter().zip(replies) {
         _ = answer.send(Ok(Committed { index, term, reply }));
     }

@@ -173,6 +173,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         meta: &SnapshotMetaOf<TypeConfig>,
         snapshot: SnapshotDir,
     ) -> Result<(), io::Error> {
+        self.ahead.forget();
         let state = self.state.clone();
         let installed = blocking(move || Ok(state.install(&snapshot.0)?)).await?;
         if with_meta(installed)?.meta != *meta {

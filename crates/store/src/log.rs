@@ -261,9 +261,10 @@ impl LogStore {
     }
 
     /// Gives up the entries up to and including `index`, which may lie behind the last one, and
-    /// saves `last_purged`. Files that hold nothing else go once that is durable; what is left of
-    /// the others is never looked at. A deletion by key would cost more than the space is worth:
-    /// files that overlap are compacted, where files that follow each other are only moved.
+    /// saves `last_purged`. Files below level 0 that hold nothing else go once that is durable, the
+    /// last few with a later purge; what is left is never looked at. A deletion by key would cost
+    /// more than the space is worth: files that overlap are compacted, where files that follow
+    /// each other are only moved.
     ///
     /// # Errors
     /// If the write fails; the store is poisoned then.
@@ -431,8 +432,9 @@ fn delete(batch: &mut WriteBatch, db: &DB, range: Range<u64>) {
     }
 }
 
-/// Gives back the files that hold only purged entries. Only after the purge is durable: deleting
-/// files cannot be undone by a crash, and the log would begin with a hole.
+/// Gives back the files that hold only purged entries and are not at level 0, where they may
+/// overlap. Only after the purge is durable: deleting files cannot be undone by a crash, and the
+/// log would begin with a hole.
 fn drop_files(db: &DB, through: u64) -> Result<(), StoreError> {
     failpoint::hit("log.purge.files");
     db.delete_file_in_range_cf(family(db, LOG), 0u64.to_be_bytes(), through.to_be_bytes())

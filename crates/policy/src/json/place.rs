@@ -4,6 +4,7 @@
 //! limit, a cut shows as `…`, and both ends stay, because they say where and what.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use super::write_string;
 
@@ -21,31 +22,44 @@ pub(crate) enum Step<'a> {
 
 impl Step<'_> {
     /// `.name`, `["odd name"]` or `[3]`.
-    fn text(self) -> String {
+    fn append_to(self, text: &mut String) {
         let name = match self {
-            Self::Item(index) => return format!("[{index}]"),
+            Self::Item(index) => {
+                // Text takes everything.
+                _ = write!(text, "[{index}]");
+                return;
+            }
             // Brackets and quotes come on top.
             Self::Key(name) => cut(name, STEP_BYTES_MAX - 4),
         };
         let plain = |character: char| character.is_alphanumeric() || matches!(character, '_' | '-');
         if !name.is_empty() && name.chars().all(plain) {
-            return format!(".{name}");
+            text.push('.');
+            text.push_str(&name);
+            return;
         }
         let mut quoted = String::from("[");
         write_string(&mut quoted, &name);
         quoted.push(']');
         // Escapes make a name up to six times as long.
-        cut(&quoted, STEP_BYTES_MAX).into_owned()
+        text.push_str(&cut(&quoted, STEP_BYTES_MAX));
+    }
+
+    fn text(self) -> String {
+        let mut text = String::new();
+        self.append_to(&mut text);
+        text
     }
 }
 
 /// The path of these steps in at most this many bytes; where it is cut, steps are left out in the
 /// middle.
 pub(crate) fn text(steps: &[Step<'_>], bytes_max: usize) -> String {
-    let mut whole = String::from("$");
+    let mut whole = String::with_capacity(STEP_BYTES_MAX);
+    whole.push('$');
     let mut head = whole.len();
     for step in steps {
-        whole.push_str(&step.text());
+        step.append_to(&mut whole);
         if whole.len() > bytes_max {
             return both_ends(&whole[..head], steps, bytes_max);
         }

@@ -6,6 +6,9 @@ use types::limits::PATH_BYTES_MAX;
 use super::decimal::Decimal;
 use crate::json::{self, place};
 
+/// Payloads seldom nest deeper.
+const STEPS_USUAL: usize = 8;
+
 /// Where a walk stands; lives on the stack and costs nothing until it is printed.
 pub(crate) enum Path<'a> {
     Root,
@@ -25,7 +28,7 @@ impl<'a> Path<'a> {
     /// For people, at most [`PATH_BYTES_MAX`] bytes: keys are the agent's, and a rule may name one
     /// path for every record.
     pub(crate) fn shown(&self) -> String {
-        let mut steps = Vec::new();
+        let mut steps = Vec::with_capacity(STEPS_USUAL);
         let mut at = self;
         loop {
             match at {

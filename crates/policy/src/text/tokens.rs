@@ -57,6 +57,9 @@ impl Pattern {
     }
 }
 
+/// So many patterns need no memory of their own while a text is scanned.
+const PATTERNS_USUAL: usize = 8;
+
 /// No hit of this pattern starts before this position.
 struct DeadUntil(usize);
 
@@ -108,14 +111,20 @@ impl Scanner {
         if !text.bytes().any(|byte| self.first_bytes[usize::from(byte)]) {
             return;
         }
-        let mut dead_until = vec![0; self.patterns.len()];
+        let (mut few, mut many) = ([0; PATTERNS_USUAL], Vec::new());
+        let dead_until = if self.patterns.len() <= PATTERNS_USUAL {
+            &mut few[..self.patterns.len()]
+        } else {
+            many.resize(self.patterns.len(), 0);
+            many.as_mut_slice()
+        };
         let whole = text.trim();
         let mut at = 0;
         while let Some(step) =
             text.as_bytes()[at..].iter().position(|byte| self.first_bytes[usize::from(*byte)])
         {
             at += step;
-            if let Some(end) = self.token_at(text, whole, at, &mut dead_until) {
+            if let Some(end) = self.token_at(text, whole, at, dead_until) {
                 hit(&text[at..end]);
                 at = end;
             } else {

@@ -42,14 +42,15 @@ const MEMTABLES_MAX: i32 = 4;
 /// a submit ask for what must not exist.
 const MEMTABLE_BLOOM_RATIO: f64 = 0.02;
 /// Flushed files that are compacted together: twice what RocksDB takes, for half the work. A
-/// look-up asks their filters only.
+/// look-up of what is not there asks their filters only; a scan goes through all of them.
 const FILES_TO_COMPACT: i32 = 8;
 const BLOCK_CACHE_BYTES: usize = 256 * 1024 * 1024;
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
 
 /// Where a row lives. Tables that make up most of the bytes and grow at their end stay apart, each
-/// for itself: their table files follow each other without an overlap, so that compaction moves
-/// them as they are, and a row finds its place in memory next to the last one.
+/// for itself: while one namespace is busy their table files follow each other nearly without an
+/// overlap, so that compaction moves them to the second level as they are, and a row finds its
+/// place in memory next to the last one.
 pub(super) fn family_of(key: &[u8]) -> usize {
     const INTENTS: u8 = Table::Intents as u8;
     const CONTENTS: u8 = Table::Contents as u8;

@@ -17,10 +17,12 @@ pub fn key(namespace: u32, table: Table, number: u64) -> Vec<u8> {
 
 /// The row that entry `index` writes; entries take turns over the column families.
 pub fn row(index: u64) -> Vec<u8> {
-    let table = match index % 3 {
+    let table = match index % 5 {
         0 => Table::Intents,
         1 => Table::Payloads,
-        _ => Table::Leaves,
+        2 => Table::Leaves,
+        3 => Table::Contents,
+        _ => Table::IntentLeaves,
     };
     key(1, table, index)
 }
