@@ -26,7 +26,6 @@ struct Round {
 }
 
 /// Gives connections their turns.
-#[derive(Clone, Default)]
 pub(crate) struct Turns(Option<Arc<Round>>);
 
 impl Turns {

@@ -1,7 +1,6 @@
 //! Raft's answer to a proposal, taken where the proposal was applied.
 //!
-//! Promise: a proposer is told without a task in between, which at one connection is a tenth of
-//! what the gate itself needs for a submit.
+//! Promise: a proposer is told by the task that applied the proposal, with no other in between.
 
 use std::fmt;
 
