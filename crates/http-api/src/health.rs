@@ -64,8 +64,11 @@ pub(crate) async fn ready(call: Call) -> Result<Answer, Problem> {
 /// is null.
 pub(crate) async fn metrics(call: Authed) -> Result<Answer, Problem> {
     let namespace = call.namespace();
-    let (counts, point) =
-        call.read(|state, _, _| Ok(query::phase_counts(state, namespace)?)).await?;
+    let read = call.read(|state, _, _| {
+        let duplicates = query::duplicate_count(state, namespace)?;
+        Ok((query::phase_counts(state, namespace)?, duplicates))
+    });
+    let ((counts, duplicates), point) = read.await?;
     let with_status = |status: &str| -> u64 {
         let counted = counts.iter().filter(|(phase, _)| phase.status() == status);
         counted.map(|(_, count)| count).sum()
@@ -86,7 +89,7 @@ pub(crate) async fn metrics(call: Authed) -> Result<Answer, Problem> {
         "actions_failed": with_status("failed"),
         "actions_expired": with_status("expired"),
         "actions_in_doubt": with_status("in_doubt"),
-        "duplicate_actions": null,
+        "duplicate_actions": duplicates,
         "policy_violations": in_phase(Phase::Blocked),
         "avg_approval_latency_ms": null,
         "period": "all_time",

@@ -277,10 +277,22 @@ pub fn phase_counts(
     let mut counts = Vec::new();
     for phase in Phase::ALL {
         let key = table::phase_count(namespace, phase_byte(phase));
-        let count = row(ledger, &key, |bytes| decode(bytes, "phase count"))?;
+        let count = row(ledger, &key, |bytes| decode(bytes, "count"))?;
         counts.push((phase, count.unwrap_or(0)));
     }
     Ok(counts)
+}
+
+/// How many submits were refused as duplicates, ever.
+///
+/// # Errors
+/// See [`cluster`].
+pub fn duplicate_count(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+) -> Result<u64, Fault> {
+    let key = table::duplicate_count(namespace);
+    Ok(row(ledger, &key, |bytes| decode(bytes, "count"))?.unwrap_or(0))
 }
 
 /// The policies in force, as applied; `None` before the first set.

@@ -156,7 +156,7 @@ impl<R: Read> Recorder<R> {
         }
         self.ledger.put(table::intent_by_agent(namespace, head.agent, id), Vec::new());
         self.ledger.put(table::intent_by_phase(namespace, phase_byte(head.phase), id), Vec::new());
-        self.count(namespace, head.phase, 1)?;
+        self.count_phase(namespace, head.phase, 1)?;
         if head.phase == Phase::Held {
             self.tell(stamp, namespace, &head, Phase::Held, &Told::by_policy(content))?;
         }
@@ -221,7 +221,7 @@ impl<R: Read> Recorder<R> {
             ..LeafDetail::default()
         };
         self.leaf(stamp, namespace, Some(*agent), Some(*first), body, &detail);
-        Ok(())
+        self.count(table::duplicate_count(namespace), 1)
     }
 
     /// Moves an intent to another phase with its lists, counts and windows.
@@ -235,8 +235,8 @@ impl<R: Read> Recorder<R> {
         let id = head.id;
         self.ledger.delete(table::intent_by_phase(namespace, phase_byte(head.phase), id));
         self.ledger.put(table::intent_by_phase(namespace, phase_byte(phase), id), Vec::new());
-        self.count(namespace, head.phase, -1)?;
-        self.count(namespace, phase, 1)?;
+        self.count_phase(namespace, head.phase, -1)?;
+        self.count_phase(namespace, phase, 1)?;
         self.list_runnable(namespace, &head, phase);
         let change = windows::change(&head, phase);
         if head.has_windows {
@@ -305,10 +305,18 @@ impl<R: Read> Recorder<R> {
         }
     }
 
-    fn count(&mut self, namespace: NamespaceId, phase: Phase, change: i64) -> Result<(), Fault> {
-        let key = table::phase_count(namespace, phase_byte(phase));
+    fn count_phase(
+        &mut self,
+        namespace: NamespaceId,
+        phase: Phase,
+        change: i64,
+    ) -> Result<(), Fault> {
+        self.count(table::phase_count(namespace, phase_byte(phase)), change)
+    }
+
+    fn count(&mut self, key: Vec<u8>, change: i64) -> Result<(), Fault> {
         let count: u64 = match self.ledger.get(&key)? {
-            Some(bytes) => decode(&bytes, "phase count")?,
+            Some(bytes) => decode(&bytes, "count")?,
             None => 0,
         };
         self.ledger.put(key, encode(&count.saturating_add_signed(change)));

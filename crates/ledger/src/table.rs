@@ -80,6 +80,8 @@ pub enum Table {
     LeafDetails = 43,
     /// How many intents stand in each phase.
     PhaseCounts = 44,
+    /// How many submits were refused as duplicates.
+    DuplicateCount = 47,
     /// Cluster: approval links by SHA-256 of the token.
     Links = 45,
     /// The newest approval link by intent and reviewer.
@@ -347,6 +349,12 @@ pub fn phase_count(namespace: NamespaceId, phase: u8) -> Vec<u8> {
     let mut key = prefix(namespace, Table::PhaseCounts);
     key.push(phase);
     key
+}
+
+/// Key of the count of refused duplicates.
+#[must_use]
+pub fn duplicate_count(namespace: NamespaceId) -> Vec<u8> {
+    prefix(namespace, Table::DuplicateCount)
 }
 
 /// Key of a leaf in its intent's trail.

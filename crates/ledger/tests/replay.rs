@@ -282,17 +282,21 @@ fn inconsistencies(node: &Node) -> Vec<String> {
     }
     let (size, root) = query::tree(state).unwrap();
     let mut edge = tlog::Edge::new();
+    let mut duplicates = 0;
     for sequence in 0..size {
         let bytes = state.get(&ledger::table::leaf(sequence)).unwrap().unwrap();
         let (leaf, _) = query::leaf(state, sequence).unwrap().unwrap();
         if leaf.sequence != sequence {
             wrong.push(format!("leaf {sequence} says {}", leaf.sequence));
         }
+        duplicates += u64::from(leaf.body.kind() == "duplicate_refused" && leaf.namespace == NS);
         edge.append(tlog::leaf_hash(&bytes), &mut |_, _| {});
     }
     if edge.root() != root.0 {
         wrong.push("the tree's root is not that of its leaves".into());
     }
+    let counted = query::duplicate_count(state, NS).unwrap();
+    wrong.extend((counted != duplicates).then(|| format!("{duplicates} counted {counted}")));
     let runnable = query::runnable(state, None, 10_000).unwrap();
     for head in &heads {
         let listed = runnable.contains(&(NS, head.id));
@@ -314,9 +318,7 @@ fn inconsistencies(node: &Node) -> Vec<String> {
             wrong.push(format!("{id} waits: {}, and is listed otherwise", order.waits()));
         }
     }
-    for head in &heads {
-        wrong.extend(untrue_no_effect(node, head));
-    }
+    wrong.extend(heads.iter().filter_map(|head| untrue_no_effect(node, head)));
     for head in heads {
         let (first, _) = query::leaf(state, head.first_leaf).unwrap().unwrap();
         if first.intent != Some(head.id) {

@@ -12,7 +12,7 @@ use minicbor::{Decode, Encode};
 use types::{AgentId, Digest, IntentId, LogTime, Outcome, Place, Reason, RuleSource};
 
 use crate::facts::{Facts, Finding, ScopeFacts, ScopeRef};
-use crate::rules::{RuleKind, Saying};
+use crate::rules::{RuleKind, Saying, environments};
 use crate::set::{PolicySet, Rule, RuleList};
 
 /// What the ledger knows and rules ask for.
@@ -204,13 +204,11 @@ impl<'a, W: World> Bench<'a, W> {
         Ok(())
     }
 
-    /// An overlay never works in silence: it may loosen, and an agent may have picked it.
     fn hear_overlay(&mut self, seat: Seat<'_>, environment: Option<u32>) {
         let overlay = environment.and_then(|index| seat.list.environments.get(index as usize));
         if let Some(overlay) = overlay {
-            let message = format!("Environment '{}' is laid over these rules", overlay.name);
             let seat = Seat { line: overlay.line, ..seat };
-            self.say(seat, "environments", Saying::new(Outcome::Allow, message));
+            self.say(seat, environments::KEY, environments::judge(overlay));
         }
     }
 

@@ -38,8 +38,6 @@ fn a_problem_names_line_column_and_the_nearest_word() {
          "2:1: the key `require_approval_over` stands here twice"),
         ("on_no_response: auto_approve_if_low_risk\n",
          "1:17: a time-out never approves; write `reject`"),
-        ("environments: {prod: {destinations: [a]}}\n",
-         "1:23: an environment cannot change `destinations`; write it in the base"),
         ("gate:\n  default_policy: require_approval_over: 50\n",
          "2:40: a `:` where no key can stand: check the indentation, or put the text in quotes"),
         ("gates:\n- {name: a, policies: []}\n", "2:3: `resource` is missing; `\"*\"` means any"),

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Ask, MapWorld, engine, gate, judged, verdict};
+use common::{Ask, MapWorld, engine, gate, verdict};
 use policy::{Finding, OpenWindow};
 use types::{IntentId, Outcome, RuleSource};
 
@@ -107,35 +107,6 @@ fn ambiguous_json_text_holds() {
     }
     for text in ["[Draft] hello", "{{name}} hi", "{not json}"] {
         assert_eq!(Ask::to("r").text(text).judged(&engine).outcome, Allow, "{text}");
-    }
-}
-
-#[test]
-fn environments_lie_over_the_base_and_never_in_silence() {
-    let engine = gate(
-        "require_approval_over: 1, {environments: {prod: {require_approval_over: 0}, \
-         dev: [{require_approval_over: 9}, {block_if_terms: [secret]}]}}",
-    );
-    let two = "{\"a\":[{},{}]}";
-    let cases = [
-        (None, None, Hold),
-        (Some("prod"), None, Hold),
-        (Some("dev"), None, Allow),
-        (Some("unknown"), None, Hold),
-        (Some("dev"), Some("prod"), Hold),
-        (None, Some("dev"), Allow),
-    ];
-    for (sent, declared, expected) in cases {
-        let mut ask = Ask::to("r").text(two);
-        if let Some(sent) = sent {
-            ask = ask.metadata(&format!("{{\"environment\":\"{sent}\"}}"));
-        }
-        let facts = engine.facts_in(&ask.subject(), declared);
-        let judgement = judged(&facts, &engine, &MapWorld::default());
-        assert_eq!(judgement.outcome, expected, "{sent:?} {declared:?}");
-        let overlay = declared.or(sent).filter(|name| *name != "unknown");
-        let named = judgement.reasons.iter().any(|reason| reason.rule == "environments");
-        assert_eq!(named, overlay.is_some(), "{sent:?} {declared:?}");
     }
 }
 

@@ -288,14 +288,20 @@ async fn metrics_count_intents_by_what_they_are_now() {
     let id = door.submit(basic(500)).await;
     door.submit(json!({ "destination": "elsewhere", "policy": "basic" })).await;
     door.post(&format!("/v1/intents/{id}/reject"), &door.reviewer, json!({})).await.is(200);
+    let mut keyed = basic(5);
+    keyed["idempotency_key"] = json!("once");
+    door.submit(keyed.clone()).await;
+    for _ in 0..2 {
+        door.post("/v1/intents", &door.agent, keyed.clone()).await.is(409);
+    }
     let got = door.get("/v1/metrics", &door.agent).await.is(200);
     for (name, count) in [
-        ("actions_attempted", json!(3)),
+        ("actions_attempted", json!(4)),
         ("actions_blocked", json!(2)),
         ("actions_pending", json!(0)),
-        ("actions_approved", json!(1)),
+        ("actions_approved", json!(2)),
         ("policy_violations", json!(1)),
-        ("duplicate_actions", Value::Null),
+        ("duplicate_actions", json!(2)),
         ("avg_approval_latency_ms", Value::Null),
         ("period", json!("all_time")),
     ] {

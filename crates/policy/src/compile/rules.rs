@@ -1,19 +1,20 @@
-//! Lists of rules: which key is a rule, which comes later, and what environments lay over them.
+//! Lists of rules: which key is a rule, which comes later, and how much they may compile to.
 //!
 //! Every key of the vocabulary is known. One whose feature comes later loads with a warning if
 //! leaving it out allows nothing more than was asked; otherwise the document is refused.
 
-use types::limits::{ENVIRONMENTS_MAX, STRING_BYTES_MAX};
+use types::limits::STRING_BYTES_MAX;
 
 use super::node::Node;
 use super::report::{Report, Site};
+use crate::rules::environments::{self, Overlay};
 use crate::rules::{RULE_KEYS, options_of, parse_rule};
-use crate::set::{Environment, Rule, RuleList};
+use crate::set::{Rule, RuleList};
 
 /// Keys that are known and not rules: what becomes of each.
 #[rustfmt::skip]
 const OTHER_KEYS: [(&str, Other); 21] = [
-    ("environments", Other::Environments),
+    (environments::KEY, Other::Environments),
     // Leaving these out would allow more than was asked.
     ("budgets", Other::Refuse("budgets come later")),
     ("hold_during", Other::Refuse("freeze windows come later")),
@@ -49,7 +50,6 @@ enum Other {
     Option,
 }
 
-const OVERLAY_REFUSED: [&str; 3] = ["destinations", "allowed_types", "require_profile"];
 const THRESHOLDS: [(&str, &str); 2] =
     [("require_approval_over", "over"), ("auto_approve_under", "under")];
 
@@ -62,26 +62,24 @@ pub(super) fn read_list(
     report: &mut Report<'_>,
 ) -> RuleList {
     let mut draft = Draft::default();
-    draft.read(node, site, report);
+    draft.read_all(node, site, report);
     let mut list =
-        RuleList { document, line: place.line, rules: draft.rules, environments: vec![] };
+        RuleList { document, line: place.line, rules: draft.read.rules, environments: vec![] };
     let sizes: Vec<usize> = list.rules.iter().map(size).collect();
     if report.compiles(place, sizes.iter().sum()).is_none() {
         return list;
     }
     for overlay in draft.overlays {
-        let stays = |rule: &Rule| !overlay.keys.iter().any(|key| key == rule.kind.key());
-        let kept = || list.rules.iter().zip(&sizes).filter(|(rule, _)| stays(rule));
         // Counted before they are copied.
-        let laid_over: usize = overlay.rules.iter().map(size).sum();
-        let bytes = laid_over + kept().map(|(_, size)| size).sum::<usize>();
-        if report.compiles(&overlay.place, bytes).is_none() {
+        let laid_over: usize = overlay.rules().iter().map(size).sum();
+        let both = list.rules.iter().zip(&sizes);
+        let kept: usize = both.filter(|(rule, _)| overlay.keeps(rule)).map(|(_, size)| size).sum();
+        if report.compiles(&overlay.place, laid_over + kept).is_none() {
             break;
         }
-        let kept = kept().map(|(rule, _)| rule.clone());
-        let mut rules: Vec<Rule> = kept.chain(overlay.rules.iter().cloned()).collect();
-        sort_steps(&mut rules, site);
-        list.environments.push(Environment { name: overlay.name, line: overlay.place.line, rules });
+        let mut environment = overlay.over(&list.rules);
+        sort_steps(&mut environment.rules, site);
+        list.environments.push(environment);
     }
     sort_steps(&mut list.rules, site);
     list
@@ -101,22 +99,13 @@ fn sort_steps(rules: &mut [Rule], site: Site) {
 
 #[derive(Default)]
 struct Draft {
-    rules: Vec<Rule>,
-    /// Every rule key seen, also those that switched their rule off.
-    keys: Vec<String>,
+    read: environments::Draft,
     overlays: Vec<Overlay>,
     inside_overlay: bool,
 }
 
-struct Overlay {
-    name: String,
-    place: Node,
-    rules: Vec<Rule>,
-    keys: Vec<String>,
-}
-
 impl Draft {
-    fn read(&mut self, node: &Node, site: Site, report: &mut Report<'_>) {
+    fn read_all(&mut self, node: &Node, site: Site, report: &mut Report<'_>) {
         if let Some(items) = node.list() {
             for item in items {
                 self.read_item(item, site, report);
@@ -171,14 +160,12 @@ impl Draft {
         site: Site,
         report: &mut Report<'_>,
     ) {
-        if self.inside_overlay && OVERLAY_REFUSED.contains(&name) {
-            let message = format!("an environment cannot change `{name}`; write it in the base");
-            report.error(key, &message);
+        if self.inside_overlay && environments::refuses(key, name, report) {
             return;
         }
-        self.keys.push(name.to_owned());
+        self.read.keys.push(name.to_owned());
         if let Some(kind) = parse_rule(name, value, site, report) {
-            self.rules.push(Rule { line: key.line, kind });
+            self.read.rules.push(Rule { line: key.line, kind });
         }
     }
 
@@ -206,34 +193,14 @@ impl Draft {
 
     fn read_environments(&mut self, key: &Node, value: &Node, site: Site, report: &mut Report<'_>) {
         if self.inside_overlay {
-            report.error(key, "an environment cannot contain environments");
+            environments::refuse_nested(key, report);
             return;
         }
-        let Some(members) = value.map() else {
-            let kind = value.kind();
-            report.error(value, &format!("expected a mapping of environments, found {kind}"));
-            return;
-        };
-        for (name, overlay) in members {
-            let Some(text) = report.key(name) else {
-                continue;
-            };
+        environments::parse(value, &mut self.overlays, report, |overlay, report| {
             let mut draft = Self { inside_overlay: true, ..Self::default() };
-            draft.read(overlay, site, report);
-            if self.overlays.iter().any(|other| other.name == text) {
-                report.error(name, &format!("environment `{text}` stands here twice"));
-            }
-            if self.overlays.len() == ENVIRONMENTS_MAX {
-                report.error(name, &format!("more than {ENVIRONMENTS_MAX} environments"));
-                return;
-            }
-            self.overlays.push(Overlay {
-                name: text.to_owned(),
-                place: Node::null_at(name),
-                rules: draft.rules,
-                keys: draft.keys,
-            });
-        }
+            draft.read_all(overlay, site, report);
+            draft.read
+        });
     }
 }
 

@@ -7,6 +7,7 @@ mod allowed_types;
 mod auto_approve_under;
 mod block_if_terms;
 mod destinations;
+pub(crate) mod environments;
 mod field_checks;
 mod idempotency_key;
 mod rate_limits;

@@ -10,7 +10,7 @@ use ledger::table::Table;
 use parking_lot::Mutex;
 
 /// Tables whose rows are few and asked for again and again.
-const TABLES: [Table; 8] = [
+const TABLES: [Table; 9] = [
     Table::Meta,
     Table::Keys,
     Table::Agents,
@@ -19,6 +19,7 @@ const TABLES: [Table; 8] = [
     Table::PolicyHead,
     Table::SettingsHead,
     Table::PhaseCounts,
+    Table::DuplicateCount,
 ];
 /// Rows kept at a time.
 const ROWS_MAX: usize = 4_096;
