@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::{AgentRow, Command, Envelope, Reply, RequestKey, query};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 use types::codec::encode;
 use types::{KeyId, LogIndex, NamespaceId, NodeId, Phase, Role};
 
@@ -13,8 +15,8 @@ use crate::callers::Callers;
 use crate::engines::Engines;
 use crate::errors::GateError;
 use crate::ids::{IdSource, random};
-use crate::log::{Log, ProposeError};
-use crate::meters::GateMeters;
+use crate::log::{Committed, Log, ProposeError};
+use crate::meters::{GateMeters, Sent};
 use crate::seal::DataKey;
 use crate::watch::Waiters;
 
@@ -80,10 +82,21 @@ impl Answer {
     }
 }
 
+type Receiver = oneshot::Receiver<Result<Committed, ProposeError>>;
+
+/// A command in the queue to the log, or why it is not in it.
+pub(crate) struct Queued {
+    sent: Sent,
+    namespace: NamespaceId,
+    receiver: Result<Receiver, ProposeError>,
+    /// When its outcome is said to be unknown.
+    ends: Instant,
+}
+
 /// The handle.
 pub struct Gate {
     pub(crate) log: Arc<dyn Log>,
-    pub(crate) ids: IdSource,
+    pub(crate) ids: Arc<IdSource>,
     pub(crate) engines: Engines,
     callers: Callers,
     pub(crate) waiters: Waiters,
@@ -99,7 +112,7 @@ impl Gate {
     pub fn new(log: Arc<dyn Log>, node: NodeId, settings: Settings) -> Arc<Self> {
         Arc::new(Self {
             log,
-            ids: IdSource::new(node),
+            ids: Arc::new(IdSource::new(node)),
             engines: Engines::default(),
             callers: Callers::default(),
             waiters: Waiters::default(),
@@ -177,9 +190,25 @@ impl Gate {
 
     /// Sends an envelope and waits for its answer.
     pub(crate) async fn send(&self, envelope: Envelope) -> Result<Answer, GateError> {
+        self.answer(self.queue(&envelope, || encode(&envelope))).await
+    }
+
+    /// Puts an envelope into the queue to the log, in these bytes.
+    pub(crate) fn queue(&self, envelope: &Envelope, bytes: impl FnOnce() -> Vec<u8>) -> Queued {
         let sent = self.meters.sent(&envelope.command);
-        let namespace = envelope.namespace;
-        let answer = self.exchange(envelope).await;
+        let receiver = if takes_room(&envelope.command) && !self.log.has_room() {
+            Err(ProposeError::DiskFull)
+        } else {
+            self.log.propose(bytes())
+        };
+        let ends = Instant::now() + REPLY_DEADLINE;
+        Queued { sent, namespace: envelope.namespace, receiver, ends }
+    }
+
+    /// Waits for the answer to what was queued.
+    pub(crate) async fn answer(&self, queued: Queued) -> Result<Answer, GateError> {
+        let Queued { sent, namespace, receiver, ends } = queued;
+        let answer = committed(receiver, ends).await;
         self.meters.answered(&sent, &answer);
         if let Ok(Answer { reply, .. }) = &answer {
             self.note_wait(namespace, reply);
@@ -214,18 +243,17 @@ impl Gate {
             self.meters.state_unknown();
         }
     }
+}
 
-    async fn exchange(&self, envelope: Envelope) -> Result<Answer, ProposeError> {
-        if takes_room(&envelope.command) && !self.log.has_room() {
-            return Err(ProposeError::DiskFull);
-        }
-        let receiver = self.log.propose(encode(&envelope))?;
-        let committed = match tokio::time::timeout(REPLY_DEADLINE, receiver).await {
-            Ok(Ok(committed)) => committed?,
-            Ok(Err(_)) | Err(_) => return Err(ProposeError::Unknown),
-        };
-        Ok(Answer { reply: committed.reply, index: committed.index, term: committed.term })
-    }
+async fn committed(
+    receiver: Result<Receiver, ProposeError>,
+    ends: Instant,
+) -> Result<Answer, ProposeError> {
+    let committed = match tokio::time::timeout_at(ends, receiver?).await {
+        Ok(Ok(committed)) => committed?,
+        Ok(Err(_)) | Err(_) => return Err(ProposeError::Unknown),
+    };
+    Ok(Answer { reply: committed.reply, index: committed.index, term: committed.term })
 }
 
 /// What only adds to the ledger, and can wait. All else ends something, or lets something end, or

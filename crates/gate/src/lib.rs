@@ -12,7 +12,9 @@ pub mod log;
 
 mod administer;
 mod administer_settings;
+mod batch;
 mod callers;
+mod candidate;
 mod engines;
 mod errors;
 mod execute;
@@ -34,6 +36,7 @@ pub use administer_settings::{
     CheckChannel, CheckDestination, CheckWebhook, DocumentChecks, NewSetting, NewSettings,
     SecretDeclared, SettingChange,
 };
+pub use batch::{Judged, NotJudged, Piece};
 pub use errors::{CODES, GateError};
 pub use execute::{IssuedOrder, ReportRequest, TOKEN_PREFIX};
 pub use handle::{Answer, Caller, Gate, Settings};

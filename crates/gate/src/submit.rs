@@ -1,23 +1,16 @@
 //! Submitting and deciding: facts are made here, for the version in force, and made again when it
 //! moved; ids that are taken are drawn again. The caller sees neither.
 
-use std::borrow::Cow;
-use std::sync::Arc;
-
-use ledger::{
-    Approve, Cancel, Command, Content, Envelope, Reject, ReplayGuard, Reply, RequestKey, Submit,
-    query,
-};
-use policy::{Facts, Payload, Subject};
+use ledger::{Approve, Cancel, Command, Content, Reject, ReplayGuard, Reply, RequestKey, query};
+use policy::{Facts, Payload};
 use serde_json::Value;
 use types::codec::encode;
-use types::limits::{INLINE_BYTES_MAX, RECORDS_MAX};
 use types::{Digest, IntentId, NamespaceId, PayloadKind, Proposal};
 
+use crate::candidate::{Candidate, Material};
 use crate::engines::InForce;
 use crate::errors::GateError;
 use crate::handle::{Answer, Caller, Gate};
-use crate::ids::{random, salt};
 
 /// How often facts are made again for one request before it is given up.
 pub(crate) const TRIES_MAX: usize = 8;
@@ -52,41 +45,6 @@ pub struct DecideRequest {
     pub request_key: Option<RequestKey>,
 }
 
-/// What facts are made of, shared with the thread that makes them.
-struct Material {
-    namespace: NamespaceId,
-    proposal: Proposal,
-    payload: Payload,
-    metadata: Option<Value>,
-}
-
-impl Material {
-    fn facts(&self, in_force: &InForce) -> Facts {
-        in_force.facts(&Subject {
-            namespace: self.namespace,
-            proposal: &self.proposal,
-            payload: &self.payload,
-            metadata: self.metadata.as_ref(),
-        })
-    }
-}
-
-/// What a request's bytes have to say, worked out once.
-struct Prepared {
-    material: Arc<Material>,
-    /// The payload's canonical bytes.
-    payload: Option<Vec<u8>>,
-    facts: Facts,
-}
-
-/// What making the facts of a submit again takes.
-struct Trial {
-    material: Arc<Material>,
-    /// Versions that the facts at hand are for.
-    made_for: (u64, Option<u64>),
-    bytes: usize,
-}
-
 impl Gate {
     /// Submits an intent.
     ///
@@ -98,66 +56,39 @@ impl Gate {
         request: SubmitRequest,
     ) -> Result<Answer, GateError> {
         let in_force = self.engines.in_force(self.log.as_ref(), caller.namespace)?;
-        let (namespace, bytes) = (caller.namespace, request.body_bytes);
-        let (made_for, request_key) = (in_force.versions(), request.request_key);
-        let prepare = move || prepared(namespace, request, &in_force);
-        let Prepared { material, payload, facts } = self.beside().run(bytes, prepare).await?;
-        let proposal = material.proposal.clone();
-        let submit = Submit {
-            intent: IntentId(self.ids.next()),
-            request_digest: request_digest(caller, &proposal, random()),
-            salt: salt(),
-            proposal,
-            payload,
-            facts,
+        let (id, from, bytes) = (IntentId(self.ids.next()), caller.clone(), request.body_bytes);
+        let make = move || Candidate::new(id, &from, request, &in_force);
+        let mut candidate = self.beside().run(bytes, make).await?;
+        let mut tries = 0..TRIES_MAX;
+        let answer = loop {
+            if tries.next().is_none() {
+                break Err(GateError::PolicyMoving);
+            }
+            match self.try_once(&candidate).await {
+                Ok(Answer { reply: Reply::IdTaken, .. }) => {
+                    candidate.take_id(IntentId(self.ids.next()));
+                }
+                Ok(Answer { reply: Reply::FactsNeeded { .. }, .. }) => {
+                    let in_force = self.engines.in_force(self.log.as_ref(), caller.namespace)?;
+                    let cost = if candidate.is_behind(&in_force) { bytes } else { 0 };
+                    let again = move || {
+                        candidate.make_again(&in_force);
+                        candidate
+                    };
+                    candidate = self.beside().run(cost, again).await?;
+                }
+                answer => break answer,
+            }
         };
-        let trial = Trial { material: material.clone(), made_for, bytes };
-        let answer = self.submit_until_judged(caller, submit, trial, request_key).await;
-        if bytes > INLINE_BYTES_MAX {
-            // Taking many values apart takes its time too; nobody waits for it.
-            drop(tokio::task::spawn_blocking(move || drop(material)));
-        }
+        candidate.end();
         answer
     }
 
-    /// Sends a submit again with another id, or with facts for the policies that are in force by
-    /// then, until it is judged.
-    async fn submit_until_judged(
-        &self,
-        caller: &Caller,
-        mut submit: Submit,
-        mut trial: Trial,
-        request_key: Option<RequestKey>,
-    ) -> Result<Answer, GateError> {
-        for _ in 0..TRIES_MAX {
-            note_intent(submit.intent);
-            if submit.facts.record_count.is_some_and(|count| count > RECORDS_MAX) {
-                return Err(GateError::TooManyRecords);
-            }
-            let answer = self
-                .send(Envelope {
-                    request: random(),
-                    credential: Some(caller.key),
-                    namespace: caller.namespace,
-                    request_key,
-                    command: Command::Submit(Box::new(submit.clone())),
-                })
-                .await?;
-            match answer.reply {
-                Reply::IdTaken => submit.intent = IntentId(self.ids.next()),
-                Reply::FactsNeeded { .. } => {
-                    let in_force = self.engines.in_force(self.log.as_ref(), caller.namespace)?;
-                    if in_force.versions() != trial.made_for {
-                        trial.made_for = in_force.versions();
-                        let material = trial.material.clone();
-                        let make = move || material.facts(&in_force);
-                        submit.facts = self.beside().run(trial.bytes, make).await?;
-                    }
-                }
-                _ => return Ok(answer),
-            }
-        }
-        Err(GateError::PolicyMoving)
+    /// Sends a submit. Its answer may be that another id is needed, or facts for other policies.
+    async fn try_once(&self, candidate: &Candidate) -> Result<Answer, GateError> {
+        note_intent(candidate.intent());
+        candidate.check()?;
+        self.answer(self.queue(candidate.envelope(), || encode(candidate.envelope()))).await
     }
 
     /// Approves a held intent.
@@ -239,7 +170,7 @@ impl Gate {
         let Some((content, payload)) = stored else { return Ok(None) };
         let in_force = self.engines.in_force(self.log.as_ref(), namespace)?;
         let bytes = payload.as_ref().map_or(0, Vec::len);
-        let make = move || restored(namespace, content, payload.as_deref()).facts(&in_force);
+        let make = move || restored(namespace, content, payload.as_deref(), &in_force);
         Ok(Some(self.beside().run(bytes, make).await?))
     }
 }
@@ -250,23 +181,19 @@ pub fn note_intent(intent: IntentId) {
     tracing::Span::current().record("intent", tracing::field::display(intent));
 }
 
-fn prepared(namespace: NamespaceId, request: SubmitRequest, in_force: &InForce) -> Prepared {
-    let SubmitRequest { mut proposal, payload, metadata, .. } = request;
-    let bytes = payload.canonical_bytes().map(Cow::into_owned);
-    proposal.payload_kind = payload.kind();
-    proposal.payload_type = payload.payload_type();
-    proposal.payload_digest = bytes.as_deref().map(Digest::of);
-    proposal.metadata = metadata.as_ref().map(policy::json::canonical);
-    let material = Arc::new(Material { namespace, proposal, payload, metadata });
-    let facts = material.facts(in_force);
-    Prepared { material, payload: bytes, facts }
-}
-
-fn restored(namespace: NamespaceId, content: Content, payload: Option<&[u8]>) -> Material {
+/// Facts of what is stored.
+fn restored(
+    namespace: NamespaceId,
+    content: Content,
+    payload: Option<&[u8]>,
+    in_force: &InForce,
+) -> Facts {
     let proposal = content.proposal;
     let payload = stored_payload(proposal.payload_kind, payload);
-    let metadata = proposal.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok());
-    Material { namespace, proposal, payload, metadata }
+    let metadata: Option<Value> =
+        proposal.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let metadata = metadata.as_ref();
+    Material { namespace, proposal: &proposal, payload: &payload, metadata }.facts(in_force)
 }
 
 /// A payload as it was taken in; erased bytes are no payload, and count rules hold. What this build
@@ -283,17 +210,6 @@ fn stored_payload(kind: PayloadKind, bytes: Option<&[u8]>) -> Payload {
             Err(_) => Payload::Text(text()),
         },
     }
-}
-
-/// Tells a re-send inside the cluster from another request that drew the same id.
-fn request_digest(caller: &Caller, proposal: &Proposal, drawn: [u8; 16]) -> Digest {
-    Digest::of_parts(&[
-        b"request",
-        &caller.key.0.to_be_bytes(),
-        &caller.namespace.0.to_be_bytes(),
-        &encode(proposal),
-        &drawn,
-    ])
 }
 
 #[cfg(test)]

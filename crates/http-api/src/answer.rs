@@ -62,6 +62,25 @@ impl Answer {
         self.headers.push((name, value));
         self
     }
+
+    /// Writes the answer as a line of a batch's answer: status and headers stand beside the body.
+    pub(crate) fn write_line(&self, line: &mut Vec<u8>) {
+        line.extend_from_slice(b"{\"status\":");
+        line.extend_from_slice(self.status.as_str().as_bytes());
+        if self.replayed {
+            line.extend_from_slice(b",\"idempotency_replayed\":true");
+        }
+        if let Some(ReadPoint { index: LogIndex(index), term }) = self.at {
+            line.extend_from_slice(b",\"gate_index\":");
+            line.extend_from_slice(index.to_string().as_bytes());
+            line.extend_from_slice(b",\"gate_term\":");
+            line.extend_from_slice(term.to_string().as_bytes());
+        }
+        // The body of a submit's answer is an object with members.
+        line.push(b',');
+        line.extend_from_slice(self.body.get(1..).unwrap_or(b"}"));
+        line.push(b'\n');
+    }
 }
 
 impl IntoResponse for Answer {

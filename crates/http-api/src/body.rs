@@ -7,19 +7,23 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use serde_json::Value;
 use types::Digest;
-use types::limits::{BODY_BYTES_MAX, BODY_WAIT_MS_MAX};
+use types::limits::{BODY_BYTES_MAX, BODY_WAIT_MS_MAX, INTENT_BATCH_BYTES_MAX};
 
 use crate::bodies::Room;
+use crate::finish::RequestId;
 use crate::problem::Problem;
 use crate::state::App;
 
 /// The header that asks for the digest of the canonical body.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The media type of lines that are JSON each.
+pub(crate) const NDJSON: &str = "application/x-ndjson";
 
 /// A JSON object; an absent body is `{}`.
 pub(crate) struct JsonBody {
@@ -35,10 +39,26 @@ impl JsonBody {
         Self { value, bytes, digest: None }
     }
 
+    /// Takes a member out; what is left is another body.
+    pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
+        let found = self.value.as_object_mut()?.swap_remove(name)?;
+        self.digest = None;
+        Some(found)
+    }
+
     /// SHA-256 of the canonical form.
     pub(crate) fn digest(&self) -> Digest {
         self.digest.unwrap_or_else(|| canonical_digest(&self.value))
     }
+}
+
+/// NDJSON: lines that are JSON objects, not read yet, and what they keep while they are worked on.
+pub(crate) struct LinesBody {
+    pub(crate) bytes: Bytes,
+    /// The room of the bytes.
+    pub(crate) room: Room,
+    /// As the answer's `X-Request-Id` will have it.
+    pub(crate) request_id: RequestId,
 }
 
 /// Any bytes.
@@ -50,13 +70,11 @@ impl FromRequest<App> for JsonBody {
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         let declared = request.headers().get(CONTENT_TYPE).cloned();
         let once = request.headers().contains_key(IDEMPOTENCY_KEY);
-        let bytes = read(request, app).await?;
+        let bytes = read(request, app, BODY_BYTES_MAX).await?;
         if bytes.is_empty() {
             return Ok(Self::of(Value::Object(serde_json::Map::new()), 0));
         }
-        if let Some(declared) = declared
-            && !is_json(declared.as_bytes())
-        {
+        if declared.is_some_and(|declared| !is_type(&declared, "application/json")) {
             let message = "send JSON, with `Content-Type: application/json` or none";
             return Err(unsupported("Content-Type", message));
         }
@@ -71,7 +89,24 @@ impl FromRequest<App> for RawBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
-        read(request, app).await.map(Self)
+        read(request, app, BODY_BYTES_MAX).await.map(Self)
+    }
+}
+
+impl FromRequest<App> for LinesBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let declared = request.headers().get(CONTENT_TYPE);
+        if declared.is_some_and(|declared| !is_type(declared, NDJSON)) {
+            let message = "send one JSON object a line, with `Content-Type: application/x-ndjson` \
+                or none";
+            return Err(unsupported("Content-Type", message));
+        }
+        let room = request.extensions().get::<Room>().cloned().unwrap_or_default();
+        let request_id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
+        let bytes = read(request, app, INTENT_BATCH_BYTES_MAX).await?;
+        Ok(Self { bytes, room, request_id })
     }
 }
 
@@ -88,30 +123,33 @@ fn canonical_digest(value: &Value) -> Digest {
     Digest::of(policy::json::canonical(value).as_bytes())
 }
 
-/// `application/json`, with or without parameters.
-fn is_json(declared: &[u8]) -> bool {
+/// This media type, with or without parameters.
+fn is_type(declared: &HeaderValue, expected: &str) -> bool {
+    let declared = declared.as_bytes();
     let end = declared.iter().position(|byte| *byte == b';').unwrap_or(declared.len());
-    declared[..end].trim_ascii().eq_ignore_ascii_case(b"application/json")
+    declared[..end].trim_ascii().eq_ignore_ascii_case(expected.as_bytes())
 }
 
-fn malformed(error: &policy::json::JsonError) -> Problem {
+/// 400 for what is no JSON, with its place.
+pub(crate) fn malformed(error: &policy::json::JsonError) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "invalid_request", error.to_string())
         .with("field", error.path.as_str())
         .with("line", error.line)
         .with("column", error.column)
 }
 
-async fn read(request: Request, app: &App) -> Result<Bytes, Problem> {
+async fn read(request: Request, app: &App, bytes_max: usize) -> Result<Bytes, Problem> {
     plainly_coded(request.headers())?;
     let declared = request.headers().get(CONTENT_LENGTH);
     let declared = declared.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if declared.is_some_and(|length| length > BODY_BYTES_MAX) {
-        return Err(too_large());
+    if declared.is_some_and(|length| length > bytes_max) {
+        return Err(too_large(bytes_max));
     }
     app.bodies.expect(declared.unwrap_or(0))?;
     let room = request.extensions().get::<Room>().cloned().unwrap_or_default();
     let limit = Duration::from_millis(BODY_WAIT_MS_MAX);
-    let collected = tokio::time::timeout(limit, collect(request.into_body(), app, &room)).await;
+    let collecting = collect(request.into_body(), app, &room, bytes_max);
+    let collected = tokio::time::timeout(limit, collecting).await;
     collected.unwrap_or_else(|_| {
         Err(Problem::new(
             StatusCode::REQUEST_TIMEOUT,
@@ -122,14 +160,14 @@ async fn read(request: Request, app: &App) -> Result<Bytes, Problem> {
 }
 
 /// The whole body; room for it is taken as it arrives.
-async fn collect(body: Body, app: &App, room: &Room) -> Result<Bytes, Problem> {
+async fn collect(body: Body, app: &App, room: &Room, bytes_max: usize) -> Result<Bytes, Problem> {
     let mut chunks = body.into_data_stream();
     let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Problem::field("body", "the body ended early"))?;
         let length = first.len() + rest.len() + chunk.len();
-        if length > BODY_BYTES_MAX {
-            return Err(too_large());
+        if length > bytes_max {
+            return Err(too_large(bytes_max));
         }
         app.bodies.take(room, length)?;
         if first.is_empty() && rest.is_empty() {
@@ -171,8 +209,8 @@ fn unsupported(header: &str, message: &str) -> Problem {
     Problem::new(status, "invalid_request", message).with("field", header)
 }
 
-fn too_large() -> Problem {
-    let message = format!("a body has at most {BODY_BYTES_MAX} bytes");
+fn too_large(bytes_max: usize) -> Problem {
+    let message = format!("a body has at most {bytes_max} bytes here");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
-        .with("limit_bytes", BODY_BYTES_MAX)
+        .with("limit_bytes", bytes_max)
 }

@@ -157,13 +157,15 @@ impl Call {
             }
             Err(error) => return Err(error.into()),
         };
-        let Some(place) = self.app.enter(caller.key) else {
-            let message = "this key has too many requests in flight; wait for some answers";
-            return Err(Problem::too_many_requests(message));
-        };
+        let place = self.app.enter(caller.key).ok_or_else(too_many_in_flight)?;
         let key_hash = gate::keys::hash(&key);
-        Ok(Authed { call: self, key, key_hash, caller, _place: place })
+        Ok(Authed { call: self, key, key_hash, caller, place })
     }
+}
+
+fn too_many_in_flight() -> Problem {
+    let message = "this key has too many requests in flight; wait for some answers";
+    Problem::too_many_requests(message)
 }
 
 /// A header that must not come twice: two values would leave open which one counts.
@@ -210,7 +212,7 @@ pub(crate) struct Authed {
     key: String,
     key_hash: Digest,
     pub(crate) caller: Caller,
-    _place: InFlight,
+    place: InFlight,
 }
 
 impl Deref for Authed {
@@ -233,6 +235,11 @@ impl Authed {
     /// Where the caller lives.
     pub(crate) fn namespace(&self) -> NamespaceId {
         self.caller.namespace
+    }
+
+    /// Counts as so many requests in flight from here on.
+    pub(crate) fn counts_as(&mut self, requests: usize) -> Result<(), Problem> {
+        if self.place.widen(requests) { Ok(()) } else { Err(too_many_in_flight()) }
     }
 
     /// Passes callers with a role that `allows`. Before one is turned away its role is read again:

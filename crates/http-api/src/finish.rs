@@ -32,6 +32,7 @@ pub(crate) async fn finish(
     let room = Room::default();
     request.extensions_mut().insert(room.clone());
     let id = request_id(&request);
+    request.extensions_mut().insert(id.clone());
     let watched = meters.begin(&request);
     let span = tracing::info_span!(
         "request",
@@ -55,7 +56,11 @@ pub(crate) async fn finish(
         }
     }
     tracing::debug!(status = response.status().as_u16(), "answered");
-    watched.answered(response.status());
+    if response.extensions_mut().remove::<StillMade>().is_some() {
+        response = response.map(|body| watched.until_end(body));
+    } else {
+        watched.answered(response.status());
+    }
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, id.0);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -81,10 +86,22 @@ pub(crate) async fn unknown_method(uri: Uri) -> Problem {
         .with("path", uri.path())
 }
 
-struct RequestId(HeaderValue);
+/// What the answer's `X-Request-Id` says.
+#[derive(Clone)]
+pub(crate) struct RequestId(HeaderValue);
+
+impl Default for RequestId {
+    fn default() -> Self {
+        Self(HeaderValue::from_static(""))
+    }
+}
+
+/// Stands in the extensions of an answer whose body is still being made after its head.
+#[derive(Clone, Copy)]
+pub(crate) struct StillMade;
 
 impl RequestId {
-    fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         self.0.to_str().unwrap_or_default()
     }
 }

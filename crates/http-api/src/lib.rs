@@ -8,6 +8,7 @@
 mod agents;
 mod answer;
 mod audit;
+mod batch;
 mod bodies;
 mod body;
 mod call;

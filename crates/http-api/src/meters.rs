@@ -7,8 +7,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::body::Body;
 use axum::extract::{MatchedPath, Request};
 use axum::http::{Method, StatusCode};
+use futures::{StreamExt, stream};
 use meters::{Counter, Gauge, Histogram};
 
 /// What stands for routes and methods that the table does not have.
@@ -141,6 +143,22 @@ impl Watched {
             StatusCode::SERVICE_UNAVAILABLE => self.meters.unavailable.increment(1),
             _ => {}
         }
+    }
+
+    /// The head of a good answer is there; the request ends with its body.
+    pub(crate) fn until_end(self, body: Body) -> Body {
+        let steps = stream::unfold((body.into_data_stream(), self), |(mut body, watched)| async {
+            match body.next().await {
+                Some(Ok(bytes)) => Some((Ok(bytes), (body, watched))),
+                // Without its end it is no answer: it counts as one whose caller has left.
+                Some(Err(error)) => Some((Err(error), (body, watched))),
+                None => {
+                    watched.answered(StatusCode::OK);
+                    None
+                }
+            }
+        });
+        Body::from_stream(steps)
     }
 }
 

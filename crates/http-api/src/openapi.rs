@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::body::NDJSON;
 use crate::routes::{Route, Who, routes};
 use crate::schemas::schemas;
 
@@ -53,15 +54,24 @@ fn operation(route: &Route) -> Value {
         }
     }
     if let Some(schema) = route.body {
-        let kind = if schema == "Yaml" { "application/yaml" } else { "application/json" };
+        let kind = media_type(schema);
         operation["requestBody"] = json!({ "content": { kind: { "schema": reference(schema) } } });
     }
     operation
 }
 
 fn response(description: &str, schema: &str) -> Value {
-    let content = json!({ "application/json": { "schema": reference(schema) } });
+    let content = json!({ media_type(schema): { "schema": reference(schema) } });
     json!({ "description": description, "content": content })
+}
+
+fn media_type(schema: &str) -> &'static str {
+    match schema {
+        "Yaml" => "application/yaml",
+        // The schema is that of one line.
+        "ProposeLine" | "ProposeLineAnswer" => NDJSON,
+        _ => "application/json",
+    }
 }
 
 fn reference(schema: &str) -> Value {

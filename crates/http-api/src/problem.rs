@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use gate::GateError;
 use gate::log::{ProposeError, ReadPoint};
 use serde_json::{Map, Value, json};
+use types::LogIndex;
 
 use crate::answer::put_point;
 
@@ -173,8 +174,30 @@ impl Problem {
         self.0.status == StatusCode::UNAUTHORIZED
     }
 
-    /// The body with this request id.
-    pub(crate) fn render(&self, request_id: &str) -> Response {
+    /// Writes the problem as a line of a batch's answer: what its headers would say stands beside
+    /// the body, and which line it is.
+    pub(crate) fn write_line(&self, request_id: &str, number: usize, line: &mut Vec<u8>) {
+        let mut body = Map::new();
+        body.insert("status".into(), json!(self.0.status.as_u16()));
+        if let Some(seconds) = self.0.retry_after_s {
+            body.insert("retry_after".into(), json!(seconds));
+        }
+        if let Some(ReadPoint { index: LogIndex(index), term }) = self.0.at {
+            body.insert("gate_index".into(), json!(index));
+            body.insert("gate_term".into(), json!(term));
+        }
+        for (name, value) in self.members(request_id) {
+            let name = if name == "status" { "answer_status".into() } else { name };
+            body.insert(name, value);
+        }
+        body.insert("line".into(), json!(number));
+        // A map of JSON values has string keys only and cannot fail otherwise.
+        let _ = serde_json::to_writer(&mut *line, &body);
+        line.push(b'\n');
+    }
+
+    /// The members of the body.
+    fn members(&self, request_id: &str) -> Map<String, Value> {
         let mut body = Map::new();
         body.insert("error".into(), json!(self.0.error));
         if self.0.error != self.0.code {
@@ -185,7 +208,12 @@ impl Problem {
         for (name, value) in &self.0.more {
             body.insert(name.clone(), value.clone());
         }
-        let text = Value::Object(body).to_string();
+        body
+    }
+
+    /// The body with this request id.
+    pub(crate) fn render(&self, request_id: &str) -> Response {
+        let text = Value::Object(self.members(request_id)).to_string();
         let mut response = (self.0.status, text).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

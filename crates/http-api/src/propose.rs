@@ -8,7 +8,7 @@ use ledger::Reply;
 use policy::Payload;
 use serde_json::Value;
 use types::limits::{EXPIRES_IN_MS_DEFAULT, METADATA_BYTES_MAX, RECORD_COUNT_CLAIM_MAX};
-use types::{PayloadKind, Proposal, Role};
+use types::{KeyId, PayloadKind, Proposal, Role};
 
 use crate::answer::Answer;
 use crate::body::JsonBody;
@@ -16,12 +16,15 @@ use crate::call::Authed;
 use crate::fields::Fields;
 use crate::money::micros;
 use crate::problem::{Problem, uncovered};
-use crate::propose_answer::{accepted, duplicate};
+use crate::propose_answer::{Place, accepted, duplicate};
 use crate::refusals::{refused, unexpected};
-use crate::request_key::request_key;
+use crate::request_key::{check, submit_key};
 use crate::spans::expires_in_ms;
 use crate::spellings::{refuse_misspelled, respell};
 use crate::state::App;
+
+/// Who may submit, for those who may not.
+pub(crate) const NEEDS: &str = "submitting needs a key of role agent or admin";
 
 /// Which of the two routes was called: only the newer one knows the aliases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +33,16 @@ pub(crate) enum Spelling {
     Intents,
     /// `POST /v1/propose`.
     Propose,
+}
+
+impl Spelling {
+    /// The route, as it stands in what an `Idempotency-Key` is remembered by.
+    pub(crate) fn route(self) -> &'static str {
+        match self {
+            Self::Intents => "/v1/intents",
+            Self::Propose => "/v1/propose",
+        }
+    }
 }
 
 /// `POST /v1/intents`.
@@ -56,21 +69,47 @@ async fn submit(
     body: JsonBody,
     spelling: Spelling,
 ) -> Result<Answer, Problem> {
-    call.need(Role::may_submit, "submitting needs a key of role agent or admin").await?;
-    let request_key = request_key(&call, &body)?;
-    let reading = app.gate.beside().run(body.bytes, move || read(body, spelling));
-    let mut request = reading.await??;
-    request.request_key = request_key;
+    let bytes = body.bytes;
+    call.need(Role::may_submit, NEEDS).await?;
+    let (key, header) = (call.caller.key, call.idempotency_key.clone());
+    if let Some(header) = &header {
+        check(header.as_bytes(), "Idempotency-Key")?;
+    }
+    let header = header.map(|header| header.as_bytes().to_vec());
+    let reading = move || read_named(key, header.as_deref(), body, spelling);
+    let request = app.gate.beside().run(bytes, reading).await??;
     let answer = app.gate.submit(&call.caller, request).await?;
+    told(&answer, Place::Body)
+}
+
+/// The ledger's answer to a submit.
+///
+/// # Errors
+/// What it refused.
+pub(crate) fn told(answer: &gate::Answer, place: Place) -> Result<Answer, Problem> {
     let (reply, replayed) = answer.unwrapped();
     match reply {
         Reply::Submitted(head, content) => {
-            Ok(accepted(head, content).committed(&answer).replayed(replayed))
+            Ok(accepted(head, content, place).committed(answer).replayed(replayed))
         }
-        Reply::Duplicate(found) => Ok(duplicate(found).committed(&answer).replayed(replayed)),
-        Reply::Refused(refusal) => Err(refused(refusal).committed(&answer)),
+        Reply::Duplicate(found) => Ok(duplicate(found, place).committed(answer).replayed(replayed)),
+        Reply::Refused(refusal) => Err(refused(refusal).committed(answer)),
         other => Err(unexpected(other)),
     }
+}
+
+/// Reads a proposal and what its request is remembered by.
+///
+/// # Errors
+/// As [`read`], and 400 for a key of the request that is not usable.
+pub(crate) fn read_named(
+    key: KeyId,
+    header: Option<&[u8]>,
+    mut body: JsonBody,
+    spelling: Spelling,
+) -> Result<SubmitRequest, Problem> {
+    let request_key = submit_key(key, spelling.route(), header, &mut body)?;
+    Ok(SubmitRequest { request_key, ..read(body, spelling)? })
 }
 
 /// Reads the fields of a proposal.
@@ -179,10 +218,10 @@ fn read_expires_in(fields: &mut Fields) -> Result<u64, Problem> {
     }
 }
 
-/// Fields of existing clients that only say how people are to be asked. Their types are checked;
-/// nothing of them can loosen a decision.
+/// Fields of existing clients that only say how people are to be asked, and what the request is
+/// remembered by. Their types are checked; nothing of them can loosen a decision.
 fn check_unused(fields: &mut Fields) -> Result<(), Problem> {
-    for name in ["principal_id", "approval_provider", "runId"] {
+    for name in ["principal_id", "approval_provider", "runId", "request_key"] {
         fields.string(name)?;
     }
     for name in ["approval_channel", "assurance"] {

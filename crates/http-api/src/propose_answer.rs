@@ -14,13 +14,42 @@ use crate::view::{
     score,
 };
 
+/// Where the answer stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It is the body.
+    Body,
+    /// It is a line of a batch's answer, where `status` is a number: its own stands apart.
+    Line,
+}
+
+/// The word of existing clients, under the name that it has in its place.
+#[derive(Serialize)]
+struct Word {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer_status: Option<&'static str>,
+}
+
+impl Word {
+    fn at(place: Place, word: &'static str) -> Self {
+        let (status, answer_status) = match place {
+            Place::Body => (Some(word), None),
+            Place::Line => (None, Some(word)),
+        };
+        Self { status, answer_status }
+    }
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Accepted<'a> {
     proposal_id: &'a str,
     intent_id: &'a str,
     message_id: &'a str,
-    status: &'static str,
+    #[serde(flatten)]
+    word: Word,
     phase: &'static str,
     approval_state: Option<&'static str>,
     approval_link_token: Option<&'a str>,
@@ -65,7 +94,7 @@ struct Ours<'a> {
 }
 
 /// 200: the intent stands, whatever was decided.
-pub(crate) fn accepted(head: &Head, content: &Content) -> Answer {
+pub(crate) fn accepted(head: &Head, content: &Content, place: Place) -> Answer {
     let (id, message_id) = (head.id.to_string(), message_id(head.id));
     let decision = &content.decision;
     let held = head.phase == Phase::Held;
@@ -76,7 +105,7 @@ pub(crate) fn accepted(head: &Head, content: &Content) -> Answer {
         proposal_id: &id,
         intent_id: &id,
         message_id: &message_id,
-        status: head.phase.status(),
+        word: Word::at(place, head.phase.status()),
         phase: head.phase.name(),
         approval_state: held.then_some("waiting_input"),
         approval_link_token: None,
@@ -127,7 +156,8 @@ pub(crate) fn profile_summary(proposal: &Proposal) -> Option<String> {
 struct Repeated<'a> {
     proposal_id: &'a str,
     intent_id: &'a str,
-    status: &'static str,
+    #[serde(flatten)]
+    word: Word,
     block_reason: &'a str,
     existing_status: &'static str,
     phase: &'static str,
@@ -139,14 +169,14 @@ struct Repeated<'a> {
 }
 
 /// 409: the same thing was asked for before; the ids are those of the first intent.
-pub(crate) fn duplicate(found: &Duplicate) -> Answer {
+pub(crate) fn duplicate(found: &Duplicate, place: Place) -> Answer {
     let id = found.first.to_string();
     Answer::new(
         StatusCode::CONFLICT,
         &Repeated {
             proposal_id: &id,
             intent_id: &id,
-            status: "duplicate_blocked",
+            word: Word::at(place, "duplicate_blocked"),
             block_reason: &found.message,
             existing_status: found.phase.status(),
             phase: found.phase.name(),

@@ -11,9 +11,9 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use crate::finish::{finish, unknown_method, unknown_route};
 use crate::state::App;
 use crate::{
-    agents, audit, cluster, decide, decision, deliveries, discovery, executions, health, intents,
-    links, listing, namespaces, nonces, policies, policy_changes, propose, setting_changes,
-    settings, simulate, webhooks,
+    agents, audit, batch, cluster, decide, decision, deliveries, discovery, executions, health,
+    intents, links, listing, namespaces, nonces, policies, policy_changes, propose,
+    setting_changes, settings, simulate, webhooks,
 };
 
 /// Who may call a route.
@@ -78,11 +78,12 @@ impl Route {
     }
 
     /// Whether the same `Idempotency-Key` gets the first answer again. A token is good for one
-    /// thing, which its own answer tells again or refuses; simulating changes nothing.
+    /// thing, which its own answer tells again or refuses; simulating changes nothing; in a batch
+    /// each item has a key of its own.
     pub(crate) fn remembers_requests(&self) -> bool {
         self.method == Method::POST
             && matches!(self.who, Who::Key(_))
-            && self.path != "/v1/policies/simulate"
+            && !matches!(self.path, "/v1/policies/simulate" | "/v1/intents/batch")
     }
 
     fn query(mut self, names: &'static [&'static str]) -> Self {
@@ -153,6 +154,10 @@ fn intent_routes() -> Vec<Route> {
             .who(submit)
             .body("Propose")
             .answers(PROPOSED),
+        post("/v1/intents/batch", batch::batch, "Submit up to 1,000 intents, one a line")
+            .who(submit)
+            .body("ProposeLine")
+            .answers(&[(200, "ProposeLineAnswer")]),
         post("/v1/propose", propose::propose, "Submit an intent; the older spelling")
             .who(submit)
             .body("Propose")

@@ -9,7 +9,7 @@ use crate::problem::Problem;
 use crate::propose::Spelling;
 
 /// Fields as they are read, and their other spelling.
-const BOTH: [(&str, &str); 10] = [
+const BOTH: [(&str, &str); 11] = [
     ("recordCount", "record_count"),
     ("estimated_value_usd", "estimatedValueUsd"),
     ("sensitivity_tags", "sensitivityTags"),
@@ -20,6 +20,7 @@ const BOTH: [(&str, &str); 10] = [
     ("approval_provider", "approvalProvider"),
     ("approval_channel", "approvalChannel"),
     ("runId", "run_id"),
+    ("request_key", "requestKey"),
 ];
 /// What only `POST /v1/intents` knows under another name.
 const ALIASES: [(&str, &str); 4] = [

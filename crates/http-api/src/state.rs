@@ -56,7 +56,7 @@ impl App {
             return None;
         }
         *count += 1;
-        Some(InFlight { app: self.clone(), key })
+        Some(InFlight { app: self.clone(), key, places: 1 })
     }
 
     /// Tells long polls to answer now.
@@ -72,17 +72,33 @@ impl App {
     }
 }
 
-/// One request's place.
+/// The places of one request: one, or as many as it has lines.
 pub(crate) struct InFlight {
     app: App,
     key: KeyId,
+    places: usize,
+}
+
+impl InFlight {
+    /// Takes places until there are so many; false if the key would have more than it may.
+    pub(crate) fn widen(&mut self, places: usize) -> bool {
+        let mut in_flight = self.app.in_flight.lock();
+        let count = in_flight.entry(self.key).or_insert(0);
+        let more = places.saturating_sub(self.places);
+        if *count + more > IN_FLIGHT_PER_KEY_MAX {
+            return false;
+        }
+        *count += more;
+        self.places += more;
+        true
+    }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
         let mut in_flight = self.app.in_flight.lock();
         if let Some(count) = in_flight.get_mut(&self.key) {
-            *count -= 1;
+            *count -= self.places;
             if *count == 0 {
                 in_flight.remove(&self.key);
             }

@@ -2,6 +2,13 @@
 
 /// Bytes of an HTTP body.
 pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Lines of a batch of intents, `POST /v1/intents/batch`.
+pub const INTENT_BATCH_LINES_MAX: usize = 1_000;
+/// Bytes of a batch of intents.
+pub const INTENT_BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Lines of a batch of intents that are read and judged in one go, up to `INLINE_BYTES_MAX`; one
+/// longer line goes alone.
+pub const INTENT_PIECE_LINES_MAX: usize = 64;
 /// Bytes of a body above which it is read, judged and printed beside the threads that serve
 /// requests, so that it holds up no small ones.
 pub const INLINE_BYTES_MAX: usize = 64 * 1024;
