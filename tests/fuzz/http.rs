@@ -22,7 +22,9 @@ const FIXED_BYTES_MAX: usize = 4 * HITS_MAX * (PATH_BYTES_MAX + 4 * HIT_EXCERPT_
 /// An answer may repeat parts of its request, and escapes make one byte six.
 const PER_BYTE_MAX: usize = 32;
 
-const WORDS: [&[u8]; 34] = [
+const WORDS: [&[u8]; 36] = [
+    b"\n",
+    b"\"request_key\":\"k\",",
     b"null",
     b"true",
     b"-1",
@@ -101,6 +103,8 @@ async fn open() -> (Door, Vec<Reader>) {
     }
     add("POST", "/v1/intents", agent, text(all.clone()));
     add("POST", "/v1/propose", agent, text(all.clone()));
+    let lines = [text(all.clone()), text(door::basic(5)), b"{}".to_vec()];
+    add("POST", "/v1/intents/batch", agent, lines.join(&b'\n'));
     let mut tried = all;
     tried["policies"] = json!({ "gates": gates, "basic": door::BASIC });
     add("POST", "/v1/policies/simulate", reviewer, text(tried));
@@ -151,6 +155,12 @@ async fn send(door: &Door, reader: &Reader, body: &[u8]) -> Got {
     door.send(bearer(request, &reader.key).body(Body::from(body.to_vec()))).await
 }
 
+/// What an answer says, one by one: its lines if it has some, else it.
+fn told(got: &Got) -> Vec<(u64, &Value)> {
+    let Value::Array(lines) = &got.body else { return vec![(got.status.into(), &got.body)] };
+    lines.iter().map(|line| (line["status"].as_u64().unwrap_or(0), line)).collect()
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
@@ -189,22 +199,33 @@ fn every_body_is_taken_or_refused_with_its_place() {
         let (at, body) = bytes.split_first().map_or((0, bytes), |(at, body)| (*at, body));
         let reader = &readers[usize::from(at) % readers.len()];
         let got = runtime.block_on(send(&door, reader, body));
-        let (error, length) = (got.text("error"), got.body.to_string().len());
-        assert!(got.status < 500, "{} {}", got.status, got.body);
-        let most = PER_BYTE_MAX * body.len() + FIXED_BYTES_MAX;
+        let (all, length) = (told(&got), got.body.to_string().len());
+        let most = PER_BYTE_MAX * body.len() + all.len() * FIXED_BYTES_MAX;
         assert!(length <= most, "{length} bytes for {} bytes", body.len());
-        // A duplicate is a decision, not a problem.
-        if got.status >= 400 && got.text("status") != "duplicate_blocked" {
-            assert!(!error.is_empty() && !got.text("request_id").is_empty(), "{}", got.body);
+        for (status, answer) in &all {
+            check(*status, answer);
         }
-        if got.status == 400 {
-            let placed = ["field", "line", "messages"].iter().any(|name| !got.body[name].is_null());
-            // The words of existing clients name the fields themselves.
-            let told = error.contains(" required") || error.ends_with("_required");
-            assert!(placed || told, "{}", got.body);
-        }
-        format!("{} {} {}", reader.path, got.status, shape(error))
+        let (status, last) = all.last().expect("an answer says something");
+        let error = last["error"].as_str().unwrap_or_default();
+        format!("{} {status} {}", reader.path, shape(error))
     });
+}
+
+fn check(status: u64, answer: &Value) {
+    let text = |name: &str| answer[name].as_str().unwrap_or_default();
+    let error = text("error");
+    assert!((200..500).contains(&status), "{status} {answer}");
+    // A duplicate is a decision, not a problem.
+    let is_duplicate = [text("status"), text("answer_status")].contains(&"duplicate_blocked");
+    if status >= 400 && !is_duplicate {
+        assert!(!error.is_empty() && !text("request_id").is_empty(), "{answer}");
+    }
+    if status == 400 {
+        let placed = ["field", "line", "messages"].iter().any(|name| !answer[name].is_null());
+        // The words of existing clients name the fields themselves.
+        let told = error.contains(" required") || error.ends_with("_required");
+        assert!(placed || told, "{answer}");
+    }
 }
 
 /// Makes a body long in the ways that multiply: long names, long lists, many hits.

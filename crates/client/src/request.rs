@@ -1,6 +1,7 @@
 //! Requests, before they are sent.
 //!
-//! Invariant: every POST has an `Idempotency-Key` from the moment it is made.
+//! Invariant: every POST has an `Idempotency-Key` from the moment it is made, or each of its lines
+//! has one.
 
 use std::time::Duration;
 
@@ -52,6 +53,7 @@ pub(crate) enum Body {
     None,
     Json(Vec<u8>),
     Yaml(Vec<u8>),
+    Lines(Vec<u8>),
 }
 
 /// One request. Tries of it over several endpoints are the same request.
@@ -120,6 +122,15 @@ impl Request {
     #[must_use]
     pub fn yaml(mut self, document: Vec<u8>) -> Self {
         self.body = Body::Yaml(document);
+        self
+    }
+
+    /// With JSON objects as the body, one a line. Each has a `request_key` of its own, so that the
+    /// request as a whole has none.
+    #[must_use]
+    pub(crate) fn lines(mut self, lines: Vec<u8>) -> Self {
+        self.body = Body::Lines(lines);
+        self.idempotency_key = None;
         self
     }
 

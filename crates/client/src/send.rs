@@ -29,6 +29,9 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Bytes of an answer.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// The media type of lines that are JSON each.
+const NDJSON: &str = "application/x-ndjson";
+
 /// Where and as whom to ask.
 #[derive(Clone)]
 pub struct Settings {
@@ -209,15 +212,10 @@ impl Client {
             Err(error) => return Ok(silent(innermost(&error))),
         };
         let endpoint = endpoint.to_string();
-        let body = match bytes.as_slice() {
-            [] => Value::Null,
-            bytes => match serde_json::from_slice(bytes) {
-                Ok(body) => body,
-                Err(_) => {
-                    let what = format!("status {status} and a body that is not JSON");
-                    return Err(Error::NotAGate { endpoint, what });
-                }
-            },
+        let is_lines = headers.get(CONTENT_TYPE).is_some_and(|kind| kind == NDJSON);
+        let Some(body) = parsed(&bytes, is_lines) else {
+            let what = format!("status {status} and a body that is not JSON");
+            return Err(Error::NotAGate { endpoint, what });
         };
         Ok(Tried::Answered(Answer { status, body, endpoint, headers }))
     }
@@ -255,8 +253,21 @@ impl Client {
             Body::Yaml(bytes) => {
                 builder.header(CONTENT_TYPE, "application/yaml").body(bytes.clone())
             }
+            Body::Lines(bytes) => builder.header(CONTENT_TYPE, NDJSON).body(bytes.clone()),
         }
     }
+}
+
+/// The body as JSON; lines become a list. `None` if it is something else.
+fn parsed(bytes: &[u8], is_lines: bool) -> Option<Value> {
+    if bytes.is_empty() {
+        return Some(Value::Null);
+    }
+    if !is_lines {
+        return serde_json::from_slice(bytes).ok();
+    }
+    let lines = bytes.strip_suffix(b"\n")?.split(|byte| *byte == b'\n');
+    lines.map(|line| serde_json::from_slice(line).ok()).collect()
 }
 
 /// The HTTP library as it is used here. TLS is switched on in this one place and in

@@ -196,6 +196,8 @@ mod tests {
             "qgate intent show int_2c2846cac3071a90 --wait soon",
             "qgate agent register x --role king",
             "qgate intent submit x.json --idempotency-key é",
+            "qgate intent submit x.json --batch y.ndjson",
+            "qgate intent submit --batch y.ndjson --policy p",
             "qgate destination put crm.contacts",
             "qgate channel delete ops --if-version soon",
         ];

@@ -104,6 +104,11 @@ pub(crate) fn json(value: &Value) {
     line(&serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string()));
 }
 
+/// Prints JSON on one line of stdout, for programs that read line by line.
+pub(crate) fn json_line(value: &Value) {
+    line(&value.to_string());
+}
+
 /// Prints a line on stdout. A reader that went away is not our trouble.
 pub(crate) fn line(text: &str) {
     let _ = writeln!(io::stdout().lock(), "{text}");

@@ -40,6 +40,7 @@ async fn every_route_is_in_the_document_and_every_reference_resolves() {
         "post /v1/approval-links/{token}/approve",
         "post /v1/approval-links/{token}/reject", "post /v1/approve",
         "post /v1/executions/{id}/report", "post /v1/intents",
+        "post /v1/intents/batch",
         "post /v1/intents/{id}/approve", "post /v1/intents/{id}/cancel",
         "post /v1/intents/{id}/cancel-approval",
         "post /v1/intents/{id}/execute", "post /v1/intents/{id}/reject",
@@ -57,6 +58,7 @@ async fn every_route_is_in_the_document_and_every_reference_resolves() {
         ("/v1/intents/{id}/approve", true),
         ("/v1/approval-links/{token}/approve", false),
         ("/v1/policies/simulate", false),
+        ("/v1/intents/batch", false),
     ] {
         let parameters = document["paths"][path]["post"]["parameters"].as_array().unwrap();
         let named = parameters.iter().any(|parameter| parameter["name"] == "Idempotency-Key");

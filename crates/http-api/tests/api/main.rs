@@ -5,6 +5,8 @@
 mod support;
 
 mod agents;
+mod batch;
+mod batches;
 mod decisions;
 mod documents;
 mod envelope;

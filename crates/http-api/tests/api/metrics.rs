@@ -11,7 +11,7 @@ use crate::exposition::Scrape;
 use crate::support::{BASIC, Door, basic};
 
 /// What a scrape of this door's metrics gives.
-async fn scrape(door: &Door) -> Scrape {
+pub(crate) async fn scrape(door: &Door) -> Scrape {
     let gate: std::sync::Arc<Gate> = door.gate.clone();
     let samplers: Vec<Sampler> = vec![Box::new(move || gate.sample())];
     let router = door.exporter.router(samplers);

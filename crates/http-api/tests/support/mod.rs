@@ -3,8 +3,9 @@
 //! The log keeps nothing on disk and otherwise behaves as promised: a reply comes after its command
 //! is applied, effects and progress follow, a fresh read needs a leader.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -43,7 +44,14 @@ pub(crate) struct MemoryLog {
     pub(crate) deaf: AtomicBool,
     /// The next command makes the node panic.
     pub(crate) broken: AtomicBool,
+    /// The queue takes so many commands more.
+    pub(crate) places: AtomicUsize,
+    /// What waits to be applied, while commands are kept waiting.
+    kept: Mutex<Option<VecDeque<Kept>>>,
 }
+
+/// A command that is not applied yet, and who waits for it.
+type Kept = (Vec<u8>, oneshot::Sender<Result<Committed, ProposeError>>);
 
 impl MemoryLog {
     fn new() -> Arc<Self> {
@@ -58,6 +66,8 @@ impl MemoryLog {
             no_room: AtomicBool::new(false),
             deaf: AtomicBool::new(false),
             broken: AtomicBool::new(false),
+            places: AtomicUsize::new(usize::MAX),
+            kept: Mutex::default(),
         })
     }
 
@@ -74,6 +84,35 @@ impl MemoryLog {
     /// Falls behind: later entries are not seen here before a fresh read.
     pub(crate) fn fall_behind(&self) {
         *self.old.lock() = Some(self.state.lock().clone());
+    }
+
+    /// Applies nothing from here on, except what [`MemoryLog::let_go`] lets go.
+    pub(crate) fn keep_waiting(&self) {
+        *self.kept.lock() = Some(VecDeque::new());
+    }
+
+    /// How many commands wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.kept.lock().as_ref().map_or(0, VecDeque::len)
+    }
+
+    /// Applies the first so many of the commands that wait.
+    pub(crate) fn let_go(&self, count: usize) {
+        (0..count).for_each(|_| self.let_one_go(0));
+    }
+
+    /// Applies one of the commands that wait, whatever waits before it.
+    pub(crate) fn let_one_go(&self, at: usize) {
+        let found = self.kept.lock().as_mut().and_then(|kept| kept.remove(at));
+        let (command, sender) = found.expect("a command waits");
+        // Whoever asked may have left.
+        let _ = sender.send(Ok(self.apply(&command)));
+    }
+
+    /// Applies all that waits, and what comes from here on.
+    pub(crate) fn keep_no_longer(&self) {
+        self.let_go(self.waiting());
+        *self.kept.lock() = None;
     }
 
     fn apply(&self, command: &[u8]) -> Committed {
@@ -108,8 +147,16 @@ impl Log for MemoryLog {
         if self.alone.load(Ordering::SeqCst) {
             return Err(ProposeError::NoLeader);
         }
-        let committed = self.apply(&command);
+        let took = |left: usize| left.checked_sub(1);
+        if self.places.fetch_update(Ordering::SeqCst, Ordering::SeqCst, took).is_err() {
+            return Err(ProposeError::QueueFull);
+        }
         let (sender, receiver) = oneshot::channel();
+        if let Some(kept) = &mut *self.kept.lock() {
+            kept.push_back((command, sender));
+            return Ok(receiver);
+        }
+        let committed = self.apply(&command);
         let lost = self.deaf.load(Ordering::SeqCst);
         let _ = sender.send(if lost { Err(ProposeError::Unknown) } else { Ok(committed) });
         Ok(receiver)
@@ -335,15 +382,16 @@ impl Door {
         let response = self.router.clone().oneshot(request).await.expect("the router answers");
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = to_bytes(response.into_body(), usize::MAX).await.expect("the body arrives");
-        assert_eq!(
-            headers.get("content-type").map(|value| value.as_bytes()),
-            Some(&b"application/json"[..]),
-            "{status}"
-        );
         assert!(headers.contains_key("x-request-id"), "{status}");
-        let body = match bytes.is_empty() {
-            true => Value::Null,
-            false => serde_json::from_slice(&bytes).expect("the body is JSON"),
+        let parsed = |text: &[u8]| serde_json::from_slice(text).expect("the body is JSON");
+        let body = match headers.get("content-type").map(|value| value.as_bytes()) {
+            Some(b"application/json") if bytes.is_empty() => Value::Null,
+            Some(b"application/json") => parsed(&bytes),
+            Some(b"application/x-ndjson") => {
+                let lines = bytes.strip_suffix(b"\n").expect("the last line is whole");
+                lines.split(|byte| *byte == b'\n').map(parsed).collect()
+            }
+            other => panic!("{status}: {other:?}"),
         };
         Got { status: StatusCode::as_u16(&status), headers, body }
     }

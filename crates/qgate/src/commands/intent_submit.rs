@@ -7,7 +7,7 @@ use client::Verdict;
 use serde_json::{Map, Value};
 
 use crate::cli::Global;
-use crate::commands::{read_json, reasons};
+use crate::commands::{intent_batch, read_json, reasons};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::Column;
 
@@ -26,18 +26,29 @@ const SUBMITTED: &[Column] = &[
 #[derive(Debug, Args)]
 #[command(
     override_usage = "qgate intent submit [OPTIONS] <FILE>\n       \
-        qgate intent submit [OPTIONS] --resource <RESOURCE>",
+        qgate intent submit [OPTIONS] --resource <RESOURCE>\n       \
+        qgate intent submit [OPTIONS] --batch <FILE>",
     after_help = "Examples:\n  \
     qgate intent submit intent.json --exit-decision\n  \
     qgate intent submit --resource crm.contacts --trigger write --payload '{\"records\":[]}'\n  \
-    jq .intent report.json | qgate intent submit -\n\n\
+    jq .intent report.json | qgate intent submit -\n  \
+    qgate intent submit --batch intents.ndjson --output json\n\n\
     Without --exit-decision a held or blocked intent exits with 0 too: to go on only if it may \
-    run,\nwrite: qgate intent submit intent.json --exit-decision && do_the_write"
+    run,\nwrite: qgate intent submit intent.json --exit-decision && do_the_write\n\n\
+    A batch exits with 4 if the cluster could not decide a line, else 1 if a line was refused;\n\
+    with --exit-decision else 11, 10 or 12, the first that fits a line."
 )]
 pub(crate) struct SubmitArgs {
     /// JSON file with the request, or - for standard input; flags win over it, e.g. intent.json
-    #[arg(value_name = "FILE", required_unless_present = "resource")]
+    #[arg(value_name = "FILE", required_unless_present_any = ["resource", "batch"])]
     file: Option<PathBuf>,
+    /// File with up to 1,000 requests, one a line, or - for standard input; the same `request_key`
+    /// in a line gives the same answer, however often it is sent, e.g. intents.ndjson
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "file", "resource", "trigger", "policy", "payload", "metadata", "record_count",
+        "expires_in", "on_behalf_of", "idempotency_key",
+    ])]
+    batch: Option<PathBuf>,
     /// What it writes to, e.g. crm.contacts
     #[arg(long)]
     resource: Option<String>,
@@ -73,6 +84,9 @@ pub(crate) struct SubmitArgs {
 /// Runs `qgate intent submit`.
 pub(crate) async fn run(global: &Global, args: SubmitArgs) -> Outcome {
     let (key, exit_decision) = (args.idempotency_key.clone(), args.exit_decision);
+    if let Some(file) = &args.batch {
+        return intent_batch::run(global, file, exit_decision).await;
+    }
     let intent = intent_of(args)?;
     let submitted = global.client()?.submit(&intent, key.as_deref()).await?;
     let output = global.output();

@@ -9,6 +9,7 @@ pub(crate) mod destination;
 pub(crate) mod dev;
 pub(crate) mod inspect;
 pub(crate) mod intent;
+mod intent_batch;
 mod intent_submit;
 mod intent_view;
 pub(crate) mod namespace;
@@ -51,22 +52,30 @@ pub(crate) fn reasons(output: Output, body: &Value) {
 /// # Errors
 /// A usage failure that names file, line and column.
 pub(crate) fn read_json(path: &Path) -> Result<Value, Failure> {
-    let (name, bytes) = if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        let limit = u64::try_from(BODY_BYTES_MAX).unwrap_or(u64::MAX);
-        std::io::stdin()
-            .lock()
-            .take(limit)
-            .read_to_end(&mut bytes)
-            .map_err(|error| Failure::usage(format!("standard input: {error}")))?;
-        ("standard input".to_owned(), bytes)
-    } else {
-        let bytes =
-            files::read(path, BODY_BYTES_MAX).map_err(|error| Failure::usage(error.to_string()))?;
-        (path.display().to_string(), bytes)
-    };
+    let (name, bytes) = read_bytes(path, BODY_BYTES_MAX)?;
     ::policy::json::parse(&bytes).map_err(|error| {
         let (line, column) = (error.line, error.column);
         Failure::usage(format!("{name}:{line}:{column}: {} at {}", error.message, error.path))
     })
+}
+
+/// Reads a file, or standard input if the name is `-`; with the name for people.
+///
+/// # Errors
+/// A usage failure, also for more bytes than so many.
+fn read_bytes(path: &Path, bytes_max: usize) -> Result<(String, Vec<u8>), Failure> {
+    if path != Path::new("-") {
+        let bytes =
+            files::read(path, bytes_max).map_err(|error| Failure::usage(error.to_string()))?;
+        return Ok((path.display().to_string(), bytes));
+    }
+    let name = "standard input".to_owned();
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
+    let read = std::io::stdin().lock().take(limit).read_to_end(&mut bytes);
+    read.map_err(|error| Failure::usage(format!("{name}: {error}")))?;
+    if bytes.len() > bytes_max {
+        return Err(Failure::usage(format!("{name}: more than {bytes_max} bytes")));
+    }
+    Ok((name, bytes))
 }
