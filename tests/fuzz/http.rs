@@ -103,8 +103,7 @@ async fn open() -> (Door, Vec<Reader>) {
     }
     add("POST", "/v1/intents", agent, text(all.clone()));
     add("POST", "/v1/propose", agent, text(all.clone()));
-    let lines = [text(all.clone()), text(door::basic(5)), b"{}".to_vec()];
-    add("POST", "/v1/intents/batch", agent, lines.join(&b'\n'));
+    let lines = [text(all.clone()), text(door::basic(5)), b"{}".to_vec()].join(&b'\n');
     let mut tried = all;
     tried["policies"] = json!({ "gates": gates, "basic": door::BASIC });
     add("POST", "/v1/policies/simulate", reviewer, text(tried));
@@ -147,6 +146,7 @@ async fn open() -> (Door, Vec<Reader>) {
     add("PUT", "/v1/policies/other", admin, b"require_approval_over: 5\n".to_vec());
     let set = json!({ "policies": { "gates": gates, "basic": door::BASIC }, "origin": "x" });
     add("PUT", "/v1/policies", admin, text(set));
+    add("POST", "/v1/intents/batch", agent, lines);
     (door, readers)
 }
 

@@ -267,7 +267,8 @@ fn parsed(bytes: &[u8], is_lines: bool) -> Option<Value> {
         return serde_json::from_slice(bytes).ok();
     }
     let lines = bytes.strip_suffix(b"\n")?.split(|byte| *byte == b'\n');
-    lines.map(|line| serde_json::from_slice(line).ok()).collect()
+    let lines: Option<Vec<Value>> = lines.map(|line| serde_json::from_slice(line).ok()).collect();
+    lines.map(Value::Array)
 }
 
 /// The HTTP library as it is used here. TLS is switched on in this one place and in

@@ -16,6 +16,8 @@ use tokio::net::{TcpListener, TcpStream};
 enum Act {
     /// Answers with this status and body.
     Answer(u16, &'static str),
+    /// Answers 200 with lines of JSON.
+    Lines(&'static str),
     /// Answers 503, and asks to wait for longer than there is time.
     Later,
     /// Promises a body and breaks off inside it.
@@ -83,6 +85,11 @@ async fn serve(mut socket: TcpStream, act: Act, log: &Mutex<Vec<String>>) {
             u64::MAX
         ),
         Act::BreakOff => "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{".to_owned(),
+        Act::Lines(body) => format!(
+            "HTTP/1.1 200 X\r\ncontent-type: application/x-ndjson\r\ncontent-length: {}\r\n\
+             connection: close\r\n\r\n{body}",
+            body.len()
+        ),
         Act::Answer(status, body) => format!(
             "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
             body.len()
@@ -205,4 +212,30 @@ async fn an_answer_without_what_was_asked_for_is_no_gates() {
             assert!(matches!(result, Err(Error::NotAGate { .. })), "{verb} {body}: {result:?}");
         }
     }
+}
+
+/// A batch whose answer was lost goes out again with the same key in each line, and none as a
+/// whole.
+#[tokio::test]
+async fn a_batch_is_sent_again_as_it_was() {
+    let lines = "{\"status\":200,\"answer_status\":\"approved\",\"intentId\":\"int_1\"}\n\
+        {\"status\":400,\"error\":\"invalid_request\",\"line\":2}\n";
+    let server = Scripted::start(vec![Act::BreakOff, Act::Lines(lines)]).await;
+    let client = Client::new(Settings::new(vec![server.endpoint.clone()])).unwrap();
+    let found = client.submit_batch("{\"resource\":\"a\"}\n[1]\n\n").await.unwrap();
+    let told: Vec<_> = found.iter().map(|line| (line.status(), line.verdict)).collect();
+    assert_eq!(told, [(200, Some(Verdict::Allowed)), (400, None)]);
+    assert!(server.header("idempotency-key").is_empty());
+    assert_eq!(server.header("content-type"), ["application/x-ndjson"; 2]);
+    let seen = server.seen.lock().unwrap().clone();
+    let bodies: Vec<_> = seen.iter().map(|text| text.split_once("\r\n\r\n").unwrap().1).collect();
+    assert_eq!(bodies[0], bodies[1]);
+    let (first, rest) = bodies[0].split_once('\n').unwrap();
+    assert!(first.starts_with("{\"request_key\":\"") && rest == "[1]", "{bodies:?}");
+
+    let short = lines.lines().next().map(|line| format!("{line}\n").leak() as &str).unwrap();
+    let server = Scripted::start(vec![Act::Lines(short)]).await;
+    let client = Client::new(Settings::new(vec![server.endpoint.clone()])).unwrap();
+    let error = client.submit_batch("{}\n{}").await.unwrap_err();
+    assert!(matches!(error, Error::NotAGate { .. }), "{error}");
 }
