@@ -109,7 +109,7 @@ mod tests {
         ] {
             let sent = keyed(line);
             let (before, after) = sent.split_once("{\"request_key\":\"").expect("a key");
-            assert!(before.trim().is_empty() && &after[32..] == format!("\"{rest}"), "{sent}");
+            assert!(before.trim().is_empty() && after[32..] == format!("\"{rest}"), "{sent}");
             assert_ne!(keyed(line), sent, "each its own");
         }
         let null = keyed(r#"{"a":1,"request_key":null}"#);

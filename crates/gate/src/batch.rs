@@ -43,15 +43,15 @@ pub enum NotJudged<E> {
 pub type Judged<E> = Result<Answer, NotJudged<E>>;
 
 /// An item that is ready for the queue, with the bytes that the log takes; or its end.
-type Ready<E> = Result<(Candidate, Vec<u8>), NotJudged<E>>;
+type Ready<E> = Result<(Box<Candidate>, Vec<u8>), NotJudged<E>>;
 
 /// An item that waits for its answer; or its end.
-type Waiting<E> = Result<(Candidate, Queued), NotJudged<E>>;
+type Waiting<E> = Result<(Box<Candidate>, Queued), NotJudged<E>>;
 
 /// An item after its answer.
 enum Turn<E> {
     Done(Judged<E>),
-    Again(Candidate),
+    Again(Box<Candidate>),
 }
 
 /// Whoever asked for the batch has left.
@@ -144,7 +144,7 @@ impl Gate {
             let ready = |request: Result<SubmitRequest, E>| {
                 let request = request.map_err(NotJudged::Unread)?;
                 let id = IntentId(ids.next());
-                encoded(Candidate::new(id, &caller, request, &in_force))
+                encoded(Candidate::new(id, &caller, request, &in_force).into())
             };
             read(piece.content).into_iter().map(ready).collect()
         };
@@ -238,14 +238,14 @@ impl Gate {
 }
 
 fn made_again<E>(
-    open: Vec<Candidate>,
+    open: impl IntoIterator<Item = Box<Candidate>> + Send + 'static,
     in_force: InForce,
 ) -> impl FnOnce() -> Vec<Ready<E>> + Send + 'static
 where
     E: 'static,
 {
     move || {
-        let again = |mut candidate: Candidate| {
+        let again = |mut candidate: Box<Candidate>| {
             candidate.make_again(&in_force);
             encoded(candidate)
         };
@@ -253,7 +253,7 @@ where
     }
 }
 
-fn encoded<E>(candidate: Candidate) -> Ready<E> {
+fn encoded<E>(candidate: Box<Candidate>) -> Ready<E> {
     candidate.check().map_err(NotJudged::Failed)?;
     let bytes = encode(candidate.envelope());
     Ok((candidate, bytes))

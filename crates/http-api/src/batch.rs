@@ -60,7 +60,7 @@ pub(crate) async fn batch(
     let key = call.caller.key;
     let mut task = JoinSet::new();
     let work = async move {
-        app.gate.submit_batch(&call.caller, pieces, move |lines| read(key, lines), &out).await;
+        app.gate.submit_batch(&call.caller, pieces, move |lines| read(key, &lines), &out).await;
         // Room and places in flight are free once all is judged, however long the caller reads.
         drop((room, call));
     };
@@ -110,7 +110,7 @@ fn piece(bytes: Bytes, items: usize, first: usize) -> Piece<Lines> {
 }
 
 /// Reads the lines of a piece, each as if it were the body of a request.
-fn read(key: KeyId, lines: Lines) -> Vec<Result<SubmitRequest, Problem>> {
+fn read(key: KeyId, lines: &Lines) -> Vec<Result<SubmitRequest, Problem>> {
     let text = lines.bytes.strip_suffix(b"\n").unwrap_or(&lines.bytes);
     let numbered = text.split(|byte| *byte == b'\n').zip(lines.first..);
     numbered.map(|(line, number)| read_line(key, line, number)).collect()

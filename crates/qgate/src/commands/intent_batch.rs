@@ -97,7 +97,9 @@ mod tests {
     #[test]
     fn every_line_is_a_row_with_its_number() {
         let answers = [
-            json!({ "status": 200, "answer_status": "approved", "phase": "allowed", "intentId": "int_1" }),
+            json!({
+                "status": 200, "answer_status": "approved", "phase": "allowed", "intentId": "int_1",
+            }),
             json!({ "status": 400, "error": "invalid_request", "message": "no\u{1b}", "line": 2 }),
         ];
         let answers = answers.map(|answer| BatchLine { verdict: None, answer });
