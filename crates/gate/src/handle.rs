@@ -15,7 +15,7 @@ use crate::callers::Callers;
 use crate::engines::Engines;
 use crate::errors::GateError;
 use crate::ids::{IdSource, random};
-use crate::log::{Committed, Log, ProposeError};
+use crate::log::{Committed, Log, ProposeError, Reach};
 use crate::meters::{GateMeters, Sent};
 use crate::seal::DataKey;
 use crate::watch::Waiters;
@@ -199,7 +199,7 @@ impl Gate {
         let receiver = if takes_room(&envelope.command) && !self.log.has_room() {
             Err(ProposeError::DiskFull)
         } else {
-            self.log.propose(bytes())
+            self.log.propose(bytes(), reach(&envelope.command))
         };
         let ends = Instant::now() + REPLY_DEADLINE;
         Queued { sent, namespace: envelope.namespace, receiver, ends }
@@ -254,6 +254,14 @@ async fn committed(
         Ok(Err(_)) | Err(_) => return Err(ProposeError::Unknown),
     };
     Ok(Answer { reply: committed.reply, index: committed.index, term: committed.term })
+}
+
+/// What the leader does as the leader must not outlive its reign.
+fn reach(command: &Command) -> Reach {
+    match command {
+        Command::Tick | Command::TakeOver(_) | Command::Claim(_) => Reach::Leader,
+        _ => Reach::Cluster,
+    }
 }
 
 /// What only adds to the ledger, and can wait. All else ends something, or lets something end, or

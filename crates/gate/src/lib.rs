@@ -7,6 +7,7 @@
 
 pub mod beside;
 pub mod ids;
+pub mod join_token;
 pub mod keys;
 pub mod log;
 

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use ledger::{Effect, Fault, Read, Reply};
 use tokio::sync::{broadcast, oneshot, watch};
 use types::{LogIndex, LogTime, NodeId};
@@ -44,6 +45,44 @@ pub enum ProposeError {
          and reads go on; ask its operator to free space, or send this to another node"
     )]
     DiskFull,
+}
+
+/// How far a command may travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reach {
+    /// To whichever node leads, and to the next one when that changes. It must be one that is
+    /// recognised when it comes twice.
+    #[default]
+    Cluster,
+    /// Nowhere: it is the leader's own, and void when this node does not lead.
+    Leader,
+}
+
+/// What an operator asks of the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// A learner shall vote.
+    Promote(NodeId),
+    /// A voter shall only learn.
+    Demote(NodeId),
+    /// A node leaves for ever.
+    Remove(NodeId),
+    /// Another voter shall lead: this one, or the best there is.
+    TransferLeader(Option<NodeId>),
+}
+
+/// Why a change was not made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// It cannot be made, for this reason.
+    #[error("{0}")]
+    Refused(String),
+    /// No leader is known.
+    #[error("no leader: a majority of the cluster cannot be reached")]
+    NoLeader,
+    /// It may or may not have been made; the status says.
+    #[error("whether the change was made is not known: {0}; look at the cluster's status")]
+    Unknown(String),
 }
 
 /// How fresh a read must be.
@@ -102,6 +141,8 @@ pub struct Status {
     pub applied: LogIndex,
     /// Every node of the membership.
     pub members: Vec<Member>,
+    /// The membership changes: majorities of the old one and of the new one are needed.
+    pub changing: bool,
     /// The node serves: not stopping, not poisoned.
     pub healthy: bool,
 }
@@ -119,6 +160,8 @@ pub struct Member {
     pub peer: String,
     /// Where it runs, if configured.
     pub region: String,
+    /// Of the voters that are up to date the one with the highest should lead.
+    pub priority: u32,
     /// What the leader knows to be stored there; own log on a follower.
     pub matched: Option<LogIndex>,
 }
@@ -134,6 +177,7 @@ pub trait Log: Send + Sync + 'static {
     fn propose(
         &self,
         command: Vec<u8>,
+        reach: Reach,
     ) -> Result<oneshot::Receiver<Result<Committed, ProposeError>>, ProposeError>;
 
     /// Waits until state here is as fresh as asked, and at least at `min_index`.
@@ -141,7 +185,7 @@ pub trait Log: Send + Sync + 'static {
         &self,
         consistency: Consistency,
         min_index: LogIndex,
-    ) -> futures::future::BoxFuture<'_, Result<ReadPoint, ProposeError>>;
+    ) -> BoxFuture<'_, Result<ReadPoint, ProposeError>>;
 
     /// Runs `read` on one consistent view of the applied state.
     ///
@@ -165,6 +209,9 @@ pub trait Log: Send + Sync + 'static {
 
     /// What this node knows of the cluster.
     fn status(&self) -> Status;
+
+    /// Changes who belongs to the cluster, votes or leads, and answers once that is so.
+    fn change(&self, change: Change) -> BoxFuture<'_, Result<LogIndex, ChangeError>>;
 
     /// The disk of this node has room for what nobody waits for yet.
     fn has_room(&self) -> bool {

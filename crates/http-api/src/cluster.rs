@@ -27,6 +27,7 @@ pub(crate) async fn show(call: Authed) -> Result<Answer, Problem> {
         "term": status.term,
         "committed_index": status.committed.0,
         "applied_index": status.applied.0,
+        "changing": status.changing,
         "nodes": nodes,
     }))
     .at(ReadPoint { index: status.applied, term: status.term }))
@@ -39,6 +40,7 @@ fn node(status: &Status, member: &Member) -> Value {
         "id": member.node.0,
         "role": if member.voter { "voter" } else { "learner" },
         "region": member.region,
+        "priority": member.priority,
         "http": member.http,
         "peer": member.peer,
         "matched_index": member.matched.map(|index| index.0),

@@ -30,7 +30,8 @@ pub(crate) struct Config {
     /// Everything durable lies below it. Relative to the configuration file.
     pub(crate) data_dir: PathBuf,
     pub(crate) http: Http,
-    pub(crate) peer: Option<Listen>,
+    /// For the other nodes of the cluster.
+    pub(crate) peer: Option<Peer>,
     pub(crate) grpc: Option<Listen>,
     pub(crate) metrics: Option<Http>,
     #[serde(default)]
@@ -78,6 +79,12 @@ fn executor_drain_seconds() -> u64 {
 pub(crate) struct Node {
     /// From 1, never reused.
     pub(crate) id: u64,
+    /// Where it runs, for people and for `cluster status`.
+    #[serde(default)]
+    pub(crate) region: String,
+    /// Of the voters that are up to date the one with the highest leads.
+    #[serde(default)]
+    pub(crate) priority: u32,
 }
 
 /// A door that speaks HTTP.
@@ -85,9 +92,36 @@ pub(crate) struct Node {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Http {
     pub(crate) listen: SocketAddr,
+    /// Where others reach it, as host:port, if that is not `listen`.
+    #[serde(default)]
+    pub(crate) advertise: Option<String>,
     /// Serve plain text to other machines too; something in front does TLS.
     #[serde(default)]
     pub(crate) plaintext: bool,
+}
+
+/// The door for other nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Peer {
+    pub(crate) listen: SocketAddr,
+    /// Where others reach it, as host:port, if that is not `listen`.
+    #[serde(default)]
+    pub(crate) advertise: Option<String>,
+    /// Who this node is and whom it believes. Without it nodes speak plain text, on loopback only.
+    pub(crate) tls: Option<PeerTls>,
+}
+
+/// PEM files, relative to the configuration file; read again while the node runs.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PeerTls {
+    /// The authorities of the cluster.
+    pub(crate) ca: PathBuf,
+    /// This node's certificate, with what leads to an authority.
+    pub(crate) certificate: PathBuf,
+    /// Its key.
+    pub(crate) key: PathBuf,
 }
 
 /// An address.
@@ -104,6 +138,20 @@ pub(crate) struct Cluster {
     pub(crate) profile: Profile,
     /// Make a cluster of this one node if the data directory has none.
     pub(crate) initialise: bool,
+    /// Come into a cluster that is there, if the data directory has none.
+    pub(crate) join: Option<Join>,
+    /// What snapshots on their way to other nodes take of the network.
+    pub(crate) snapshot_bytes_per_second: Option<u64>,
+}
+
+/// How a node comes into a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Join {
+    /// Nodes that may be asked: their ids and addresses for peers.
+    pub(crate) ask: BTreeMap<u64, String>,
+    /// The token that `qgate cluster token` made. Relative to the configuration file.
+    pub(crate) token_file: PathBuf,
 }
 
 /// How far apart the nodes are.
@@ -113,6 +161,20 @@ pub(crate) enum Profile {
     /// One site.
     #[default]
     Lan,
+    /// Regions of one continent.
+    Regional,
+    /// Continents.
+    Global,
+}
+
+impl Profile {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Lan => "lan",
+            Self::Regional => "regional",
+            Self::Global => "global",
+        }
+    }
 }
 
 /// Who may register principals.
@@ -165,6 +227,14 @@ impl Config {
         config.data_dir = base.join(&config.data_dir);
         config.data_key_file = base.join(&config.data_key_file);
         config.admin_key_file = config.admin_key_file.map(|file| base.join(file));
+        if let Some(join) = &mut config.cluster.join {
+            join.token_file = base.join(&join.token_file);
+        }
+        if let Some(tls) = config.peer.as_mut().and_then(|peer| peer.tls.as_mut()) {
+            for file in [&mut tls.ca, &mut tls.certificate, &mut tls.key] {
+                *file = base.join(&file);
+            }
+        }
         config.base = base.to_path_buf();
         Ok(config)
     }
@@ -174,21 +244,48 @@ impl Config {
         // JSON's quotes and escapes are those of YAML, and paths may hold any character.
         let quoted = |path: &Path| serde_json::Value::from(path.to_string_lossy()).to_string();
         let mut text = format!(
-            "node: {{id: {}}}\ndata_dir: {}\nhttp: {{listen: \"{}\", plaintext: {}}}\n",
+            "node: {{id: {}, region: {}, priority: {}}}\ndata_dir: {}\n",
             self.node.id,
+            quoted(Path::new(&self.node.region)),
+            self.node.priority,
             quoted(&self.data_dir),
-            self.http.listen,
-            self.http.plaintext
         );
-        let others = [("grpc", &self.grpc), ("peer", &self.peer)];
-        for (name, listen) in others.iter().filter_map(|(name, l)| Some((name, l.as_ref()?))) {
-            text.push_str(&format!("{name}: {{listen: \"{}\"}}\n", listen.listen));
+        for (name, door) in [("http", Some(&self.http)), ("metrics", self.metrics.as_ref())] {
+            let Some(Http { listen, advertise, plaintext }) = door else { continue };
+            text.push_str(&format!("{name}: {{listen: \"{listen}\", plaintext: {plaintext}"));
+            if let Some(advertise) = advertise {
+                text.push_str(&format!(", advertise: {}", quoted(Path::new(advertise))));
+            }
+            text.push_str("}\n");
         }
-        if let Some(Http { listen, plaintext }) = &self.metrics {
-            text.push_str(&format!("metrics: {{listen: \"{listen}\", plaintext: {plaintext}}}\n"));
+        if let Some(Listen { listen }) = &self.grpc {
+            text.push_str(&format!("grpc: {{listen: \"{listen}\"}}\n"));
         }
-        let Cluster { profile: Profile::Lan, initialise } = self.cluster;
-        text.push_str(&format!("cluster: {{profile: lan, initialise: {initialise}}}\n"));
+        if let Some(Peer { listen, advertise, tls }) = &self.peer {
+            text.push_str(&format!("peer:\n  listen: \"{listen}\"\n"));
+            if let Some(advertise) = advertise {
+                text.push_str(&format!("  advertise: {}\n", quoted(Path::new(advertise))));
+            }
+            if let Some(PeerTls { ca, certificate, key }) = tls {
+                let [ca, certificate, key] = [ca, certificate, key].map(|file| quoted(file));
+                let files = format!("ca: {ca}, certificate: {certificate}, key: {key}");
+                text.push_str(&format!("  tls: {{{files}}}\n"));
+            }
+        }
+        let Cluster { profile, initialise, join, snapshot_bytes_per_second } = &self.cluster;
+        let profile = profile.word();
+        text.push_str(&format!("cluster:\n  profile: {profile}\n  initialise: {initialise}\n"));
+        if let Some(Join { ask, token_file }) = join {
+            let ask: Vec<String> = ask
+                .iter()
+                .map(|(node, peer)| format!("{node}: {}", quoted(Path::new(peer))))
+                .collect();
+            let (ask, token) = (ask.join(", "), quoted(token_file));
+            text.push_str(&format!("  join: {{ask: {{{ask}}}, token_file: {token}}}\n"));
+        }
+        if let Some(bytes) = snapshot_bytes_per_second {
+            text.push_str(&format!("  snapshot_bytes_per_second: {bytes}\n"));
+        }
         text.push_str(&format!("registration: {{open: {}}}\n", self.registration.open));
         let format = match self.log.format {
             LogFormat::Text => "text",
@@ -228,7 +325,7 @@ impl Config {
         }
         let listen = self.http.listen;
         for (name, door) in [("http", Some(&self.http)), ("metrics", self.metrics.as_ref())] {
-            if let Some(Http { listen, plaintext: false }) = door
+            if let Some(Http { listen, plaintext: false, .. }) = door
                 && !listen.ip().is_loopback()
             {
                 return Err(format!(
@@ -244,6 +341,22 @@ impl Config {
                  leave it out and register with an admin key"
             ));
         }
+        if let Some(Peer { listen, tls: None, .. }) = &self.peer
+            && !listen.ip().is_loopback()
+        {
+            return Err(format!(
+                "peer.listen is {listen}, which other machines reach, and has no `tls`; name ca, \
+                 certificate and key, or listen on 127.0.0.1"
+            ));
+        }
+        if self.cluster.join.is_some() && self.cluster.initialise {
+            return Err("cluster: a node makes a cluster or joins one; say `initialise` or \
+                        `join`, not both"
+                .to_owned());
+        }
+        if self.cluster.join.is_some() && self.peer.is_none() {
+            return Err("cluster.join needs `peer: {listen: …}`, where the others reach it".into());
+        }
         let drain_max = EXECUTOR_DRAIN_MS_MAX / 1_000;
         if self.executor_drain_seconds > drain_max {
             let found = self.executor_drain_seconds;
@@ -255,7 +368,8 @@ impl Config {
     fn check_addresses(&self) -> Result<(), String> {
         let of = |listen: &Option<Listen>| listen.as_ref().map(|listen| listen.listen);
         let metrics = self.metrics.as_ref().map(|door| door.listen);
-        let others = [("peer", of(&self.peer)), ("grpc", of(&self.grpc)), ("metrics", metrics)];
+        let peer = self.peer.as_ref().map(|peer| peer.listen);
+        let others = [("peer", peer), ("grpc", of(&self.grpc)), ("metrics", metrics)];
         let mut taken = vec![("http", self.http.listen)];
         for (name, address) in others.into_iter().filter_map(|(name, at)| Some((name, at?))) {
             let same = taken.iter().find(|(_, other)| *other == address && address.port() != 0);

@@ -64,6 +64,21 @@ impl Child {
         Ok(Self { id, pid, config, log, process, _leash: leash })
     }
 
+    /// Which node it is.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Ends it at once, without a word to it.
+    ///
+    /// # Errors
+    /// If the operating system refuses.
+    pub(crate) async fn kill(mut self) -> Result<(), Failure> {
+        let failed =
+            |error| Failure::refused(format!("node {} cannot be killed: {error}", self.id));
+        self.process.kill().await.map_err(failed)
+    }
+
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.pid

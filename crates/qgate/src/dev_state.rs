@@ -13,9 +13,7 @@ use serde::{Deserialize, Serialize};
 use types::Digest;
 use types::limits::DRAIN_MS_MAX;
 
-use crate::config::{
-    Cluster, Config, Http, Listen, Log, Node, Profile, Registration, data_key_file,
-};
+use crate::config::{Cluster, Config, Http, Join, Listen, Log, Node, Peer, PeerTls, Registration};
 use crate::failure::Failure;
 use crate::files::{self, Readable};
 use crate::outward::{Outbound, Secret};
@@ -104,6 +102,11 @@ impl DevDir {
             }
             Err(TryLockError::Error(error)) => Err(broken(&error)),
         }
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Where the files of a node lie.
@@ -196,6 +199,20 @@ impl Applied {
     }
 }
 
+/// How the nodes of a development cluster are set.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DevSet {
+    pub(crate) open_registration: bool,
+    pub(crate) secrets: BTreeMap<String, Secret>,
+}
+
+/// What a node has of its cluster.
+pub(crate) struct Common {
+    pub(crate) tls: PeerTls,
+    pub(crate) join: Option<Join>,
+    pub(crate) data_key_file: PathBuf,
+}
+
 /// The ports of one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ports {
@@ -215,16 +232,25 @@ impl Ports {
         })
     }
 
-    /// Ports on which nobody listens, for one node. Processes begin at places of their own.
+    /// The ports of so many nodes from a base on.
+    ///
+    /// # Errors
+    /// If they do not fit below 65536.
+    pub(crate) fn row(base: u16, nodes: u16) -> Result<Vec<Self>, Failure> {
+        (0..nodes).map(|position| Self::of(base, position)).collect()
+    }
+
+    /// Ports on which nobody listens, for so many nodes. Processes begin at places of their own.
     ///
     /// # Errors
     /// If there are none.
-    pub(crate) fn free() -> Result<Self, Failure> {
+    pub(crate) fn free(nodes: u16) -> Result<Vec<Self>, Failure> {
         let own = u16::try_from(std::process::id() % u32::from(FREE_PLACES)).unwrap_or_default();
         let places = (0..FREE_PLACES).map(|step| (own + step) % FREE_PLACES);
-        let mut all = places.map(|place| Self { first: FREE_FROM + place * PORT_STEP });
-        all.find(|ports| ports.check_free().is_ok()).ok_or_else(|| {
-            Failure::refused("this machine has no four free ports in a row")
+        let rows = places.filter_map(|place| Self::row(FREE_FROM + place * PORT_STEP, nodes).ok());
+        let mut free = rows.filter(|row| row.iter().all(|ports| ports.check_free().is_ok()));
+        free.next().ok_or_else(|| {
+            Failure::refused("this machine has not enough free ports in a row")
                 .next("name some with --base-port")
         })
     }
@@ -248,34 +274,36 @@ impl Ports {
         Ok(())
     }
 
-    /// The configuration of a node on these ports.
-    pub(crate) fn config(
-        self,
-        id: u64,
-        data_dir: PathBuf,
-        open_registration: bool,
-        secrets: BTreeMap<String, Secret>,
-    ) -> Config {
-        let listen = |offset| Some(Listen { listen: self.address(offset) });
+    /// Where other nodes reach the node.
+    pub(crate) fn peer(self) -> String {
+        self.address(2).to_string()
+    }
+
+    /// The configuration of a node on these ports, which makes the cluster unless it joins it.
+    pub(crate) fn config(self, id: u64, data_dir: PathBuf, set: &DevSet, common: Common) -> Config {
+        let Common { tls, join, data_key_file } = common;
+        let http =
+            |offset| Http { listen: self.address(offset), advertise: None, plaintext: false };
+        let initialise = join.is_none();
         Config {
-            node: Node { id },
+            node: Node { id, region: String::new(), priority: 0 },
             data_dir,
-            http: Http { listen: self.address(0), plaintext: false },
-            grpc: listen(1),
-            peer: listen(2),
-            metrics: Some(Http { listen: self.address(3), plaintext: false }),
-            cluster: Cluster { profile: Profile::Lan, initialise: id == 1 },
-            registration: Registration { open: open_registration },
+            http: http(0),
+            grpc: Some(Listen { listen: self.address(1) }),
+            peer: Some(Peer { listen: self.address(2), advertise: None, tls: Some(tls) }),
+            metrics: Some(http(3)),
+            cluster: Cluster { initialise, join, ..Cluster::default() },
+            registration: Registration { open: set.open_registration },
             log: Log::default(),
-            data_key_file: data_key_file(),
+            data_key_file,
             // A local gate speaks to targets on the same machine.
             outbound: Outbound::of_loopback(),
-            secrets,
+            secrets: set.secrets.clone(),
             // Ctrl-C should not wait for a target that holds a call.
             executor_drain_seconds: DRAIN_MS_MAX / 1_000,
             disk_reserve_bytes: None,
             base: PathBuf::new(),
-            admin_key_file: (id == 1).then(|| PathBuf::from("admin.key")),
+            admin_key_file: initialise.then(|| PathBuf::from("admin.key")),
         }
     }
 
@@ -444,11 +472,15 @@ mod tests {
         let secret = |text| Secret::parse(text, &hosts).unwrap();
         let secrets = [("a.b", "env:TOKEN"), ("c", "file:/run/\"token")];
         let secrets = secrets.map(|(name, text)| (name.to_owned(), secret(text))).into();
-        let config = ports.config(1, dir.path().join("da \"ta"), true, secrets);
+        let set = DevSet { open_registration: true, secrets };
+        let file = |name: &str| dir.path().join(name);
+        let tls = PeerTls { ca: file("ca"), certificate: file("c"), key: file("k\"") };
+        let ask = [(1, "127.0.0.1:4002".to_owned()), (3, "h:1".to_owned())].into();
+        let join = Some(Join { ask, token_file: file("token") });
+        let common = Common { tls, join, data_key_file: file("data.key") };
+        let config = ports.config(2, file("da \"ta"), &set, common);
         write_config(&path, &config).unwrap();
         let mut expected = config;
-        expected.data_key_file = dir.path().join("data.key");
-        expected.admin_key_file = Some(dir.path().join("admin.key"));
         expected.base = dir.path().to_owned();
         assert_eq!(Config::load(&path).unwrap(), expected);
     }

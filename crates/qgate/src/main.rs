@@ -10,6 +10,7 @@ mod config;
 mod data_key;
 mod demo;
 mod dev_child;
+mod dev_cluster;
 mod dev_keys;
 mod dev_state;
 mod failure;

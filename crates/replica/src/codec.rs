@@ -23,6 +23,9 @@ pub(crate) struct Identity {
     pub(crate) node: NodeId,
     #[n(1)]
     pub(crate) cluster_id: String,
+    /// Drawn with the directory: a node that lost its data is another one.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub(crate) incarnation: [u8; 16],
 }
 
 #[derive(Clone, Copy, Encode, Decode)]
@@ -76,6 +79,12 @@ struct NodeForm {
     peer: String,
     #[n(3)]
     region: String,
+    #[n(4)]
+    priority: u32,
+    #[cbor(n(5), with = "minicbor::bytes")]
+    incarnation: [u8; 16],
+    #[n(6)]
+    shall_vote: bool,
 }
 
 #[derive(Encode, Decode)]
@@ -126,35 +135,52 @@ pub(crate) fn decode_membership(bytes: &[u8]) -> Result<Membership, CodecError> 
 
 /// The index is the key of the log and not part of the value.
 pub(crate) fn encode_entry(entry: &Entry) -> Vec<u8> {
+    let (mut bytes, batch) = entry_parts(entry);
+    bytes.extend_from_slice(&batch);
+    bytes
+}
+
+/// An encoded entry in two parts, one behind the other: its batch is not copied.
+pub(crate) fn entry_parts(entry: &Entry) -> (Vec<u8>, Bytes) {
     let LeaderId { term, node_id: node } = entry.log_id.leader_id;
     let header = |kind| with_format(&HeaderForm { term, node, kind });
     match &entry.payload {
-        Payload::Blank => header(KindForm::Blank),
-        Payload::Normal(batch) => {
-            let mut bytes = header(KindForm::Batch);
-            bytes.extend_from_slice(&batch.0);
-            bytes
-        }
+        Payload::Blank => (header(KindForm::Blank), Bytes::new()),
+        Payload::Normal(batch) => (header(KindForm::Batch), batch.0.clone()),
         Payload::Membership(membership) => {
-            let mut bytes = header(KindForm::Membership);
-            bytes.extend(encode(&membership_form(None, membership)));
-            bytes
+            let form = encode(&membership_form(None, membership));
+            (header(KindForm::Membership), form.into())
         }
     }
 }
 
 pub(crate) fn decode_entry(index: u64, bytes: &Bytes) -> Result<Entry, CodecError> {
-    let unknown = || CodecError { what: "log entry", at: None };
-    if bytes.first() != Some(&FORMAT) {
-        return Err(unknown());
+    let (header, length) = decode_header(bytes)?;
+    entry_of(index, &header, bytes.slice(length..))
+}
+
+/// An entry of its two parts.
+pub(crate) fn decode_parts(index: u64, header: &[u8], batch: Bytes) -> Result<Entry, CodecError> {
+    match decode_header(header)? {
+        (form, length) if length == header.len() => entry_of(index, &form, batch),
+        (_, length) => Err(CodecError { what: "log entry", at: Some(length) }),
     }
-    let mut decoder = Decoder::new(bytes.get(1..).unwrap_or_default());
+}
+
+fn decode_header(bytes: &[u8]) -> Result<(HeaderForm, usize), CodecError> {
+    let Some((&FORMAT, rest)) = bytes.split_first() else {
+        return Err(CodecError { what: "log entry", at: None });
+    };
+    let mut decoder = Decoder::new(rest);
     let header: HeaderForm =
         decoder.decode().map_err(|error| CodecError { what: "log entry", at: error.position() })?;
-    let rest = bytes.slice(1 + decoder.position()..);
+    Ok((header, 1 + decoder.position()))
+}
+
+fn entry_of(index: u64, header: &HeaderForm, rest: Bytes) -> Result<Entry, CodecError> {
     let payload = match header.kind {
         KindForm::Blank if rest.is_empty() => Payload::Blank,
-        KindForm::Blank => return Err(unknown()),
+        KindForm::Blank => return Err(CodecError { what: "log entry", at: None }),
         KindForm::Batch => Payload::Normal(BatchBytes(rest)),
         KindForm::Membership => Payload::Membership(membership_of(decode(&rest, "membership")?)?.1),
     };
@@ -195,6 +221,9 @@ fn membership_form(log_id: Option<&LogId>, membership: &Voters) -> MembershipFor
         http: node.http.clone(),
         peer: node.peer.clone(),
         region: node.region.clone(),
+        priority: node.priority,
+        incarnation: node.incarnation,
+        shall_vote: node.shall_vote,
     };
     MembershipForm {
         log_id: log_id.map(log_id_form),
@@ -211,8 +240,8 @@ fn membership_of(form: MembershipForm) -> Result<(Option<LogId>, Voters), CodecE
         .nodes
         .into_iter()
         .map(|node| {
-            let NodeForm { id, http, peer, region } = node;
-            (id, NodeAddress { http, peer, region })
+            let NodeForm { id, http, peer, region, priority, incarnation, shall_vote } = node;
+            (id, NodeAddress { http, peer, region, priority, incarnation, shall_vote })
         })
         .collect();
     if voters.is_empty() && nodes.is_empty() {
@@ -240,6 +269,9 @@ mod tests {
             http: "h:1".into(),
             peer: "p:2".into(),
             region: region.into(),
+            priority: 5,
+            incarnation: [9; 16],
+            shall_vote: region.is_empty(),
         };
         let nodes = BTreeMap::from([(1, node("a")), (2, node("b")), (3, node(""))]);
         Voters::new(vec![BTreeSet::from([1, 2]), BTreeSet::from([2])], nodes).expect("voters")
@@ -259,7 +291,7 @@ mod tests {
     fn golden() {
         let [blank, batch, membership] = entries().map(|entry| hex(&encode_entry(&entry)));
         let vote = Vote { leader_id: LeaderId { term: 3, node_id: 2 }, committed: true };
-        let identity = Identity { node: NodeId(2), cluster_id: "c1".into() };
+        let identity = Identity { node: NodeId(2), cluster_id: "c1".into(), incarnation: [8; 16] };
         let stored = Membership::new(Some(log_id()), voters());
         let forms = [
             (blank, "0183030200"),
@@ -297,7 +329,7 @@ mod tests {
         for membership in [Membership::default(), Membership::new(Some(log_id()), voters())] {
             assert_eq!(decode_membership(&encode_membership(&membership)), Ok(membership));
         }
-        let identity = Identity { node: NodeId(7), cluster_id: "x".into() };
+        let identity = Identity { node: NodeId(7), cluster_id: "x".into(), incarnation: [8; 16] };
         assert_eq!(decode_identity(&encode_identity(&identity)), Ok(identity));
     }
 

@@ -4,19 +4,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gate::seal::DataKey;
 use openraft::SnapshotPolicy;
+use tls::Identity;
 use types::NodeId;
 use types::limits::{
-    LOG_KEPT_ENTRIES, PROPOSE_WAIT_MS_MAX, READ_WAIT_MS_MAX, SNAPSHOT_BYTES, SNAPSHOT_ENTRIES,
+    LEADER_WAIT_MS_MAX, LOG_KEPT_ENTRIES, PROPOSE_WAIT_MS_MAX, READ_WAIT_MS_MAX, SNAPSHOT_BYTES,
+    SNAPSHOT_BYTES_PER_SECOND, SNAPSHOT_ENTRIES,
 };
 
 use crate::clock::{MachineTime, TimeSource};
+use crate::join::JoinPlan;
 use crate::raft::NodeAddress;
 
 /// Fewer entries than this are not worth a purge.
 const PURGE_ENTRIES_MIN: u64 = 1_000;
 /// How long a snapshot may take to send and install.
 const INSTALL_SNAPSHOT_MS: u64 = 60_000;
+/// A connection may take at least so long.
+const CONNECT_MS_MIN: u64 = 500;
 /// Entries in one message to a follower; their bytes are limited by the log's reader.
 const PAYLOAD_ENTRIES_MAX: u64 = 1_024;
 
@@ -43,6 +49,17 @@ impl Profile {
     }
 }
 
+/// What a node does whose data directory is empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begin {
+    /// It makes a cluster of its own.
+    Cluster,
+    /// It waits to be taken in by this one.
+    Join(JoinPlan),
+    /// It does not start.
+    Resume,
+}
+
 /// How a replica is run.
 #[derive(Clone)]
 pub struct Config {
@@ -52,8 +69,18 @@ pub struct Config {
     pub node: NodeId,
     /// Its addresses, as the membership carries them.
     pub address: NodeAddress,
+    /// What it does if its data directory is empty.
+    pub begin: Begin,
+    /// Signs and checks what lets nodes join; the same on every node.
+    pub data_key: DataKey,
+    /// Its certificate for other nodes; without one they speak in plain text.
+    pub identity: Option<Arc<Identity>>,
     /// How far the other nodes are.
     pub profile: Profile,
+    /// How long a command or a read waits for a leader.
+    pub leader_wait: Duration,
+    /// What snapshots on their way to other nodes take of the network, in bytes per second.
+    pub snapshot_bytes_per_second: u64,
     /// Batches proposed and not yet answered, at most. One gives the largest batches.
     pub in_flight_max: usize,
     /// How long a batch waits for its reply before its outcome is unknown.
@@ -75,12 +102,17 @@ pub struct Config {
 impl Config {
     /// The defaults for a node with its data in `data_dir`.
     #[must_use]
-    pub fn new(data_dir: PathBuf, node: NodeId, address: NodeAddress) -> Self {
+    pub fn new(data_dir: PathBuf, node: NodeId, address: NodeAddress, data_key: DataKey) -> Self {
         Self {
             data_dir,
             node,
             address,
+            begin: Begin::Cluster,
+            data_key,
+            identity: None,
             profile: Profile::default(),
+            leader_wait: Duration::from_millis(LEADER_WAIT_MS_MAX),
+            snapshot_bytes_per_second: SNAPSHOT_BYTES_PER_SECOND,
             in_flight_max: 1,
             propose_wait: Duration::from_millis(PROPOSE_WAIT_MS_MAX),
             read_wait: Duration::from_millis(READ_WAIT_MS_MAX),
@@ -90,6 +122,16 @@ impl Config {
             disk_reserve_bytes: None,
             time: Arc::new(MachineTime::default()),
         }
+    }
+
+    /// How long a leader may take for granted that a voter which answered it votes for nobody else.
+    pub(crate) fn lease(&self) -> Duration {
+        Duration::from_millis(self.profile.times_ms().2)
+    }
+
+    /// How long a connection may take.
+    pub(crate) fn connect_wait(&self) -> Duration {
+        Duration::from_millis(self.profile.times_ms().2.max(CONNECT_MS_MIN))
     }
 
     /// What Raft is told.
@@ -127,7 +169,8 @@ mod tests {
     #[test]
     fn every_profile_is_valid_and_keeps_the_safe_choices() {
         for profile in [Profile::Lan, Profile::Regional, Profile::Global] {
-            let mut config = Config::new("d".into(), NodeId(1), NodeAddress::default());
+            let mut config =
+                Config::new("d".into(), NodeId(1), NodeAddress::default(), DataKey::draw());
             config.profile = profile;
             let raft = config.raft("c").expect("valid");
             assert!(raft.heartbeat_interval <= raft.election_timeout_min / 3, "{profile:?}");

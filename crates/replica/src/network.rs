@@ -1,68 +1,231 @@
-//! The way to other nodes. A cluster of one has none: every attempt says so at once.
+//! Raft's calls to other nodes.
+//!
+//! Promise: a call that cannot be made, or is not answered in time, says so; nothing waits for
+//! ever. Invariant: an answer is that of the node it was meant for, in this cluster.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt as _, stream};
 use openraft::alias::{SnapshotOf, VoteOf};
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
-use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
-use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+use openraft::network::{
+    Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2, stream_append_sequential,
 };
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use tonic::Status;
 
+use crate::convert;
+use crate::peers::{Client, Peers, Purpose};
 use crate::raft::{NodeAddress, TypeConfig};
+use crate::send_snapshot;
 use crate::state_machine::SnapshotDir;
 
-/// There are no peers yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this cluster has one node; there is no way to another")]
-pub(crate) struct NoPeers;
+/// Entries that are not acknowledged for so long are sent anew, over a new stream. A disk may be
+/// slow, a follower that says nothing at all is not there.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(10);
+/// Rests between tries to reach a node.
+const REST_MIN: Duration = Duration::from_millis(20);
+const REST_MAX: Duration = Duration::from_millis(500);
 
-impl RaftNetworkFactory<TypeConfig> for NoPeers {
-    type Network = Self;
+/// Makes a way to each node.
+pub(crate) struct Network {
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) pace: send_snapshot::Pace,
+}
 
-    async fn new_client(&mut self, _target: u64, _node: &NodeAddress) -> Self::Network {
-        *self
+impl Network {
+    fn way(&self, target: u64, node: &NodeAddress, purpose: Purpose) -> Way {
+        let Self { peers, pace } = self;
+        let (peers, pace) = (peers.clone(), pace.clone());
+        Way { peers, target, address: node.peer.clone(), purpose, pace }
     }
 }
 
-fn unreachable() -> Unreachable<TypeConfig> {
-    Unreachable::new(&NoPeers)
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Way;
+
+    async fn new_client(&mut self, target: u64, node: &NodeAddress) -> Way {
+        self.way(target, node, Purpose::Append)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, node: &NodeAddress) -> Way {
+        self.way(target, node, Purpose::Urgent)
+    }
+
+    async fn new_snapshot_client(&mut self, target: u64, node: &NodeAddress) -> Way {
+        self.way(target, node, Purpose::Snapshot)
+    }
 }
 
-impl RaftNetworkV2<TypeConfig> for NoPeers {
+/// The way to one node for one purpose.
+pub(crate) struct Way {
+    peers: Arc<Peers>,
+    target: u64,
+    address: String,
+    purpose: Purpose,
+    pace: send_snapshot::Pace,
+}
+
+/// Raft rests after this error and tries again.
+pub(crate) fn unreachable(status: &Status) -> Unreachable<TypeConfig> {
+    Unreachable::from_string(format!("{:?}: {}", status.code(), status.message()))
+}
+
+impl Way {
+    fn client(&self, purpose: Purpose) -> Result<Client, Unreachable<TypeConfig>> {
+        let client = self.peers.client(self.target, &self.address, purpose);
+        client.map_err(|status| unreachable(&status))
+    }
+
+    /// Makes a call that has its answer within `wait`.
+    async fn call<T>(
+        &self,
+        wait: Duration,
+        call: impl AsyncFnOnce(Client) -> Result<tonic::Response<T>, Status>,
+    ) -> Result<T, RPCError<TypeConfig>> {
+        let client = self.client(Purpose::Urgent)?;
+        match tokio::time::timeout(wait, call(client)).await {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) => Err(unreachable(&status).into()),
+            Err(_) => Err(unreachable(&Status::deadline_exceeded("no answer in time")).into()),
+        }
+    }
+
+    async fn append_stream<S>(
+        &self,
+        input: S,
+    ) -> Result<
+        BoxStream<'static, Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>>,
+        Status,
+    >
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
+    {
+        let mut client = self.peers.client(self.target, &self.address, self.purpose)?;
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let sent = waiting.clone();
+        let requests = input.map(move |request| {
+            sent.fetch_add(1, Ordering::Relaxed);
+            convert::append_request(&request)
+        });
+        let replies = client.append(requests).await?.into_inner();
+        let results = stream::try_unfold((replies, waiting), |(mut replies, waiting)| async move {
+            loop {
+                let Ok(reply) = tokio::time::timeout(ACKNOWLEDGED_WITHIN, replies.message()).await
+                else {
+                    if waiting.load(Ordering::Relaxed) == 0 {
+                        continue;
+                    }
+                    return Err(Status::deadline_exceeded("entries were not acknowledged in time"));
+                };
+                let Some(reply) = reply? else { return Ok(None) };
+                waiting.fetch_sub(1, Ordering::Relaxed);
+                return Ok(Some((convert::append_reply_of(reply)?, (replies, waiting))));
+            }
+        });
+        Ok(results.map(|result| result.map_err(|status| unreachable(&status).into())).boxed())
+    }
+}
+
+impl RaftNetworkV2<TypeConfig> for Way {
     type SnapshotData = SnapshotDir;
 
     async fn append_entries(
         &mut self,
-        _request: AppendEntriesRequest<TypeConfig>,
-        _option: RPCOption,
+        request: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(unreachable().into())
+        let request = convert::append_request(&request);
+        let call = async |mut client: Client| client.heartbeat(request).await;
+        let reply = self.call(option.hard_ttl(), call).await?;
+        let result = convert::append_reply_of(reply).map_err(|status| unreachable(&status))?;
+        Ok(convert::single(result))
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<
+        's,
+        Result<
+            BoxStream<'s, Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>>,
+            RPCError<TypeConfig>,
+        >,
+    >
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
+    {
+        if self.purpose == Purpose::Urgent {
+            return stream_append_sequential(self, input, option);
+        }
+        Box::pin(async move {
+            let results = self.append_stream(input).await;
+            results.map_err(|status| unreachable(&status).into())
+        })
     }
 
     async fn vote(
         &mut self,
-        _request: VoteRequest<TypeConfig>,
-        _option: RPCOption,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(unreachable().into())
+        let request = convert::vote_request(&request);
+        let call = async |mut client: Client| client.vote(request).await;
+        let reply = self.call(option.hard_ttl(), call).await?;
+        convert::vote_reply_of(reply).map_err(|status| unreachable(&status).into())
     }
 
     async fn pre_vote(
         &mut self,
-        _request: VoteRequest<TypeConfig>,
-        _option: RPCOption,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(unreachable().into())
+        let request = convert::vote_request(&request);
+        let call = async |mut client: Client| client.pre_vote(request).await;
+        let reply = self.call(option.hard_ttl(), call).await?;
+        convert::vote_reply_of(reply).map_err(|status| unreachable(&status).into())
     }
 
     async fn full_snapshot(
         &mut self,
-        _vote: VoteOf<TypeConfig>,
-        _snapshot: SnapshotOf<TypeConfig, Self::SnapshotData>,
-        _cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
+        vote: VoteOf<TypeConfig>,
+        snapshot: SnapshotOf<TypeConfig, SnapshotDir>,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        Err(unreachable().into())
+        let client = self.client(Purpose::Snapshot)?;
+        let sending = send_snapshot::send(client, &vote, snapshot.snapshot, &self.pace);
+        tokio::select! {
+            closed = cancel => Err(closed.into()),
+            sent = sending => match sent {
+                Ok(vote) => Ok(SnapshotResponse::new(vote)),
+                Err(status) => Err(unreachable(&status).into()),
+            },
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let asked = convert::transfer_request(&request);
+        let call = async |mut client: Client| client.transfer_leader(asked).await;
+        let reply = self.call(option.hard_ttl(), call).await?;
+        convert::transfer_reply_of(reply, &request).map_err(|status| unreachable(&status).into())
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        let doubled = std::iter::successors(Some(REST_MIN), |rest| Some((*rest * 2).min(REST_MAX)));
+        Some(Backoff::new(doubled))
     }
 }

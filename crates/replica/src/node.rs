@@ -7,79 +7,47 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use gate::log::{Consistency, Log, Member, Progress, ProposeError, ReadPoint, Standing, Status};
+use gate::log::{
+    Change, ChangeError, Consistency, Log, Member, Progress, ProposeError, Reach, ReadPoint,
+    Standing, Status,
+};
 use ledger::{Effect, Fault, Read};
 use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::{Raft, RaftMetrics, ServerState};
 use parking_lot::Mutex;
-use store::StoreError;
-use store::log::{LogOptions, LogStats, LogStore, MetaKind};
+use store::log::{LogOptions, LogStats, LogStore};
 use store::state::StateStore;
+use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use types::{LogIndex, LogTime, NodeId};
 
 use crate::ahead::Ahead;
 use crate::apply::Applied;
+use crate::begin::{StartError, check_state, identify, stay_silent};
 use crate::clock::LeaderClock;
-use crate::codec::{self, Identity};
-use crate::config::Config;
+use crate::config::{Begin, Config};
 use crate::disk::DiskWatch;
 use crate::log_store::RaftLog;
 use crate::meters::{self, ReplicaMeters};
-use crate::network::NoPeers;
+use crate::network::Network;
+use crate::peers::Peers;
 use crate::queue::{Queue, Receiver};
-use crate::raft::TypeConfig;
+use crate::raft::{NodeAddress, TypeConfig};
+use crate::route::{Route, Routes};
+use crate::send_snapshot::Pace;
 use crate::state_machine::{Listeners, StateMachine};
-use crate::{propose, reads, upkeep};
+use crate::{join, members, propose, reads, server, upkeep};
 
 /// How long a stop waits for Raft's tasks to let the disk go.
 const RELEASE_WAIT: Duration = Duration::from_secs(5);
 
-/// Why a replica did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The disk.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The data is another node's.
-    #[error(
-        "this data belongs to node {}, not to node {}; point it at its own",
-        found.0,
-        configured.0
-    )]
-    OtherNode {
-        /// Whose data it is.
-        found: NodeId,
-        /// Who wanted it.
-        configured: NodeId,
-    },
-    /// The log was purged further than the state goes.
-    #[error(
-        "the state ends at {applied}, but the log begins after {purged}: state is lost; remove \
-         this node and let it join under a new id"
-    )]
-    StateLost {
-        /// Last applied entry.
-        applied: u64,
-        /// Last purged entry.
-        purged: u64,
-    },
-    /// Raft refused.
-    #[error("raft does not start: {0}")]
-    Raft(String),
-}
-
-impl StartError {
-    #[expect(clippy::needless_pass_by_value, reason = "`map_err` gives the error away")]
-    fn raft(error: impl ToString) -> Self {
-        Self::Raft(error.to_string())
-    }
-}
+/// How long a node that stops waits for another to lead.
+const HAND_OVER_WAIT: Duration = Duration::from_secs(3);
 
 /// The leader's clock, while this node leads.
 struct Leading {
@@ -97,6 +65,15 @@ pub(crate) struct Core {
     pub(crate) state: Arc<StateStore>,
     pub(crate) listeners: Listeners,
     pub(crate) queue: Queue,
+    pub(crate) route: Routes,
+    pub(crate) peers: Arc<Peers>,
+    /// Held while the membership changes.
+    pub(crate) changing: tokio::sync::Mutex<()>,
+    /// Held while a snapshot is received.
+    pub(crate) receiving: tokio::sync::Mutex<()>,
+    /// Until then this node votes for nobody: before it stopped it may have promised a leader not
+    /// to, and does not remember.
+    silent_until: Option<Instant>,
     pub(crate) reads: mpsc::Sender<reads::Ask>,
     pub(crate) stopping: watch::Sender<bool>,
     fault: watch::Sender<Option<String>>,
@@ -126,6 +103,20 @@ impl Core {
         // A new leader applies the end of its log only after it began to lead.
         leading.clock.raise_to(applied);
         Some(leading.clock.advance(now))
+    }
+
+    /// Where a node of the cluster is.
+    pub(crate) fn address_of(&self, node: u64) -> Option<NodeAddress> {
+        let metrics = self.metrics.borrow_watched();
+        metrics.membership_config.membership().get_node(&node).cloned()
+    }
+
+    /// Whether votes may be answered yet.
+    pub(crate) fn may_vote(&self) -> Result<(), tonic::Status> {
+        if self.silent_until.is_some_and(|until| Instant::now() < until) {
+            return Err(tonic::Status::unavailable("this node has just started"));
+        }
+        Ok(())
     }
 
     pub(crate) fn term(&self) -> u64 {
@@ -168,7 +159,10 @@ impl Replica {
     ///
     /// # Errors
     /// [`StartError`] says what is wrong with the data or the configuration.
-    pub async fn start(config: Config) -> Result<Arc<Self>, StartError> {
+    pub async fn start(
+        mut config: Config,
+        listener: Option<TcpListener>,
+    ) -> Result<Arc<Self>, StartError> {
         let meters = ReplicaMeters::default();
         let log = Arc::new(LogStore::open(&config.data_dir, &LogOptions::default())?);
         let state = Arc::new(StateStore::open(&config.data_dir)?);
@@ -176,33 +170,52 @@ impl Replica {
         let disk = DiskWatch::new(config.disk_reserve_bytes);
         disk.look(&config.data_dir);
         check_state(&log, &state)?;
-        let cluster_id = identify(&log, config.node)?;
+        let identity = identify(&log, &config)?;
+        let cluster_id = identity.cluster_id.clone();
+        config.address.incarnation = identity.incarnation;
+        config.address.shall_vote = true;
         let listeners = Listeners::default();
         let ahead = Ahead::default();
         let machine = StateMachine::open(state.clone(), ahead.clone(), listeners.clone());
+        let peers = Arc::new(Peers::new(
+            cluster_id.clone(),
+            config.node,
+            config.identity.clone(),
+            config.connect_wait(),
+        ));
+        let pace = Pace::new(config.snapshot_bytes_per_second);
+        let network = Network { peers: peers.clone(), pace };
         let raft = Raft::new(
             config.node.0,
             Arc::new(config.raft(&cluster_id).map_err(StartError::raft)?),
-            NoPeers,
+            network,
             RaftLog::new(log.clone(), state.clone(), ahead),
             machine.map_err(StartError::raft)?,
         )
         .await
         .map_err(StartError::raft)?;
-        if !raft.is_initialized().await.map_err(StartError::raft)? {
+        let is_known = raft.is_initialized().await.map_err(StartError::raft)?;
+        let silent_until = is_known.then(|| stay_silent(&raft, config.lease())).flatten();
+        if !is_known && config.begin == Begin::Cluster {
             let members = BTreeMap::from([(config.node.0, config.address.clone())]);
             raft.initialize(members).await.map_err(StartError::raft)?;
         }
         let (reads, asks) = reads::queue();
+        let leader_wait = config.leader_wait;
         let core = Arc::new(Core {
             config,
             cluster_id,
             metrics: raft.metrics(),
+            route: Routes::new(&raft),
             raft,
             log,
             state,
             listeners,
-            queue: Queue::default(),
+            queue: Queue::new(leader_wait),
+            peers,
+            changing: tokio::sync::Mutex::default(),
+            receiving: tokio::sync::Mutex::default(),
+            silent_until,
             reads,
             stopping: watch::Sender::new(false),
             fault: watch::Sender::new(None),
@@ -210,13 +223,24 @@ impl Replica {
             meters,
             disk,
         });
-        let tasks = vec![
+        let mut tasks = vec![
             tokio::spawn(propose::run(core.clone())),
             tokio::spawn(reads::run(core.clone(), asks)),
             tokio::spawn(upkeep::run(core.clone())),
+            tokio::spawn(members::run(core.clone())),
             tokio::spawn(watch_raft(core.clone())),
             tokio::spawn(meters::count_leaders(core.clone())),
         ];
+        match core.config.begin.clone() {
+            Begin::Join(plan) if !is_known => {
+                tasks.push(tokio::spawn(join::run(core.clone(), plan)));
+            }
+            Begin::Resume if !is_known => return Err(StartError::NoCluster),
+            _ => {}
+        }
+        if let Some(listener) = listener {
+            tasks.push(server::open(core.clone(), listener));
+        }
         Ok(Arc::new(Self { core, tasks: Mutex::new(tasks) }))
     }
 
@@ -267,6 +291,20 @@ impl Replica {
         };
         if tokio::time::timeout(RELEASE_WAIT, released).await.is_err() {
             tracing::warn!("a task still holds the data");
+        }
+    }
+
+    /// Gives the lead to another voter, if this node has it and there is one: what comes meanwhile
+    /// goes there. A cluster that has no other goes on without.
+    pub async fn hand_over(&self) {
+        let leads = self.core.route.now().is_some_and(Route::is_here);
+        if leads && self.core.voters().len() > 1 {
+            let handed = members::change(&self.core, Change::TransferLeader(None));
+            match tokio::time::timeout(HAND_OVER_WAIT, handed).await {
+                Ok(Ok(_)) => tracing::info!("another node leads now"),
+                Ok(Err(error)) => tracing::warn!(%error, "stopping as the leader"),
+                Err(_) => tracing::warn!("nobody took over in time; stopping as the leader"),
+            }
         }
     }
 
@@ -324,44 +362,15 @@ async fn watch_raft(core: Arc<Core>) {
     }
 }
 
-/// The state must reach the beginning of the log.
-fn check_state(log: &LogStore, state: &StateStore) -> Result<(), StartError> {
-    let applied = state.applied().map(|applied| applied.index);
-    match log.purged() {
-        Some(purged) if applied < Some(purged) => {
-            Err(StartError::StateLost { applied: applied.unwrap_or(0), purged })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Whose data it is; fresh data becomes this node's, in a cluster of its own.
-fn identify(log: &LogStore, node: NodeId) -> Result<String, StartError> {
-    if let Some(bytes) = log.meta(MetaKind::Node)? {
-        let identity = codec::decode_identity(&bytes).map_err(StartError::raft)?;
-        if identity.node != node {
-            return Err(StartError::OtherNode { found: identity.node, configured: node });
-        }
-        return Ok(identity.cluster_id);
-    }
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(StartError::raft)?;
-    let cluster_id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let identity = Identity { node, cluster_id: cluster_id.clone() };
-    log.save_meta_wait(MetaKind::Node, &codec::encode_identity(&identity))?;
-    Ok(cluster_id)
-}
-
 impl Log for Replica {
-    fn propose(&self, command: Vec<u8>) -> Result<Receiver, ProposeError> {
+    fn propose(&self, command: Vec<u8>, reach: Reach) -> Result<Receiver, ProposeError> {
         if !self.core.is_healthy() {
             return Err(ProposeError::Stopping);
         }
-        let leader = self.core.metrics.borrow_watched().current_leader;
-        if leader != Some(self.core.config.node.0) {
+        if reach == Reach::Leader && !self.core.route.now().is_some_and(Route::is_here) {
             return Err(ProposeError::NoLeader);
         }
-        self.core.queue.push(command)
+        self.core.queue.push(command, reach)
     }
 
     fn read_point(
@@ -417,6 +426,7 @@ impl Log for Replica {
             http: node.http.clone(),
             peer: node.peer.clone(),
             region: node.region.clone(),
+            priority: node.priority,
             matched: matched(*id),
         });
         let index =
@@ -429,10 +439,15 @@ impl Log for Replica {
             committed: index(&metrics.local_committed),
             applied: index(&metrics.last_applied),
             members: members.collect(),
+            changing: membership.get_joint_config().len() > 1,
             healthy: false,
         };
         drop(metrics);
         Status { healthy: self.core.is_healthy(), ..status }
+    }
+
+    fn change(&self, change: Change) -> BoxFuture<'_, Result<LogIndex, ChangeError>> {
+        Box::pin(members::change(&self.core, change))
     }
 
     fn has_room(&self) -> bool {

@@ -1,7 +1,9 @@
-//! From the queue into the log: one task takes what waits, stamps it, and proposes it.
+//! From the queue into the log: one task takes what waits and proposes it, or brings it to the
+//! node that leads.
 //!
-//! Batching needs no timer: while one batch is on its way the next gathers.
-//! Promise: `NoLeader` only for what was never appended; everything doubtful is `Unknown`.
+//! Batching needs no timer: while one batch is on its way the next gathers. When the leader
+//! changes, what is on its way goes to the new one; what was in the log already is recognised
+//! there. Promise: `NoLeader` only for what was never appended; everything doubtful is `Unknown`.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -16,11 +18,14 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::MissedTickBehavior;
 use types::LogIndex;
+use types::limits::FORWARDS_MAX;
 
+use crate::forward::Forwarder;
 use crate::node::Core;
-use crate::queue::{Answer, Batch, fail};
+use crate::queue::Item;
 use crate::raft::{BatchBytes, TypeConfig};
 use crate::responder::Call;
+use crate::route::Route;
 
 /// The feature level that today's commands need. It grows only with new kinds of commands, and
 /// those are proposed only after the cluster was raised to it.
@@ -28,6 +33,8 @@ const COMMANDS_LEVEL: u32 = 1;
 
 /// How often it is looked at whether a batch is overdue.
 const OVERDUE_LOOK: Duration = Duration::from_millis(50);
+/// The rest after a leader refused, before it is asked again.
+const REST: Duration = Duration::from_millis(10);
 /// For a command that is alone this task stays awake until it is answered, since nothing else
 /// keeps the processor busy, and to wake it takes about a quarter of a sync; but no longer than a
 /// fast disk needs. A slow one makes waking cheap beside it.
@@ -37,30 +44,30 @@ const AWAKE_MAX: Duration = Duration::from_micros(200);
 pub(crate) async fn run(core: Arc<Core>) {
     let places = core.config.in_flight_max.max(1);
     let in_flight = Arc::new(Semaphore::new(places));
+    let forwards = Arc::new(Semaphore::new(FORWARDS_MAX));
     // With more threads the others sleep all the same.
     let is_alone = tokio::runtime::Handle::current().metrics().num_workers() == 1;
-    let mut overdue = Overdue::new(core.config.propose_wait);
+    let mut overdue = Overdue::new(core.clone());
+    let mut forwarder = Forwarder::new(core.clone());
     loop {
-        let permit = overdue.look_during(in_flight.clone().acquire_owned()).await;
+        let Some(route) = overdue.look_during(core.route.known()).await else { break };
+        let room = if route.is_here() { &in_flight } else { &forwards };
+        let permit = overdue.look_during(room.clone().acquire_owned()).await;
         let Ok(permit) = permit else { break };
-        let Some(batch) = overdue.look_during(core.queue.take()).await else { break };
-        let Some(time) = core.leader_time() else {
-            batch.fail(ProposeError::NoLeader);
-            continue;
-        };
-        let header = BatchHeader { level: COMMANDS_LEVEL, time, proposer: core.config.node };
-        let Batch { commands, answers } = batch;
-        let bytes = BatchBytes(encode_batch(&header, &commands).into());
-        core.meters.proposed(commands.len(), bytes.0.len());
-        let proposed = Arc::new(Proposed(Mutex::new(Some((answers, permit)))));
-        overdue.watch(&proposed);
-        let answered = proposed.clone();
-        let call = Call::new(move |result| answered.end(result));
-        if core.raft.client_write_ff(bytes, Some(call)).await.is_err() {
-            proposed.fail();
+        let Some(items) = overdue.look_during(core.queue.take()).await else { break };
+        if core.route.now() != Some(route) {
+            core.queue.put_back(items, false);
             continue;
         }
-        if commands.len() == 1 && is_alone && in_flight.available_permits() == 0 {
+        let is_one = items.len() == 1;
+        let proposed = Proposed::new(&core, route, items, permit);
+        overdue.watch(&proposed);
+        if !route.is_here() {
+            forwarder.send(route, proposed).await;
+            continue;
+        }
+        propose(&core, &proposed).await;
+        if is_one && is_alone && in_flight.available_permits() == 0 {
             stay_awake(&core, &proposed).await;
         }
     }
@@ -69,53 +76,117 @@ pub(crate) async fn run(core: Arc<Core>) {
     _ = overdue.look_during(in_flight.acquire_many(all)).await;
 }
 
-/// A batch on its way. Whoever ends it first, the state machine or the clock, tells its proposers
-/// and makes room for the next.
-struct Proposed(Mutex<Option<(Vec<Answer>, OwnedSemaphorePermit)>>);
+async fn propose(core: &Core, proposed: &Arc<Proposed>) {
+    let Some(time) = core.leader_time() else {
+        proposed.give_back(false);
+        return tokio::time::sleep(REST).await;
+    };
+    let header = BatchHeader { level: COMMANDS_LEVEL, time, proposer: core.config.node };
+    let Some(bytes) = proposed.with_commands(|commands| encode_batch(&header, commands)) else {
+        return;
+    };
+    core.meters.proposed(proposed.commands, bytes.len());
+    let answered = proposed.clone();
+    let call = Call::new(move |result| answered.end(result));
+    if core.raft.client_write_ff(BatchBytes(bytes.into()), Some(call)).await.is_err() {
+        proposed.give_back(true);
+    }
+}
+
+/// A batch on its way. Whoever ends it first, the state machine, the leader or the clock, tells
+/// its proposers and makes room for the next.
+pub(crate) struct Proposed {
+    core: Weak<Core>,
+    pub(crate) route: Route,
+    pub(crate) commands: usize,
+    open: Mutex<Option<(Vec<Item>, OwnedSemaphorePermit)>>,
+}
 
 impl Proposed {
-    fn end(&self, result: ClientWriteResult<TypeConfig>) {
-        let waiting = self.0.lock().take();
-        if let Some((answers, permit)) = waiting {
-            // First: the next batch is on its way while the answers of this one are written.
-            drop(permit);
-            distribute(answers, result);
+    fn new(
+        core: &Arc<Core>,
+        route: Route,
+        items: Vec<Item>,
+        permit: OwnedSemaphorePermit,
+    ) -> Arc<Self> {
+        let (core, commands) = (Arc::downgrade(core), items.len());
+        Arc::new(Self { core, route, commands, open: Mutex::new(Some((items, permit))) })
+    }
+
+    /// Takes the batch out and makes room for the next, which is on its way while the answers of
+    /// this one are written. `None` if somebody was faster.
+    pub(crate) fn take(&self) -> Option<Vec<Item>> {
+        self.open.lock().take().map(|(items, _permit)| items)
+    }
+
+    /// Looks at its commands while it is open.
+    pub(crate) fn with_commands<T>(&self, look: impl FnOnce(&[&[u8]]) -> T) -> Option<T> {
+        let open = self.open.lock();
+        let (items, _) = open.as_ref()?;
+        let commands: Vec<&[u8]> = items.iter().map(|item| item.command.as_ref()).collect();
+        Some(look(&commands))
+    }
+
+    /// Its commands, shared, while it is open.
+    pub(crate) fn shared_commands(&self) -> Option<Vec<bytes::Bytes>> {
+        let open = self.open.lock();
+        let (items, _) = open.as_ref()?;
+        Some(items.iter().map(|item| item.command.clone()).collect())
+    }
+
+    /// Its try came to nothing, or nobody knows.
+    pub(crate) fn give_back(&self, was_sent: bool) {
+        let Some(items) = self.take() else { return };
+        match self.core.upgrade() {
+            Some(core) => core.queue.put_back(items, was_sent),
+            None => items.into_iter().for_each(|item| item.end(Err(ProposeError::Unknown))),
         }
     }
 
-    fn fail(&self) {
-        let waiting = self.0.lock().take();
-        if let Some((answers, permit)) = waiting {
-            fail(answers, ProposeError::Unknown);
-            drop(permit);
+    fn end(&self, result: ClientWriteResult<TypeConfig>) {
+        let written = match result {
+            Ok(written) => written,
+            Err(ClientWriteError::ForwardToLeader(_)) => return self.give_back(false),
+            Err(_) => return self.give_back(true),
+        };
+        let Some(items) = self.take() else { return };
+        let (index, term) = (LogIndex(written.log_id.index), written.log_id.leader_id.term);
+        let replies = written.data.0;
+        if replies.len() != items.len() {
+            // This runs on Raft's task, which must not panic.
+            tracing::error!(%index, "an entry has not one reply per command");
+            return items.into_iter().for_each(|item| item.end(Err(ProposeError::Unknown)));
+        }
+        for (item, reply) in items.into_iter().zip(replies) {
+            item.end(Ok(Committed { index, term, reply }));
         }
     }
 
     fn is_ended(&self) -> bool {
-        self.0.lock().is_none()
+        self.open.lock().is_none()
     }
 }
 
 impl Drop for Proposed {
     /// Raft ended without a word.
     fn drop(&mut self) {
-        self.fail();
+        self.give_back(true);
     }
 }
 
-/// Gives up batches that are not answered in time. One timer serves them all: one for each would be
-/// set and taken back with every batch.
+/// Gives up batches that are not answered in time, or went to a node that leads no more. One timer
+/// serves them all: one for each would be set and taken back with every batch.
 struct Overdue {
-    wait: Duration,
+    core: Arc<Core>,
     watched: VecDeque<(Instant, Weak<Proposed>)>,
     look: tokio::time::Interval,
 }
 
 impl Overdue {
-    fn new(wait: Duration) -> Self {
+    fn new(core: Arc<Core>) -> Self {
         let mut look = tokio::time::interval(OVERDUE_LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { wait, watched: VecDeque::new(), look }
+        Self { core, watched: VecDeque::new(), look }
     }
 
     fn watch(&mut self, proposed: &Arc<Proposed>) {
@@ -138,15 +209,20 @@ impl Overdue {
     }
 
     fn give_up(&mut self) {
-        while let Some((began, proposed)) = self.watched.front() {
-            if proposed.strong_count() > 0 && began.elapsed() < self.wait {
-                return;
+        let route = self.core.route.now();
+        let wait = self.core.config.propose_wait;
+        // Later batches first, so that earlier ones end before them in the queue.
+        for (began, proposed) in self.watched.iter().rev() {
+            if let Some(proposed) = proposed.upgrade()
+                && (route.is_some_and(|route| route != proposed.route) || began.elapsed() >= wait)
+            {
+                proposed.give_back(true);
             }
-            if let Some(proposed) = proposed.upgrade() {
-                proposed.fail();
-            }
-            self.watched.pop_front();
         }
+        self.watched.retain(|(_, proposed)| {
+            proposed.upgrade().is_some_and(|proposed| !proposed.is_ended())
+        });
+        self.core.queue.expire();
     }
 }
 
@@ -156,26 +232,5 @@ async fn stay_awake(core: &Core, proposed: &Proposed) {
     let began = Instant::now();
     while !proposed.is_ended() && core.queue.len() == 0 && began.elapsed() < AWAKE_MAX {
         tokio::task::yield_now().await;
-    }
-}
-
-/// Gives each proposer its reply, by position.
-fn distribute(answers: Vec<Answer>, result: ClientWriteResult<TypeConfig>) {
-    let written = match result {
-        Ok(written) => written,
-        Err(ClientWriteError::ForwardToLeader(_)) => {
-            return fail(answers, ProposeError::NoLeader);
-        }
-        Err(_) => return fail(answers, ProposeError::Unknown),
-    };
-    let (index, term) = (LogIndex(written.log_id.index), written.log_id.leader_id.term);
-    let replies = written.data.0;
-    if replies.len() != answers.len() {
-        // This runs on Raft's task, which must not panic.
-        tracing::error!(%index, "an entry has not one reply per command");
-        return fail(answers, ProposeError::Unknown);
-    }
-    for (answer, reply) in answers.into_iter().zip(replies) {
-        _ = answer.send(Ok(Committed { index, term, reply }));
     }
 }

@@ -1,76 +1,135 @@
-//! Commands that wait for the log.
+//! Commands that wait for the log, and who waits for their answers.
 //!
 //! Promise: what is queued is answered, be it with an error; a full queue says so at once.
-//! Invariant: commands leave in the order in which they came.
+//! Invariant: commands leave in the order in which they came; what comes back for another try
+//! keeps its place.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
-use gate::log::{Committed, ProposeError};
+use bytes::Bytes;
+use gate::log::{Committed, ProposeError, Reach};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use types::limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX, QUEUE_BYTES_MAX, QUEUE_COMMANDS_MAX};
 
-/// Answers one proposer.
-pub(crate) type Answer = oneshot::Sender<Result<Committed, ProposeError>>;
+use crate::gather::Place;
+
 /// Waits for the answer.
 pub(crate) type Receiver = oneshot::Receiver<Result<Committed, ProposeError>>;
 
+/// Who waits for an answer.
+pub(crate) enum Answer {
+    /// Somebody here.
+    Here(oneshot::Sender<Result<Committed, ProposeError>>),
+    /// Another node, in whose batch the command came.
+    There(Place),
+}
+
+/// A command and who waits for it.
+pub(crate) struct Item {
+    pub(crate) command: Bytes,
+    reach: Reach,
+    answer: Answer,
+    queued_at: Instant,
+    /// It may be in the log already.
+    was_sent: bool,
+}
+
+impl Item {
+    /// Ends it. Who has gone does not mind.
+    pub(crate) fn end(self, result: Result<Committed, ProposeError>) {
+        match self.answer {
+            Answer::Here(answer) => _ = answer.send(result),
+            Answer::There(place) => place.fill(result),
+        }
+    }
+
+    /// Nobody waits for it any more.
+    fn is_given_up(&self) -> bool {
+        match &self.answer {
+            Answer::Here(answer) => answer.is_closed(),
+            Answer::There(_) => false,
+        }
+    }
+
+    /// Says that it had no answer, truthfully.
+    fn fail(self) {
+        let error = if self.was_sent { ProposeError::Unknown } else { ProposeError::NoLeader };
+        self.end(Err(error));
+    }
+
+    /// It is tried again here when a try came to nothing; otherwise its owner is told.
+    fn stays(&self, patience: Duration) -> bool {
+        matches!(self.answer, Answer::Here(_))
+            && self.reach == Reach::Cluster
+            && !self.is_given_up()
+            && self.queued_at.elapsed() < patience
+    }
+}
+
 #[derive(Default)]
 struct Waiting {
-    commands: VecDeque<(Vec<u8>, Answer)>,
+    items: VecDeque<Item>,
     bytes: usize,
     is_closed: bool,
 }
 
-/// Commands of one log entry, and who waits for their replies.
-#[derive(Default)]
-pub(crate) struct Batch {
-    pub(crate) commands: Vec<Vec<u8>>,
-    pub(crate) answers: Vec<Answer>,
-}
-
-impl Batch {
-    /// Tells everybody the same.
-    pub(crate) fn fail(self, error: ProposeError) {
-        fail(self.answers, error);
-    }
-}
-
-/// Tells everybody the same. Who has gone does not mind.
-pub(crate) fn fail(answers: Vec<Answer>, error: ProposeError) {
-    for answer in answers {
-        _ = answer.send(Err(error));
-    }
-}
-
 /// The queue between the doors and the log.
-#[derive(Default)]
 pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
     filled: Notify,
+    patience: Duration,
 }
 
 impl Queue {
-    /// Queues a command.
-    pub(crate) fn push(&self, command: Vec<u8>) -> Result<Receiver, ProposeError> {
+    /// A queue in which a command waits so long for a leader.
+    pub(crate) fn new(patience: Duration) -> Self {
+        Self { waiting: Mutex::default(), filled: Notify::new(), patience }
+    }
+
+    /// Queues a command of this node.
+    pub(crate) fn push(&self, command: Vec<u8>, reach: Reach) -> Result<Receiver, ProposeError> {
+        let (answer, receiver) = oneshot::channel();
+        match self.add(command.into(), reach, Answer::Here(answer)) {
+            Ok(()) => Ok(receiver),
+            Err((error, _)) => Err(error),
+        }
+    }
+
+    /// Queues a command that another node brought to its leader.
+    pub(crate) fn push_brought(&self, command: Bytes, place: Place) {
+        if let Err((error, answer)) = self.add(command, Reach::Leader, Answer::There(place))
+            && let Answer::There(place) = answer
+        {
+            place.fill(Err(error));
+        }
+    }
+
+    fn add(
+        &self,
+        command: Bytes,
+        reach: Reach,
+        answer: Answer,
+    ) -> Result<(), (ProposeError, Answer)> {
         let mut waiting = self.waiting.lock();
         if waiting.is_closed {
-            return Err(ProposeError::Stopping);
+            return Err((ProposeError::Stopping, answer));
         }
         let bytes = waiting.bytes + command.len();
-        if waiting.commands.len() >= QUEUE_COMMANDS_MAX || bytes > QUEUE_BYTES_MAX {
-            return Err(ProposeError::QueueFull);
+        if waiting.items.len() >= QUEUE_COMMANDS_MAX || bytes > QUEUE_BYTES_MAX {
+            return Err((ProposeError::QueueFull, answer));
         }
-        let (answer, receiver) = oneshot::channel();
         waiting.bytes = bytes;
-        waiting.commands.push_back((command, answer));
+        let queued_at = Instant::now();
+        waiting.items.push_back(Item { command, reach, answer, queued_at, was_sent: false });
         drop(waiting);
         self.filled.notify_one();
-        Ok(receiver)
+        Ok(())
     }
 
     /// Waits for commands and takes as many as one entry may carry; `None` once it is closed.
-    pub(crate) async fn take(&self) -> Option<Batch> {
+    pub(crate) async fn take(&self) -> Option<Vec<Item>> {
         loop {
             let filled = self.filled.notified();
             {
@@ -79,7 +138,7 @@ impl Queue {
                     return None;
                 }
                 let batch = waiting.take();
-                if !batch.commands.is_empty() {
+                if !batch.is_empty() {
                     return Some(batch);
                 }
             }
@@ -87,9 +146,42 @@ impl Queue {
         }
     }
 
+    /// Puts a batch back whose try came to nothing. `was_sent`: it may be in the log all the same;
+    /// sent again it is recognised. What shall not be tried again is told.
+    pub(crate) fn put_back(&self, items: Vec<Item>, was_sent: bool) {
+        let mut failed = Vec::new();
+        let mut waiting = self.waiting.lock();
+        for mut item in items.into_iter().rev() {
+            item.was_sent |= was_sent;
+            if !waiting.is_closed && item.stays(self.patience) {
+                waiting.bytes += item.command.len();
+                waiting.items.push_front(item);
+            } else {
+                failed.push(item);
+            }
+        }
+        drop(waiting);
+        self.filled.notify_one();
+        failed.into_iter().for_each(Item::fail);
+    }
+
+    /// Tells everybody who has waited too long, or must not wait for another node's leader.
+    pub(crate) fn expire(&self) {
+        let mut expired = Vec::new();
+        let mut waiting = self.waiting.lock();
+        while waiting.items.front().is_some_and(|item| !item.stays(self.patience)) {
+            if let Some(item) = waiting.items.pop_front() {
+                waiting.bytes -= item.command.len();
+                expired.push(item);
+            }
+        }
+        drop(waiting);
+        expired.into_iter().for_each(Item::fail);
+    }
+
     /// How many commands wait.
     pub(crate) fn len(&self) -> usize {
-        self.waiting.lock().commands.len()
+        self.waiting.lock().items.len()
     }
 
     /// How many bytes of commands wait.
@@ -101,27 +193,30 @@ impl Queue {
     pub(crate) fn close(&self) {
         let mut waiting = self.waiting.lock();
         waiting.is_closed = true;
-        let (_, answers) = waiting.commands.drain(..).unzip::<_, _, Vec<_>, Vec<_>>();
+        waiting.bytes = 0;
+        let items = std::mem::take(&mut waiting.items);
         drop(waiting);
-        fail(answers, ProposeError::Stopping);
+        for item in items {
+            let unknown = item.was_sent;
+            item.end(Err(if unknown { ProposeError::Unknown } else { ProposeError::Stopping }));
+        }
         self.filled.notify_one();
     }
 }
 
 impl Waiting {
-    fn take(&mut self) -> Batch {
-        let mut batch = Batch::default();
+    fn take(&mut self) -> Vec<Item> {
+        let mut batch = Vec::new();
         let mut bytes = 0;
-        while let Some((next, _)) = self.commands.front() {
-            bytes += next.len();
-            let is_full = batch.commands.len() >= BATCH_COMMANDS_MAX || bytes > BATCH_BYTES_MAX;
-            if is_full && !batch.commands.is_empty() {
+        while let Some(next) = self.items.front() {
+            bytes += next.command.len();
+            let is_full = batch.len() >= BATCH_COMMANDS_MAX || bytes > BATCH_BYTES_MAX;
+            if is_full && !batch.is_empty() {
                 break;
             }
-            if let Some((command, answer)) = self.commands.pop_front() {
-                self.bytes -= command.len();
-                batch.commands.push(command);
-                batch.answers.push(answer);
+            if let Some(item) = self.items.pop_front() {
+                self.bytes -= item.command.len();
+                batch.push(item);
             }
         }
         batch
@@ -132,46 +227,94 @@ impl Waiting {
 mod tests {
     use super::*;
 
+    fn queue() -> Queue {
+        Queue::new(Duration::from_secs(60))
+    }
+
+    fn push(queue: &Queue, bytes: usize) -> Result<Receiver, ProposeError> {
+        queue.push(vec![0; bytes], Reach::Cluster)
+    }
+
     async fn taken(queue: &Queue) -> Vec<usize> {
         let batch = queue.take().await.expect("open");
-        batch.commands.iter().map(Vec::len).collect()
+        batch.iter().map(|item| item.command.len()).collect()
     }
 
     #[tokio::test]
     async fn batches_are_cut_by_count_and_bytes_and_keep_their_order() {
-        let queue = Queue::default();
-        let receivers: Vec<_> = (0..BATCH_COMMANDS_MAX + 2)
-            .map(|at| queue.push(vec![0; at % 7]).expect("room"))
-            .collect();
+        let queue = queue();
+        let receivers: Vec<_> =
+            (0..BATCH_COMMANDS_MAX + 2).map(|at| push(&queue, at % 7).expect("room")).collect();
         assert_eq!(taken(&queue).await.len(), BATCH_COMMANDS_MAX);
         assert_eq!(taken(&queue).await.len(), 2);
         drop(receivers);
         let half = BATCH_BYTES_MAX / 2;
         for bytes in [half, half, 1, BATCH_BYTES_MAX + 1, 3] {
-            _ = queue.push(vec![0; bytes]).expect("room");
+            _ = push(&queue, bytes).expect("room");
         }
         assert_eq!(taken(&queue).await, [half, half]);
         assert_eq!(taken(&queue).await, [1]);
         assert_eq!(taken(&queue).await, [BATCH_BYTES_MAX + 1], "a large one travels alone");
         assert_eq!(taken(&queue).await, [3]);
-        assert_eq!(queue.waiting.lock().bytes, 0);
+        assert_eq!(queue.bytes(), 0);
     }
 
     #[tokio::test]
     async fn a_full_queue_refuses_at_once_and_a_closed_one_answers_all() {
-        let queue = Queue::default();
+        let queue = queue();
         let waiting: Vec<_> =
-            (0..QUEUE_COMMANDS_MAX).map(|_| queue.push(vec![1]).expect("room")).collect();
-        assert_eq!(queue.push(vec![1]).err(), Some(ProposeError::QueueFull));
+            (0..QUEUE_COMMANDS_MAX).map(|_| push(&queue, 1).expect("room")).collect();
+        assert_eq!(push(&queue, 1).err(), Some(ProposeError::QueueFull));
         queue.close();
         for receiver in waiting {
             let answer = receiver.await.expect("answered");
             assert_eq!(answer.err(), Some(ProposeError::Stopping));
         }
-        assert_eq!(queue.push(vec![1]).err(), Some(ProposeError::Stopping));
+        assert_eq!(push(&queue, 1).err(), Some(ProposeError::Stopping));
         assert!(queue.take().await.is_none());
-        let big = Queue::default();
-        _ = big.push(vec![0; QUEUE_BYTES_MAX]).expect("room");
-        assert_eq!(big.push(vec![1]).err(), Some(ProposeError::QueueFull));
+        let big = Queue::new(Duration::from_secs(60));
+        _ = push(&big, QUEUE_BYTES_MAX).expect("room");
+        assert_eq!(push(&big, 1).err(), Some(ProposeError::QueueFull));
+    }
+
+    #[tokio::test]
+    async fn what_comes_back_keeps_its_place_and_what_was_sent_is_unknown() {
+        let queue = queue();
+        let waiting: Vec<_> = (1..4).map(|bytes| push(&queue, bytes).expect("room")).collect();
+        let batch = queue.take().await.expect("open");
+        let late = push(&queue, 9).expect("room");
+        queue.put_back(batch, true);
+        assert_eq!(queue.bytes(), 1 + 2 + 3 + 9);
+        queue.close();
+        for receiver in waiting {
+            assert_eq!(receiver.await.expect("answered").err(), Some(ProposeError::Unknown));
+        }
+        assert_eq!(late.await.expect("answered").err(), Some(ProposeError::Stopping));
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_not_tried_again() {
+        let queue = queue();
+        let (first, second) = (push(&queue, 1).expect("room"), push(&queue, 2).expect("room"));
+        let leader_only = queue.push(vec![0; 3], Reach::Leader).expect("room");
+        let batch = queue.take().await.expect("open");
+        drop(first);
+        queue.put_back(batch, false);
+        assert_eq!(taken(&queue).await, [2]);
+        assert_eq!(leader_only.await.expect("answered").err(), Some(ProposeError::NoLeader));
+        drop(second);
+    }
+
+    #[tokio::test]
+    async fn patience_ends() {
+        let queue = Queue::new(Duration::ZERO);
+        let sent = push(&queue, 1).expect("room");
+        let batch = queue.take().await.expect("open");
+        queue.put_back(batch, true);
+        assert_eq!(sent.await.expect("answered").err(), Some(ProposeError::Unknown));
+        let waited = push(&queue, 1).expect("room");
+        queue.expire();
+        assert_eq!(waited.await.expect("answered").err(), Some(ProposeError::NoLeader));
+        assert_eq!((queue.len(), queue.bytes()), (0, 0));
     }
 }

@@ -44,6 +44,12 @@ pub struct NodeAddress {
     pub peer: String,
     /// Where it runs, if configured.
     pub region: String,
+    /// Of the voters that are up to date the one with the highest should lead.
+    pub priority: u32,
+    /// Drawn with its data directory: a node that lost its data is another one.
+    pub incarnation: [u8; 16],
+    /// It shall vote as soon as it has caught up.
+    pub shall_vote: bool,
 }
 
 /// Everything that Raft is generic over.

@@ -1,10 +1,11 @@
-//! Fresh reads: one round to the majority serves every read that waited before it began.
+//! Fresh reads on any node: one round to the majority serves every read that waited before it
+//! began, on the leader for its own reads and for those of the other nodes.
 //!
 //! Invariant: a round answers only reads that arrived before it started; a later one waits for
 //! the next.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gate::log::{Consistency, ProposeError, ReadPoint};
 use openraft::ReadPolicy;
@@ -12,11 +13,19 @@ use openraft::errors::RaftError;
 use tokio::sync::{mpsc, oneshot};
 use types::LogIndex;
 use types::limits::READS_WAITING_MAX;
+use wire::peer::ReadIndexRequest;
 
 use crate::node::Core;
+use crate::peers::Purpose;
+use crate::route::Route;
 
 /// Asks for the index up to which state must be applied.
 pub(crate) type Ask = oneshot::Sender<Result<u64, ProposeError>>;
+
+/// The rest before a leader is asked again that did not answer.
+const REST: Duration = Duration::from_millis(10);
+/// How long the leader may take for one round.
+const ROUND_WITHIN: Duration = Duration::from_secs(1);
 
 /// The queue of waiting reads.
 pub(crate) fn queue() -> (mpsc::Sender<Ask>, mpsc::Receiver<Ask>) {
@@ -28,7 +37,22 @@ pub(crate) async fn run(core: Arc<Core>, mut asks: mpsc::Receiver<Ask>) {
     let mut waiting = Vec::new();
     while asks.recv_many(&mut waiting, READS_WAITING_MAX).await > 0 {
         let began = Instant::now();
-        let index = read_index(&core, ReadPolicy::ReadIndex).await;
+        let index = loop {
+            match read_index(&core, ReadPolicy::ReadIndex).await {
+                // A change of leaders takes less than the patience of who waits.
+                Err(ProposeError::NoLeader) if began.elapsed() < core.config.leader_wait => {
+                    tokio::time::sleep(REST).await;
+                    while let Ok(ask) = asks.try_recv() {
+                        waiting.push(ask);
+                    }
+                    waiting.retain(|ask| !ask.is_closed());
+                    if waiting.is_empty() {
+                        break Err(ProposeError::NoLeader);
+                    }
+                }
+                other => break other,
+            }
+        };
         core.meters.read_round(waiting.len(), began.elapsed());
         for ask in waiting.drain(..) {
             _ = ask.send(index);
@@ -36,12 +60,54 @@ pub(crate) async fn run(core: Arc<Core>, mut asks: mpsc::Receiver<Ask>) {
     }
 }
 
+/// One round, here or at the leader.
 async fn read_index(core: &Core, policy: ReadPolicy) -> Result<u64, ProposeError> {
+    match core.route.now() {
+        None => Err(ProposeError::NoLeader),
+        Some(route) if route.is_here() => own_index(core, policy).await,
+        Some(route) => leaders_index(core, route, policy).await,
+    }
+}
+
+async fn own_index(core: &Core, policy: ReadPolicy) -> Result<u64, ProposeError> {
     match core.raft.get_read_linearizer(policy).await {
         Ok(linearizer) => Ok(linearizer.read_log_id().index()),
         Err(RaftError::Fatal(_)) => Err(ProposeError::Stopping),
         Err(RaftError::APIError(_)) => Err(ProposeError::NoLeader),
     }
+}
+
+async fn leaders_index(core: &Core, route: Route, policy: ReadPolicy) -> Result<u64, ProposeError> {
+    let Some(address) = core.address_of(route.leader) else { return Err(ProposeError::NoLeader) };
+    let client = core.peers.client(route.leader, &address.peer, Purpose::Urgent);
+    let Ok(mut client) = client else { return Err(ProposeError::NoLeader) };
+    let by_lease = matches!(policy, ReadPolicy::LeaseRead);
+    let asked = client.read_index(ReadIndexRequest { by_lease });
+    match tokio::time::timeout(ROUND_WITHIN, asked).await {
+        Ok(Ok(reply)) => Ok(reply.into_inner().index),
+        Ok(Err(_)) | Err(_) => Err(ProposeError::NoLeader),
+    }
+}
+
+/// The index for another node, if this one leads.
+pub(crate) async fn index_here(core: &Core, by_lease: bool) -> Result<u64, ProposeError> {
+    if !core.route.now().is_some_and(Route::is_here) {
+        return Err(ProposeError::NoLeader);
+    }
+    if by_lease {
+        return own_index(core, ReadPolicy::LeaseRead).await;
+    }
+    next_round(core).await
+}
+
+/// Waits for a round that begins after now.
+async fn next_round(core: &Core) -> Result<u64, ProposeError> {
+    let (ask, index) = oneshot::channel();
+    core.reads.try_send(ask).map_err(|error| match error {
+        mpsc::error::TrySendError::Full(_) => ProposeError::QueueFull,
+        mpsc::error::TrySendError::Closed(_) => ProposeError::Stopping,
+    })?;
+    index.await.map_err(|_| ProposeError::Stopping)?
 }
 
 /// Waits until state here is as fresh as asked.
@@ -55,14 +121,7 @@ pub(crate) async fn read_point(
         match consistency {
             Consistency::Stale => Ok(0),
             Consistency::Lease => read_index(core, ReadPolicy::LeaseRead).await,
-            Consistency::Linearizable => {
-                let (ask, index) = oneshot::channel();
-                core.reads.try_send(ask).map_err(|error| match error {
-                    mpsc::error::TrySendError::Full(_) => ProposeError::QueueFull,
-                    mpsc::error::TrySendError::Closed(_) => ProposeError::Stopping,
-                })?;
-                index.await.map_err(|_| ProposeError::Stopping)?
-            }
+            Consistency::Linearizable => next_round(core).await,
         }
     };
     let fresh =

@@ -212,7 +212,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 }
 
 /// Raft's description of a snapshot, from what the snapshot itself says.
-fn with_meta(snapshot: Snapshot) -> io::Result<SnapshotOf<TypeConfig, SnapshotDir>> {
+pub(crate) fn with_meta(snapshot: Snapshot) -> io::Result<SnapshotOf<TypeConfig, SnapshotDir>> {
     let manifest = &snapshot.manifest;
     let last_log_id = codec::decode_log_id(&manifest.applied).map_err(io::Error::other)?;
     let last_membership =

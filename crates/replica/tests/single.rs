@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::{bootstrap, config, create_namespace, namespace_of, propose, start, tick};
 use futures::future::join_all;
-use gate::log::{Consistency, Log as _, ProposeError};
+use gate::log::{Consistency, Log as _, ProposeError, Reach};
 use ledger::{Reply, query};
 use replica::clock::{Reading, TimeSource};
 use replica::{Config, ReplayError, ReplayReport, ReplayVerdict, Replica, StartError};
@@ -53,7 +53,7 @@ async fn what_was_answered_is_there_after_a_restart_in_its_order() {
     assert_eq!(cluster_id.len(), 32);
     replica.shutdown().await;
     assert!(!replica.status().healthy);
-    assert_eq!(replica.propose(tick(1)).err(), Some(ProposeError::Stopping));
+    assert_eq!(replica.propose(tick(1), Reach::Cluster).err(), Some(ProposeError::Stopping));
     drop(replica);
 
     let replica = start(config(dir.path())).await;
@@ -212,7 +212,7 @@ async fn snapshots_bound_the_log_and_a_restart_goes_on_behind_them() {
     std::fs::remove_dir_all(dir.path().join("state")).expect("remove");
     std::fs::remove_file(dir.path().join("CURRENT")).expect("remove");
     std::fs::remove_dir_all(dir.path().join("snap")).expect("remove");
-    let lost = Replica::start(small()).await;
+    let lost = Replica::start(small(), None).await;
     assert!(matches!(lost.err(), Some(StartError::StateLost { applied: 0, .. })));
 }
 
@@ -260,12 +260,12 @@ async fn status_shows_the_one_node() {
 async fn data_of_another_node_or_of_a_running_one_is_refused() {
     let dir = tempfile::tempdir().expect("dir");
     let replica = start(config(dir.path())).await;
-    let second = Replica::start(config(dir.path())).await;
+    let second = Replica::start(config(dir.path()), None).await;
     assert!(matches!(second.err(), Some(StartError::Store(store::StoreError::InUse(_)))));
     replica.shutdown().await;
     drop(replica);
     let other = Config { node: NodeId(2), ..config(dir.path()) };
-    let refused = Replica::start(other).await;
+    let refused = Replica::start(other, None).await;
     assert!(matches!(refused.err(), Some(StartError::OtherNode { found: NodeId(1), .. })));
 }
 
@@ -273,12 +273,12 @@ async fn data_of_another_node_or_of_a_running_one_is_refused() {
 async fn an_entry_that_nobody_knows_stops_the_node() {
     let dir = tempfile::tempdir().expect("dir");
     let replica = start(config(dir.path())).await;
-    let receiver = replica.propose(b"no command".to_vec()).expect("queued");
+    let receiver = replica.propose(b"no command".to_vec(), Reach::Cluster).expect("queued");
     assert_eq!(receiver.await.expect("answered").err(), Some(ProposeError::Unknown));
     let reason = replica.failed().await;
     assert!(reason.contains("does not decode"), "{reason}");
     assert!(!replica.status().healthy);
-    assert_eq!(replica.propose(tick(1)).err(), Some(ProposeError::Stopping));
+    assert_eq!(replica.propose(tick(1), Reach::Cluster).err(), Some(ProposeError::Stopping));
     replica.shutdown().await;
 }
 

@@ -60,6 +60,14 @@ pub enum StoreError {
         /// What recovery found.
         found: u64,
     },
+    /// A snapshot does not fit.
+    #[error("a snapshot needs {needed} bytes and the disk has {free}; make room or add a disk")]
+    NoRoom {
+        /// Bytes that are still to come.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
     /// A snapshot never replaces newer state, nor a newer snapshot.
     #[error("snapshot at {offered} is not newer than {current}")]
     NotNewer {

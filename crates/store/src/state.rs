@@ -6,6 +6,7 @@
 
 mod generation;
 mod hot;
+mod incoming;
 mod install;
 mod reader;
 mod snapshot;
@@ -28,6 +29,7 @@ use crate::files;
 use crate::meters::{Caches, StateMeters, Taking};
 
 use generation::{Generation, ROW_FAMILIES, family_of};
+pub use incoming::{Incoming, Wanted};
 use reader::Reader;
 pub use snapshot::{Manifest, Snapshot, SnapshotFile};
 

@@ -141,6 +141,12 @@ impl NamespaceId {
 #[cbor(transparent)]
 pub struct NodeId(#[n(0)] pub u64);
 
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::string::ToString;

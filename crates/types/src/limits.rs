@@ -122,6 +122,22 @@ pub const READS_WAITING_MAX: usize = 65_536;
 pub const READ_WAIT_MS_MAX: u64 = 10_000;
 /// How long a batch of commands waits for its reply before its outcome is unknown, in milliseconds.
 pub const PROPOSE_WAIT_MS_MAX: u64 = 30_000;
+/// How long a command or a read waits for a leader before it is answered with 503, in
+/// milliseconds.
+pub const LEADER_WAIT_MS_MAX: u64 = 5_000;
+/// Batches of commands that a node may have on their way to the leader.
+pub const FORWARDS_MAX: usize = 4;
+/// Bytes of one message between nodes.
+pub const PEER_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Connections of other nodes whose handshake is under way, or that wait to be served.
+pub const PEER_CONNECTIONS_MAX: usize = 64;
+/// Calls on one connection of another node at a time.
+pub const PEER_STREAMS_MAX: u32 = 256;
+/// Bytes of a snapshot that are sent in one piece.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 256 * 1024;
+/// What snapshots on their way to other nodes take of the network unless configured, in bytes per
+/// second.
+pub const SNAPSHOT_BYTES_PER_SECOND: u64 = 64 * 1024 * 1024;
 /// Sets of hints that a slow listener may lag behind.
 pub const EFFECTS_KEPT_MAX: usize = 1_024;
 /// Entries applied since the last snapshot from which on a new one is made.

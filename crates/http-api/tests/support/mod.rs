@@ -12,8 +12,10 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use gate::log::{Committed, Consistency, Log, Member, Progress, ProposeError, ReadPoint};
-use gate::log::{Standing, Status};
+use gate::log::{
+    Change, ChangeError, Committed, Consistency, Log, Member, Progress, ProposeError, ReadPoint,
+};
+use gate::log::{Reach, Standing, Status};
 use gate::seal::DataKey;
 use gate::{DocumentChecks, Gate, Settings};
 use http_api::{Exporter, HttpConfig};
@@ -139,6 +141,7 @@ impl Log for MemoryLog {
     fn propose(
         &self,
         command: Vec<u8>,
+        _reach: Reach,
     ) -> Result<oneshot::Receiver<Result<Committed, ProposeError>>, ProposeError> {
         assert!(!self.broken.load(Ordering::SeqCst), "broken on purpose");
         if self.full.load(Ordering::SeqCst) {
@@ -223,6 +226,7 @@ impl Log for MemoryLog {
             http: format!("127.0.0.1:{}", 4_000 + 10 * node),
             peer: format!("127.0.0.1:{}", 4_002 + 10 * node),
             region: "eu".into(),
+            priority: 0,
             matched,
         };
         Status {
@@ -233,8 +237,13 @@ impl Log for MemoryLog {
             committed: applied,
             applied,
             members: vec![member(1, Some(applied)), member(2, Some(applied)), member(3, None)],
+            changing: false,
             healthy: true,
         }
+    }
+
+    fn change(&self, _change: Change) -> BoxFuture<'_, Result<LogIndex, ChangeError>> {
+        async { Err(ChangeError::Refused("this log has one node".into())) }.boxed()
     }
 }
 
@@ -344,7 +353,8 @@ impl Door {
             request_key: None,
             command: ledger::Command::Tick,
         };
-        let receiver = self.log.propose(types::codec::encode(&tick)).expect("the log takes it");
+        let receiver =
+            self.log.propose(types::codec::encode(&tick), Reach::Leader).expect("the log takes it");
         receiver.await.expect("an answer").expect("a tick");
     }
 

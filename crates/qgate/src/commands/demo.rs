@@ -4,30 +4,30 @@
 //! Invariant: everything that is started here has ended when this ends, and the directory is gone
 //! unless somebody asked to keep it.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use client::{Endpoint, Error};
 use tempfile::TempDir;
 
-use crate::commands::dev::{read_policies, set_up, start_node};
+use crate::commands::dev::{Nodes, read_policies, set_up};
 use crate::demo::cast::Cast;
 use crate::demo::report::Report;
 use crate::demo::story::Story;
 use crate::demo::targets::Targets;
 use crate::demo::{contrast, fixtures, trail};
-use crate::dev_child::Child;
-use crate::dev_state::{DevDir, DevNode, Ports};
+use crate::dev_state::{DevDir, DevSet, Ports};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::Output;
 use crate::signals::StopSignals;
 
+/// Nodes of the gate.
+const NODES: u16 = 3;
+
 /// Tell three incidents on a real local gate, and check that it stops each.
 ///
-/// Starts a gate and, as its targets, a CRM, a phone line, a mail server and a chat, all on this
-/// machine. Agents then submit a bulk overwrite of 847 records, the same phone call twice, and a
-/// batch of mails with a broken template. Each number is counted at the targets or answered by the
+/// Starts a gate of three nodes and, as its targets, a CRM, a phone line, a mail server and a chat, all on this
+/// machine. Agents then submit a bulk overwrite of 847 records, the same phone call twice (and
+/// between the two the node that leads is killed), and a batch of mails with a broken template. Each number is counted at the targets or answered by the
 /// gate. Exits with 0 only if every check holds, else with 1.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
@@ -38,7 +38,7 @@ pub(crate) struct DemoArgs {
     /// Keep the gate's data in this new or empty directory, e.g. demo-data
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
-    /// HTTP port of the gate instead of a free one; three ports follow, e.g. 4000
+    /// HTTP port of the gate instead of a free one; the other ports follow, e.g. 4000
     #[arg(long, value_name = "PORT")]
     base_port: Option<u16>,
 }
@@ -48,12 +48,12 @@ pub(crate) async fn run(output: Output, args: DemoArgs) -> Outcome {
     let mut stop = StopSignals::new()?;
     let home = Home::of(args.keep.as_deref())?;
     let ports = match args.base_port {
-        Some(base) => Ports::of(base, 0)?,
-        None => Ports::free()?,
+        Some(base) => Ports::row(base, NODES)?,
+        None => Ports::free(NODES)?,
     };
-    ports.check_free()?;
+    ports.iter().try_for_each(|ports| ports.check_free())?;
     let mut report = Report::new(output);
-    let played = play(&home, ports, &mut report, &mut stop).await;
+    let played = play(&home, &ports, &mut report, &mut stop).await;
     if played.is_ok() {
         report.finish();
     }
@@ -70,7 +70,7 @@ pub(crate) async fn run(output: Output, args: DemoArgs) -> Outcome {
 /// Starts everything, tells the story, stops the gate whatever came of it, and looks once more.
 async fn play(
     home: &Home,
-    ports: Ports,
+    ports: &[Ports],
     report: &mut Report,
     stop: &mut StopSignals,
 ) -> Result<(), Failure> {
@@ -82,16 +82,16 @@ async fn play(
     report.say(&format!("phone line  {}", targets.phone.url("")));
     report.say(&format!("mail        {}", targets.mail.url("")));
     report.say(&format!("chat        {}", targets.chat.url("")));
-    let (mut child, node) = start_node(&dir, ports, false, BTreeMap::new())?;
+    let mut nodes = Nodes::default();
     let told = tokio::select! {
-        told = tell(home, &dir, &mut child, node, &targets, report) => told,
+        told = tell(home, &dir, &mut nodes, ports, &targets, report) => told,
         signal = stop.wait() => {
             Err(Failure::refused(format!("{signal}: the demo was stopped before its end")))
         }
     };
     // A gate that ended by itself says more than requests that nobody answered.
-    let runs = child.check_runs();
-    child.stop().await?;
+    let runs = nodes.check_run();
+    nodes.stop().await?;
     let cast = told.map_err(|failure| runs.err().unwrap_or(failure))?;
     Story { cast: &cast, targets: &targets, report, told: Vec::new() }.last_look();
     Ok(())
@@ -100,22 +100,23 @@ async fn play(
 async fn tell(
     home: &Home,
     dir: &DevDir,
-    child: &mut Child,
-    node: DevNode,
+    nodes: &mut Nodes,
+    ports: &[Ports],
     targets: &Targets,
     report: &mut Report,
 ) -> Result<Cast, Failure> {
-    report.say(&format!("gate        {}", node.http));
-    report.waiting("for the gate to answer");
-    let endpoint: Endpoint = node.http.parse().map_err(Error::from)?;
+    report.waiting("for the gate to answer, a cluster of three nodes");
     let policies = read_policies(&home.policies())?;
-    let file = set_up(dir, child, node, Some(&policies)).await?;
-    let cast = Cast::of(&endpoint, &file.keys).await?;
+    let file = set_up(dir, nodes, ports, &DevSet::default(), Some(&policies)).await?;
+    for node in &file.nodes {
+        report.say(&format!("gate        {}, node {}", node.http, node.id));
+    }
+    let cast = Cast::of(&file).await?;
     cast.set_stage(targets).await?;
     report.say("It has the policies of the incidents, three destinations and one channel.");
     let mut story = Story { cast: &cast, targets, report, told: Vec::new() };
     story.bulk_overwrite().await?;
-    story.duplicate_call().await?;
+    story.duplicate_call(nodes).await?;
     story.broken_template().await?;
     let told = story.told;
     contrast::tell(report).await?;

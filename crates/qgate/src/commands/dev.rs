@@ -15,8 +15,9 @@ use tokio::time::Instant;
 
 use crate::commands::policy::{apply_set, checked};
 use crate::dev_child::Child;
+use crate::dev_cluster::DevCluster;
 use crate::dev_keys;
-use crate::dev_state::{DevDir, DevFile, DevKeys, DevNode, Ports, write_config};
+use crate::dev_state::{Common, DevDir, DevFile, DevKeys, DevNode, DevSet, Ports, write_config};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::files;
 use crate::output::{line, note};
@@ -24,6 +25,8 @@ use crate::outward::Secret;
 use crate::policy_files::{Sources, shown};
 use crate::signals::StopSignals;
 
+/// More than a development machine needs.
+const NODES_MAX: i64 = 9;
 /// How long a cluster may take until it answers.
 const START_WITHIN: Duration = Duration::from_secs(60);
 /// How long one question about it may take, tries included.
@@ -34,17 +37,20 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 /// Run a local gate for development; SIGINT, SIGTERM or SIGHUP stops it.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: qgate dev --policies policies --data .qgate/dev\n\n\
-    Writes DIR/dev.json with addresses and keys when the gate answers. Its gRPC and peer\n\
-    addresses are kept for releases to come; nothing listens there yet.")]
+    Writes DIR/dev.json with addresses and keys when the gate answers. The nodes prove to each\n\
+    other who they are with certificates of an authority in DIR/ca. A node that was killed is\n\
+    started again with: qgate serve --config DIR/node-<id>/node.yaml. The gRPC addresses are kept\n\
+    for releases to come; nothing listens there yet.")]
 pub(crate) struct DevArgs {
-    /// Nodes of the cluster, e.g. 1
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    /// Nodes of the cluster, e.g. 3
+    #[arg(long, value_name = "N", default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=NODES_MAX))]
     nodes: u16,
     /// Where everything lies; the same directory resumes with the same keys, e.g. .qgate/dev
     #[arg(long, value_name = "DIR", default_value = ".qgate/dev")]
     data: PathBuf,
-    /// HTTP port of the first node; the next two are kept for gRPC and peers to come, then metrics,
-    /// e.g. 4000
+    /// HTTP port of the first node; then come gRPC, peers and metrics, and ten higher the next
+    /// node, e.g. 4000
     #[arg(long, value_name = "PORT", default_value_t = 4000)]
     base_port: u16,
     /// Policies to apply at each start if they changed since the last, e.g. policies
@@ -76,24 +82,22 @@ pub(crate) struct Checked {
 
 /// Runs `qgate dev`.
 pub(crate) async fn run(args: DevArgs) -> Outcome {
-    if args.nodes != 1 {
-        return Err(Failure::usage(format!("--nodes {}: this release runs one node", args.nodes))
-            .next("leave --nodes out; more than one node comes with the next release"));
-    }
     let policies = args.policies.as_deref().map(read_policies).transpose()?;
-    let ports = Ports::of(args.base_port, 0)?;
-    let secrets = secrets(&args)?;
+    let ports = Ports::row(args.base_port, args.nodes)?;
+    let set = DevSet { open_registration: args.open_registration, secrets: secrets(&args)? };
     let mut stop = StopSignals::new()?;
     let dir = DevDir::take(&args.data)?;
-    ports.check_free().map_err(|failure| dir.blamed(failure))?;
+    for ports in &ports {
+        ports.check_free().map_err(|failure| dir.blamed(failure))?;
+    }
     dir.withdraw()?;
 
-    let (mut child, node) = start_node(&dir, ports, args.open_registration, secrets)?;
+    let mut nodes = Nodes::default();
     let started = tokio::select! {
-        started = set_up(&dir, &mut child, node, policies.as_ref()) => started,
+        started = set_up(&dir, &mut nodes, &ports, &set, policies.as_ref()) => started,
         signal = stop.wait() => {
             note(&format!("{signal}: stopping"));
-            child.stop().await?;
+            nodes.stop().await?;
             return Ok(Exit::Done);
         }
     };
@@ -102,12 +106,12 @@ pub(crate) async fn run(args: DevArgs) -> Outcome {
         line(&banner(&file));
         Ok(())
     }) {
-        child.stop().await?;
+        nodes.stop().await?;
         return Err(failure);
     }
-    watch(&mut child, &mut stop).await;
+    watch(&mut nodes, &mut stop).await;
     dir.withdraw()?;
-    child.stop().await?;
+    nodes.stop().await?;
     Ok(Exit::Done)
 }
 
@@ -138,67 +142,134 @@ pub(crate) fn read_policies(directory: &std::path::Path) -> Result<Checked, Fail
     Ok(Checked { sources, compiled })
 }
 
-/// Starts the one node of a directory; it may not answer yet.
-///
-/// # Errors
-/// Whatever the operating system says.
-pub(crate) fn start_node(
-    dir: &DevDir,
-    ports: Ports,
-    open: bool,
-    secrets: BTreeMap<String, Secret>,
-) -> Result<(Child, DevNode), Failure> {
-    let id = 1;
-    let home = dir.node_dir(id);
-    files::make_private_dir(&home).map_err(|error| Failure::refused(error.to_string()))?;
-    let (data, file) = (home.join("data"), home.join("node.yaml"));
-    write_config(&file, &ports.config(id, data.clone(), open, secrets))?;
-    let child = Child::start(id, &file, &home.join("node.log"))?;
-    let node = ports.node(id, child.pid(), data, file);
-    Ok((child, node))
+/// The child processes, in the order in which they were started.
+#[derive(Default)]
+pub(crate) struct Nodes(Vec<Child>);
+
+impl Nodes {
+    /// Starts a node; it may not answer yet.
+    fn start(
+        &mut self,
+        dir: &DevDir,
+        cluster: &DevCluster,
+        (id, ports): (u64, Ports),
+        set: &DevSet,
+        ask: BTreeMap<u64, String>,
+    ) -> Result<DevNode, Failure> {
+        let home = dir.node_dir(id);
+        files::make_private_dir(&home).map_err(|error| Failure::refused(error.to_string()))?;
+        let tls = cluster.certify(id, &home)?;
+        let join = if ask.is_empty() { None } else { Some(cluster.invite(&home, ask)?) };
+        let common = Common { tls, join, data_key_file: cluster.key_file() };
+        let (data, file) = (home.join("data"), home.join("node.yaml"));
+        write_config(&file, &ports.config(id, data.clone(), set, common))?;
+        let child = Child::start(id, &file, &home.join("node.log"))?;
+        let node = ports.node(id, child.pid(), data, file);
+        self.0.push(child);
+        Ok(node)
+    }
+
+    /// Fails if one has ended already.
+    ///
+    /// # Errors
+    /// Exactly then, with the end of its log.
+    pub(crate) fn check_run(&mut self) -> Result<(), Failure> {
+        self.0.iter_mut().try_for_each(Child::check_runs)
+    }
+
+    /// Kills a node, as a power cut would, and waits until it is gone.
+    ///
+    /// # Errors
+    /// If there is none, or the operating system refuses.
+    pub(crate) async fn kill(&mut self, id: u64) -> Result<(), Failure> {
+        let place = self.0.iter().position(|child| child.id() == id);
+        let place = place.ok_or_else(|| Failure::refused(format!("there is no node {id}")))?;
+        self.0.remove(place).kill().await
+    }
+
+    /// Waits until one ends by itself, and says how; for ever when none is left.
+    async fn one_ended(&mut self) -> String {
+        if self.0.is_empty() {
+            return std::future::pending().await;
+        }
+        let ends = self.0.iter_mut().map(|child| Box::pin(child.ended()));
+        let (ended, place, _) = futures::future::select_all(ends).await;
+        self.0.remove(place);
+        ended
+    }
+
+    /// Stops all, the last one first.
+    ///
+    /// # Errors
+    /// The first that the operating system refuses; the others are stopped all the same.
+    pub(crate) async fn stop(&mut self) -> Result<(), Failure> {
+        let mut result = Ok(());
+        while let Some(mut child) = self.0.pop() {
+            let stopped = child.stop().await;
+            result = result.and(stopped);
+        }
+        result
+    }
 }
 
-/// Waits until the node answers, and gives it its keys and policies.
+/// Starts the nodes, waits until they answer, and gives the cluster its keys and policies.
 ///
 /// # Errors
 /// A node that ends or does not answer in time, and what it refuses.
 pub(crate) async fn set_up(
     dir: &DevDir,
-    child: &mut Child,
-    node: DevNode,
+    nodes: &mut Nodes,
+    ports: &[Ports],
+    set: &DevSet,
     policies: Option<&Checked>,
 ) -> Result<DevFile, Failure> {
-    let endpoint: Endpoint = node.http.parse().map_err(Error::from)?;
-    wait_until_ready(&endpoint, child).await?;
+    let cluster = DevCluster::open(dir.path())?;
+    let mut started: Vec<DevNode> = Vec::new();
+    let mut ask = BTreeMap::new();
+    // All at once: nodes that were a cluster before need each other to be one again.
+    for (id, ports) in (1..).zip(ports) {
+        started.push(nodes.start(dir, &cluster, (id, *ports), set, ask.clone())?);
+        ask.insert(id, ports.peer());
+    }
+    let mut endpoints = Vec::new();
+    for node in &started {
+        let endpoint: Endpoint = node.http.parse().map_err(Error::from)?;
+        wait_until_ready(&endpoint, nodes).await?;
+        endpoints.push(endpoint);
+    }
+    let first = &endpoints[0];
     let keys = match dir.keys()? {
         Some(keys) => {
-            dev_keys::check(&endpoint, &keys).await?;
+            dev_keys::check(first, &keys).await?;
             keys
         }
         None => {
-            let keys = dev_keys::make(&endpoint, &dir.node_dir(1).join("admin.key")).await?;
+            let keys = dev_keys::make(first, &dir.node_dir(1).join("admin.key")).await?;
             dir.keep_keys(&keys)?;
             keys
         }
     };
+    wait_until_all_vote(first, &keys.admin_key, nodes).await?;
     if let Some(Checked { sources, compiled }) = policies
         && dir.must_apply(&sources.directory, &compiled.set.digest)?
     {
-        let admin = Settings::new(vec![endpoint.clone()]).with_key(&keys.admin_key);
+        let admin = Settings::new(vec![first.clone()]).with_key(&keys.admin_key);
         apply_set(&Client::new(admin)?, sources, None).await?;
         dir.keep_applied(&sources.directory, &compiled.set.digest)?;
     }
-    wait_until_ready(&endpoint, child).await?;
-    Ok(DevFile { nodes: vec![node], keys })
+    for endpoint in &endpoints {
+        wait_until_ready(endpoint, nodes).await?;
+    }
+    Ok(DevFile { nodes: started, keys })
 }
 
-async fn wait_until_ready(endpoint: &Endpoint, child: &mut Child) -> Result<(), Failure> {
+async fn wait_until_ready(endpoint: &Endpoint, nodes: &mut Nodes) -> Result<(), Failure> {
     let mut settings = Settings::new(vec![endpoint.clone()]);
     settings.deadline = ASK_FOR;
     let client = Client::new(settings)?;
     let ends = Instant::now() + START_WITHIN;
     loop {
-        child.check_runs()?;
+        nodes.check_run()?;
         let last = match client.send(Request::get(&["readyz"]).anonymous()).await {
             Ok(_) => return Ok(()),
             Err(error) => error,
@@ -206,19 +277,47 @@ async fn wait_until_ready(endpoint: &Endpoint, child: &mut Child) -> Result<(), 
         if Instant::now() >= ends {
             let seconds = START_WITHIN.as_secs();
             let what = format!("{endpoint} is not ready after {seconds} s: {last}");
-            return Err(Failure::refused(what).next(child.where_to_look()));
+            return Err(Failure::refused(what).next("its log lies beside its data, in node.log"));
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
+/// Waits until every node has what the others have, and votes.
+async fn wait_until_all_vote(
+    endpoint: &Endpoint,
+    admin_key: &str,
+    nodes: &mut Nodes,
+) -> Result<(), Failure> {
+    let client = Client::new(Settings::new(vec![endpoint.clone()]).with_key(admin_key))?;
+    let ends = Instant::now() + START_WITHIN;
+    let all = nodes.0.len();
+    loop {
+        nodes.check_run()?;
+        let status = client.get(&["v1", "cluster"]).await?;
+        let members = status.body["nodes"].as_array().map_or(&[][..], Vec::as_slice);
+        let voters = members.iter().filter(|node| node["role"] == "voter").count();
+        if voters == all && status.body["changing"] == false {
+            return Ok(());
+        }
+        if members.len() > all {
+            let what = format!("the cluster of this directory has {} nodes", members.len());
+            return Err(Failure::usage(what).next(format!("say --nodes {}", members.len())));
+        }
+        if Instant::now() >= ends {
+            let what = format!("{voters} of {all} nodes vote after {} s", START_WITHIN.as_secs());
+            return Err(Failure::refused(what).next("their logs lie beside their data"));
         }
         tokio::time::sleep(ASK_EVERY).await;
     }
 }
 
 /// Waits for the signal to stop; says so when the child ends before, and goes on.
-async fn watch(child: &mut Child, stop: &mut StopSignals) {
-    let signal = tokio::select! {
-        signal = stop.wait() => signal,
-        ended = child.ended() => {
-            note(&ended);
-            stop.wait().await
+async fn watch(nodes: &mut Nodes, stop: &mut StopSignals) {
+    let signal = loop {
+        tokio::select! {
+            signal = stop.wait() => break signal,
+            ended = nodes.one_ended() => note(&ended),
         }
     };
     note(&format!("{signal}: stopping"));
@@ -233,9 +332,11 @@ fn banner(file: &DevFile) -> String {
         r#"{"resource":"crm.contacts","trigger":"write","recordCount":847,"#,
         r#""payload":{"records":[{"id":"c-1","set":{"phone":""}}]}}"#
     );
+    let all: Vec<&str> = file.nodes.iter().map(|node| node.http.as_str()).collect();
+    let all = all.join(" ");
     format!(
         "\
-The gate answers at {http} - Ctrl-C stops it
+The gate answers at {all} - Ctrl-C stops it
 
 Development keys, for this machine only:
   admin      {admin_key}

@@ -11,17 +11,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use gate::{Freshness, Gate, Settings};
+use gate::log::Log as _;
+use gate::seal::DataKey;
+use gate::{Freshness, Gate, Settings, join_token};
 use http_api::HttpConfig;
 use ledger::query;
-use replica::Replica;
 use replica::raft::NodeAddress;
+use replica::{Begin, JoinPlan, Replica};
+use tls::{Files, Identity};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use types::NodeId;
 
-use crate::config::{Config, Listen, Profile};
+use crate::config::{Config, Join, PeerTls, Profile};
 use crate::data_key;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::files;
@@ -32,7 +35,7 @@ use crate::output::line;
 use crate::outward::{Outward, unusable};
 use crate::signals::StopSignals;
 
-/// How long a node of one waits to become its own leader.
+/// How long a node waits for a leader before it says that there is none.
 const LEAD_WITHIN: Duration = Duration::from_secs(30);
 
 /// Run one node; SIGINT, SIGTERM or SIGHUP stops it.
@@ -43,9 +46,14 @@ const LEAD_WITHIN: Duration = Duration::from_secs(30);
     data_dir: data\n  \
     http: {listen: \"127.0.0.1:4000\"}\n  \
     metrics: {listen: \"127.0.0.1:4003\"}\n  \
+    peer: {listen: \"127.0.0.1:4002\"}\n  \
     cluster: {profile: lan, initialise: true}\n\n\
+    A further node has, instead of initialise, the token of `qgate cluster token` and whom to ask:\n  \
+    cluster: {profile: lan, join: {ask: {1: \"127.0.0.1:4002\"}, token_file: join.token}}\n\
+    and the same data_key_file. Nodes on several machines need `tls` in `peer`: ca, certificate\n\
+    and key, in PEM, read again while the node runs.\n\n\
     A new cluster's first admin key is printed once, and lies in data_dir/admin.key, or where\n\
-    admin_key_file says, until you take it away. `peer` and `grpc` are kept for releases to come.")]
+    admin_key_file says, until you take it away. `grpc` is kept for releases to come.")]
 pub(crate) struct ServeArgs {
     /// Its configuration in YAML, e.g. node.yaml
     #[arg(long, value_name = "FILE")]
@@ -58,6 +66,10 @@ pub(crate) struct ServeArgs {
     threads: Option<u16>,
 }
 
+/// How often certificates and keys of files are looked at again.
+const RELOAD_EVERY: Duration = Duration::from_secs(1);
+/// Bytes of the file with a join token.
+const TOKEN_BYTES_MAX: usize = 1_024;
 /// What is to be done with the first admin's key.
 const TAKE_AWAY: &str = "keep it somewhere safe and delete that file";
 
@@ -78,11 +90,15 @@ pub(crate) async fn run(args: ServeArgs) -> Outcome {
     logging::start(&config.log)?;
     let mut stop = StopSignals::of_a_node()?;
     let listener = listen("http", config.http.listen).await?;
+    let peers = match &config.peer {
+        Some(door) => Some(listen("peer", door.listen).await?),
+        None => None,
+    };
     let metrics = match &config.metrics {
         Some(door) => Some(MetricsDoor::new(listen("metrics", door.listen).await?)?),
         None => None,
     };
-    let node = Node::start(&config).await?;
+    let node = Node::start(&config, peers).await?;
     let metrics = metrics.map(|door| door.open(config.node.id, &node.gate, &node.replica));
     let served = match node.open(&config).await {
         Ok(()) => node.serve(listener, &mut stop).await,
@@ -119,14 +135,20 @@ struct Node {
 }
 
 impl Node {
-    async fn start(config: &Config) -> Result<Self, Failure> {
+    async fn start(config: &Config, peers: Option<TcpListener>) -> Result<Self, Failure> {
         // First, so that a configuration that cannot be used leaves the disk as it is.
         let outward = Outward::of(&config.outbound, &config.secrets, &config.base);
         let outward = outward.map_err(unusable)?;
         let has_data = check_data(config)?;
         let data_key = data_key::load(&config.data_key_file, has_data)?;
         let id = NodeId(config.node.id);
-        let replica = Replica::start(replica_config(config)).await.map_err(|error| {
+        let identity = identity(config)?;
+        let mut tasks = Vec::new();
+        if let Some(identity) = &identity {
+            tasks.push(tokio::spawn(identity.watch(RELOAD_EVERY)));
+        }
+        let settings = replica_config(config, data_key.clone(), identity, has_data)?;
+        let replica = Replica::start(settings, peers).await.map_err(|error| {
             Failure::refused(format!("node {} cannot start: {error}", config.node.id))
         })?;
         let settings = Settings {
@@ -136,10 +158,8 @@ impl Node {
         };
         let gate = Gate::new(replica.clone(), id, settings);
         let stopping = watch::Sender::new(false);
-        let tasks = vec![
-            tokio::spawn(gate::run_tick(gate.clone(), told_to(stopping.subscribe()))),
-            tokio::spawn(gate.clone().run_watch()),
-        ];
+        tasks.push(tokio::spawn(gate::run_tick(gate.clone(), told_to(stopping.subscribe()))));
+        tasks.push(tokio::spawn(gate.clone().run_watch()));
         Ok(Self {
             id: config.node.id,
             replica,
@@ -156,10 +176,26 @@ impl Node {
     /// on the disk before the cluster hears of it.
     async fn open(&self, config: &Config) -> Result<(), Failure> {
         let cannot = |what: String| Failure::refused(format!("node {} {what}", self.id));
-        self.replica
-            .wait_for_leader(LEAD_WITHIN)
-            .await
-            .map_err(|error| cannot(format!("found no leader: {error}")))?;
+        let found = tokio::select! {
+            found = self.replica.wait_for_leader(LEAD_WITHIN) => found,
+            reason = self.replica.failed() => {
+                return Err(cannot(format!("cannot go on: {reason}")));
+            }
+        };
+        if !config.cluster.initialise {
+            // The others may be down: it says so itself, and goes on when they come.
+            if let Err(error) = found {
+                tracing::warn!(node = self.id, %error, "no leader yet; serving all the same");
+            }
+            return Ok(());
+        }
+        if let Err(error) = found {
+            if self.replica.status().members.len() > 1 {
+                tracing::warn!(node = self.id, %error, "no leader yet; serving all the same");
+                return Ok(());
+            }
+            return Err(cannot(format!("found no leader: {error}")));
+        }
         let read = self
             .gate
             .read(Freshness::default(), |state, _| Ok(query::cluster(state)?.is_some()))
@@ -220,6 +256,9 @@ impl Node {
                 return Err(door_ended(ended));
             }
         };
+        if ended.is_ok() {
+            self.replica.hand_over().await;
+        }
         self.stopping.send_replace(true);
         let door = door.await;
         self.outgoing.send_replace(true);
@@ -256,31 +295,77 @@ impl Node {
 fn check_data(config: &Config) -> Result<bool, Failure> {
     let data_dir = &config.data_dir;
     let has_data = std::fs::read_dir(data_dir).is_ok_and(|mut entries| entries.next().is_some());
-    if !has_data && !config.cluster.initialise {
+    if !has_data && !config.cluster.initialise && config.cluster.join.is_none() {
         let what = format!("{} holds no cluster, and none is to be made", data_dir.display());
-        return Err(Failure::usage(what)
-            .next("point data_dir at the node's data, or say `cluster: {initialise: true}`"));
+        return Err(Failure::usage(what).next(
+            "point data_dir at the node's data, say `cluster: {initialise: true}`, or have it join \
+             one with `cluster: {join: …}`",
+        ));
     }
     files::make_private_dir(data_dir).map_err(|error| Failure::refused(error.to_string()))?;
     Ok(has_data)
 }
 
-fn replica_config(config: &Config) -> replica::Config {
-    let shown = |listen: &Option<Listen>| {
-        listen.as_ref().map(|listen| listen.listen.to_string()).unwrap_or_default()
+/// The certificate with which this node speaks to others.
+fn identity(config: &Config) -> Result<Option<Arc<Identity>>, Failure> {
+    let Some(PeerTls { ca, certificate, key }) = config.peer.as_ref().and_then(|p| p.tls.clone())
+    else {
+        return Ok(None);
     };
+    let loaded = Identity::load(Files { ca, certificate, key });
+    loaded.map(Some).map_err(|error| Failure::refused(format!("peer.tls: {error}")))
+}
+
+fn replica_config(
+    config: &Config,
+    data_key: DataKey,
+    identity: Option<Arc<Identity>>,
+    has_data: bool,
+) -> Result<replica::Config, Failure> {
+    let shown = |listen: SocketAddr, advertise: &Option<String>| {
+        advertise.clone().unwrap_or_else(|| listen.to_string())
+    };
+    let peer = config.peer.as_ref().map(|peer| shown(peer.listen, &peer.advertise));
     let address = NodeAddress {
-        http: config.http.listen.to_string(),
-        peer: shown(&config.peer),
-        region: String::new(),
+        http: shown(config.http.listen, &config.http.advertise),
+        peer: peer.unwrap_or_default(),
+        region: config.node.region.clone(),
+        priority: config.node.priority,
+        ..NodeAddress::default()
     };
     let id = NodeId(config.node.id);
-    let mut replica = replica::Config::new(config.data_dir.clone(), id, address);
+    let mut replica = replica::Config::new(config.data_dir.clone(), id, address, data_key);
+    replica.identity = identity;
     replica.disk_reserve_bytes = config.disk_reserve_bytes;
+    if let Some(bytes) = config.cluster.snapshot_bytes_per_second {
+        replica.snapshot_bytes_per_second = bytes;
+    }
     replica.profile = match config.cluster.profile {
         Profile::Lan => replica::Profile::Lan,
+        Profile::Regional => replica::Profile::Regional,
+        Profile::Global => replica::Profile::Global,
     };
-    replica
+    replica.begin = match &config.cluster.join {
+        Some(join) => match join_plan(join) {
+            Ok(plan) => Begin::Join(plan),
+            // A member needs no token any more.
+            Err(_) if has_data => Begin::Resume,
+            Err(failure) => return Err(failure),
+        },
+        None if config.cluster.initialise => Begin::Cluster,
+        None => Begin::Resume,
+    };
+    Ok(replica)
+}
+
+fn join_plan(join: &Join) -> Result<JoinPlan, Failure> {
+    let token = files::read(&join.token_file, TOKEN_BYTES_MAX)
+        .map_err(|error| Failure::refused(format!("cluster.join: {error}")))?;
+    let token = String::from_utf8_lossy(&token).trim().to_owned();
+    let cluster_id = join_token::cluster_of(&token)
+        .map_err(|error| Failure::refused(format!("cluster.join: {error}")))?
+        .to_owned();
+    Ok(JoinPlan { cluster_id, ask: join.ask.clone(), token })
 }
 
 /// Resolves when the node is told to stop.

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use client::{Answer, Client, Decision, Endpoint, Method, Request, Settings};
+use client::{Answer, Client, Decision, Endpoint, Error, Method, Request, Settings};
 use serde_json::Value;
 use types::Role;
 
 use crate::demo::targets::Targets;
 use crate::dev_keys;
-use crate::dev_state::DevKeys;
+use crate::dev_state::DevFile;
 use crate::failure::Failure;
 
 /// How long one long poll waits.
@@ -41,9 +41,12 @@ impl Cast {
     ///
     /// # Errors
     /// What the gate says.
-    pub(crate) async fn of(endpoint: &Endpoint, keys: &DevKeys) -> Result<Self, Failure> {
+    pub(crate) async fn of(file: &DevFile) -> Result<Self, Failure> {
+        let keys = &file.keys;
+        let endpoints = file.nodes.iter().map(|node| node.http.parse::<Endpoint>());
+        let endpoints = endpoints.collect::<Result<Vec<_>, _>>().map_err(Error::from)?;
         let client = |key: &str| {
-            let settings = Settings::new(vec![endpoint.clone()]).with_key(key);
+            let settings = Settings::new(endpoints.clone()).with_key(key);
             Client::new(settings).map_err(Failure::from)
         };
         let admin = client(&keys.admin_key)?;
@@ -71,6 +74,15 @@ impl Cast {
         }
         let (name, document) = targets.channel();
         self.put("channels", name, document).await
+    }
+
+    /// Which node leads, as the cluster says.
+    ///
+    /// # Errors
+    /// What the gate says.
+    pub(crate) async fn leader(&self) -> Result<u64, Failure> {
+        let status = self.admin.get(&["v1", "cluster"]).await?;
+        status.body["leader_id"].as_u64().ok_or_else(|| Failure::refused("no node leads"))
     }
 
     async fn put(&self, route: &str, name: &str, document: String) -> Result<(), Failure> {

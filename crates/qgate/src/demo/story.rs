@@ -5,6 +5,7 @@
 use client::Submitted;
 use serde_json::{Value, json};
 
+use crate::commands::dev::Nodes;
 use crate::demo::cast::{Agent, Cast};
 use crate::demo::fixtures;
 use crate::demo::report::Report;
@@ -73,8 +74,8 @@ impl Story<'_> {
     ///
     /// # Errors
     /// What the gate says.
-    pub(crate) async fn duplicate_call(&mut self) -> Result<(), Failure> {
-        self.report.scene("2  Duplicate call: an answer comes too late, and another agent retries");
+    pub(crate) async fn duplicate_call(&mut self, nodes: &mut Nodes) -> Result<(), Failure> {
+        self.report.scene("2  Duplicate call: the leader dies, and another agent retries");
         let (agent, retry) = (&self.cast.caller, &self.cast.retry);
         let call = fixtures::call();
         self.report.say(&format!("{} asks for a call to {LEAD}.", agent.name));
@@ -87,8 +88,13 @@ impl Story<'_> {
         let from = self.targets.phone.seen(|phone| phone.from[0].intent.clone());
         self.report.check("Gate-Intent at the phone line", first.id.clone(), from);
 
+        let leader = self.cast.leader().await?;
+        self.report.say(&format!("Node {leader} leads. It is killed, as by a power cut."));
+        nodes.kill(leader).await?;
         self.report.say(&format!("{} saw a time-out and asks for the same call.", retry.name));
         let second = retry.client.submit(&call, None).await?;
+        let next = self.cast.leader().await?;
+        self.report.check("another node leads now", true, next != leader);
         let body = &second.answer.body;
         self.report.check("status", "duplicate_blocked", body["status"].clone());
         self.report.check("it names the first intent", first.id.clone(), body["intentId"].clone());

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gate::log::{Committed, Log as _};
+use gate::log::{Committed, Log as _, Reach};
+use gate::seal::DataKey;
 use ledger::{Bootstrap, Command, CreateNamespace, Envelope, FirstKey, Reply};
 use replica::raft::NodeAddress;
 use replica::{Config, Replica};
@@ -13,12 +14,17 @@ use types::codec::encode;
 use types::{AgentId, Digest, KeyId, NamespaceId, NodeId};
 
 pub fn config(dir: &Path) -> Config {
-    let address = NodeAddress { http: "h:1".into(), peer: "p:2".into(), region: "here".into() };
-    Config::new(dir.to_owned(), NodeId(1), address)
+    let address = NodeAddress {
+        http: "h:1".into(),
+        peer: "p:2".into(),
+        region: "here".into(),
+        ..NodeAddress::default()
+    };
+    Config::new(dir.to_owned(), NodeId(1), address, DataKey::draw())
 }
 
 pub async fn start(config: Config) -> Arc<Replica> {
-    let replica = Replica::start(config).await.expect("start");
+    let replica = Replica::start(config, None).await.expect("start");
     let leader = replica.wait_for_leader(Duration::from_secs(30)).await;
     assert_eq!(leader, Ok(NodeId(1)));
     replica
@@ -56,7 +62,7 @@ pub fn create_namespace(number: u64) -> Vec<u8> {
 }
 
 pub async fn propose(replica: &Replica, command: Vec<u8>) -> Committed {
-    let receiver = replica.propose(command).expect("queued");
+    let receiver = replica.propose(command, Reach::Cluster).expect("queued");
     receiver.await.expect("answered").expect("committed")
 }
 

