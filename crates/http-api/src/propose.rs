@@ -11,6 +11,7 @@ use types::limits::{EXPIRES_IN_MS_DEFAULT, METADATA_BYTES_MAX, RECORD_COUNT_CLAI
 use types::{PayloadKind, Proposal, Role};
 
 use crate::answer::Answer;
+use crate::approval_asks::refuse_unmet;
 use crate::body::JsonBody;
 use crate::call::Authed;
 use crate::fields::Fields;
@@ -76,7 +77,8 @@ async fn submit(
 /// Reads the fields of a proposal.
 ///
 /// # Errors
-/// 400 for a field that is missing, of another type, or beyond its limit.
+/// 400 for a field that is missing, of another type, beyond its limit, or asks for an approval of
+/// a kind that there is not.
 pub(crate) fn read(body: JsonBody, spelling: Spelling) -> Result<SubmitRequest, Problem> {
     let body_bytes = body.bytes;
     let mut fields = Fields::of(body.value);
@@ -94,7 +96,8 @@ pub(crate) fn read(body: JsonBody, spelling: Spelling) -> Result<SubmitRequest, 
         let message = format!("longer than {METADATA_BYTES_MAX} bytes");
         return Err(Problem::field("$.metadata", message));
     }
-    check_unused(&mut fields)?;
+    fields.string("runId")?;
+    refuse_unmet(&mut fields)?;
     let payload = match fields.value("payload") {
         None => Payload::Absent,
         Some(Value::String(text)) => Payload::of_text(text),
@@ -177,16 +180,4 @@ fn read_expires_in(fields: &mut Fields) -> Result<u64, Problem> {
             expires_in_ms(&text).ok_or_else(problem)
         }
     }
-}
-
-/// Fields of existing clients that only say how people are to be asked. Their types are checked;
-/// nothing of them can loosen a decision.
-fn check_unused(fields: &mut Fields) -> Result<(), Problem> {
-    for name in ["principal_id", "approval_provider", "runId"] {
-        fields.string(name)?;
-    }
-    for name in ["approval_channel", "assurance"] {
-        fields.object(name)?;
-    }
-    Ok(())
 }
