@@ -139,7 +139,7 @@ fn metrics(dev: &Dev) {
 fn command_line(dev: &Dev, call: &str) {
     let call_file = fixture("duplicate-call.json");
     let submit = ["intent", "submit", call_file.to_str().unwrap(), "--exit-decision"];
-    let wanted: [(&str, &[&str], i32, &str); 8] = [
+    let wanted: [(&str, &[&str], i32, &str); 11] = [
         ("/agent_key", &submit, 12, call),
         ("/agent_key", &submit[..3], 0, "duplicate_blocked"),
         ("/reviewer_keys/2", &["intent", "show", call], 0, "approved"),
@@ -147,6 +147,9 @@ fn command_line(dev: &Dev, call: &str) {
         ("/admin_key", &["policy", "list"], 0, "crm-enrichment-guard"),
         ("/admin_key", &["cluster", "status"], 0, "voter"),
         ("/agent_key", &["agent", "list"], 1, ""),
+        ("/admin_key", &["policy", "show", "nope"], 1, ""),
+        ("/admin_key", &["channel", "show", "nope"], 1, ""),
+        ("/admin_key", &["policy", "lint", "/nowhere"], 2, ""),
         ("/admin_key", &["--endpoint", "http://127.0.0.1:1", "policy", "list"], 3, ""),
     ];
     for (key, words, code, shown) in wanted {

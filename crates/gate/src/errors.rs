@@ -85,7 +85,9 @@ pub const CODES: &[&str] = &[
     "invalid_feature_level",
     "invalid_link",
     "invalid_policy",
+    "invalid_principal",
     "invalid_profile_payload",
+    "invalid_provider",
     "invalid_request",
     "last_admin",
     "link_already_used",
@@ -118,5 +120,6 @@ pub const CODES: &[&str] = &[
     "too_many_keys",
     "too_many_requests",
     "unauthorized",
+    "unsupported_factor",
     "window_held",
 ];

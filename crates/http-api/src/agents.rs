@@ -24,6 +24,13 @@ use crate::times::iso;
 
 const UNKNOWN: &str = "Agent not found";
 
+/// Fields of a registration as they are read, and their other spelling.
+const BOTH: [(&str, &str); 3] = [
+    ("riskTier", "risk_tier"),
+    ("allowed_policies", "allowedPolicies"),
+    ("allowed_destinations", "allowedDestinations"),
+];
+
 /// `POST /v1/agents/register`.
 pub(crate) async fn register(
     State(app): State<App>,
@@ -60,6 +67,9 @@ pub(crate) async fn register(
 }
 
 fn read(mut fields: Fields, by_admin: bool) -> Result<NewPrincipal, Problem> {
+    for (known, other) in BOTH {
+        fields.respell(known, other)?;
+    }
     let named = fields.words("name")?;
     let name = named.ok_or_else(|| {
         Problem::field(path("name"), "give the agent a name").says("name is required")
@@ -76,21 +86,20 @@ fn read(mut fields: Fields, by_admin: bool) -> Result<NewPrincipal, Problem> {
         let message = format!("longer than {METADATA_BYTES_MAX} bytes");
         return Err(Problem::field(path("metadata"), message));
     }
-    let tier = match fields.words("riskTier")? {
-        None => fields.words("risk_tier")?,
-        tier => tier,
-    };
-    Ok(NewPrincipal {
+    let principal = NewPrincipal {
         name,
         owner: fields.words("owner")?,
         framework: fields.words("framework")?,
-        risk_tier: tier.unwrap_or_else(|| "standard".into()),
+        risk_tier: fields.words("riskTier")?.unwrap_or_else(|| "standard".into()),
         role,
         allowed_policies: fields.strings("allowed_policies")?,
         allowed_destinations: fields.strings("allowed_destinations")?,
         metadata,
         request_key: None,
-    })
+    };
+    // Without what it says, the key that is made here might open more than it should.
+    fields.nothing_else(&[])?;
+    Ok(principal)
 }
 
 fn parse_role(word: &str) -> Result<Role, Problem> {
@@ -214,7 +223,9 @@ pub(crate) async fn role(
     call.need(Role::may_administer, "giving roles needs a key of role admin").await?;
     let id = named(&call)?;
     let request_key = request_key(&call, &body)?;
-    let word = Fields::of(body.value).words("role")?;
+    let mut fields = Fields::of(body.value);
+    let word = fields.words("role")?;
+    fields.nothing_else(&[])?;
     let word = word.ok_or_else(|| Problem::field(path("role"), "name the role to give"))?;
     let answer = app.gate.set_role(&call.caller, id, parse_role(&word)?, request_key).await?;
     changed(&answer)
@@ -245,7 +256,11 @@ pub(crate) async fn rotate_key(
     let id = named(&call)?;
     let request_key = request_key(&call, &body)?;
     let seconds_max = KEY_OVERLAP_MS_MAX / 1_000;
-    let overlap = Fields::of(body.value).whole("overlap_seconds", seconds_max)?.unwrap_or(0);
+    let mut fields = Fields::of(body.value);
+    fields.respell("overlap_seconds", "overlapSeconds")?;
+    let overlap = fields.whole("overlap_seconds", seconds_max)?.unwrap_or(0);
+    // Without its overlap the old key would end now, under whoever still uses it.
+    fields.nothing_else(&[])?;
     let span = Duration::from_secs(overlap);
     let made = app.gate.rotate_key(&call.caller, id, span, request_key).await?;
     let (reply, replayed) = made.answer.unwrapped();

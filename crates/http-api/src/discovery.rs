@@ -18,6 +18,7 @@ use types::limits::{
 use types::{LogIndex, NamespaceId};
 
 use crate::answer::Answer;
+use crate::approval_asks::PROVIDER;
 use crate::openapi;
 use crate::problem::Problem;
 use crate::routes::routes;
@@ -66,8 +67,8 @@ pub(crate) async fn well_known(State(app): State<App>) -> Result<Answer, Problem
         "gate_supported": ["1.0"],
         "auth": { "methods": ["api_key"] },
         "approval_channels": channels,
-        "approval_providers": ["dashboard"],
-        "approval_provider_capabilities": { "dashboard": [factor(None)] },
+        "approval_providers": [PROVIDER],
+        "approval_provider_capabilities": { PROVIDER: [factor(None)] },
         "evidence_factors": factors,
         "max_execution_ttl_sec": ORDER_MS / 1_000,
         "replay_protection": {

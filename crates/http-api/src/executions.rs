@@ -26,6 +26,8 @@ use crate::times::{iso, read_ms};
 
 const UNKNOWN_INTENT: &str = "Intent not found";
 const UNKNOWN: &str = "Execution not found";
+/// What existing clients may name again in a body; the path says which intent it is.
+const NAMED: &[&str] = &["intentId", "intent_id", "proposalId"];
 /// What an order is called when its caller says nothing.
 const USUAL_MODE: &str = "runner_exec";
 
@@ -37,7 +39,10 @@ pub(crate) async fn execute(
 ) -> Result<Answer, Problem> {
     let intent = intent_id(&call, UNKNOWN_INTENT)?;
     let request_key = request_key(&call, &body)?;
-    let mode = Fields::of(body.value).words("mode")?.unwrap_or_else(|| USUAL_MODE.into());
+    let mut fields = Fields::of(body.value);
+    let mode = fields.words("mode")?.unwrap_or_else(|| USUAL_MODE.into());
+    // Who sends a digest, say, must not believe that the order is bound to it.
+    fields.nothing_else(NAMED)?;
     let issued = app.gate.issue_order(&call.caller, intent, mode, request_key).await?;
     let (reply, replayed) = issued.answer.unwrapped();
     let order = match reply {
@@ -167,6 +172,7 @@ pub(crate) async fn resolve(
     let effect = effect(&mut fields)?;
     let missing = || Problem::field(path("reason"), "say how it was found out");
     let reason = fields.words("reason")?.ok_or_else(missing)?;
+    fields.nothing_else(NAMED)?;
     let command = Resolve { intent, succeeded, effect, reason };
     let answer = app.gate.resolve(&call.caller, command, request_key).await?;
     let (reply, replayed) = answer.unwrapped();
@@ -207,6 +213,7 @@ fn effect(fields: &mut Fields) -> Result<Option<Effect>, Problem> {
 
 fn read_report(execution: ExecutionId, body: Value) -> Result<ReportRequest, Problem> {
     let mut fields = Fields::of(body);
+    fields.respell("executed_at", "executedAt")?;
     let succeeded = match fields.words("status")?.as_deref() {
         Some("succeeded") => true,
         Some("failed") => false,
@@ -225,6 +232,8 @@ fn read_report(execution: ExecutionId, body: Value) -> Result<ReportRequest, Pro
             Some(at.ok_or_else(wrong)?)
         }
     };
+    // What was done is done: a report is taken with whatever else it says, or there would be doubt.
+    fields.nothing_misspelled()?;
     let result = result.as_ref().map(policy::json::canonical);
     Ok(ReportRequest { execution, succeeded, effect, result, executed_at })
 }

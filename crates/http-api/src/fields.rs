@@ -12,7 +12,14 @@ pub(crate) struct Fields {
     members: Map<String, Value>,
     /// Fields that were sent in another spelling, and which.
     respelled: Vec<(&'static str, &'static str)>,
+    /// Names that the route has asked for, there or not.
+    asked: Vec<&'static str>,
+    /// Other names that the route has taken for those.
+    others: Vec<&'static str>,
 }
+
+/// Shorter names differ by less from words of their own.
+const LONG_CHARS_MIN: usize = 9;
 
 impl Fields {
     /// The members of a body; [`crate::body::JsonBody`] lets only objects in.
@@ -21,7 +28,7 @@ impl Fields {
             Value::Object(members) => members,
             _ => Map::new(),
         };
-        Self { members, respelled: Vec::new() }
+        Self { members, respelled: Vec::new(), asked: Vec::new(), others: Vec::new() }
     }
 
     /// Takes a field in another spelling for the one that is known here.
@@ -33,7 +40,9 @@ impl Fields {
         known: &'static str,
         other: &'static str,
     ) -> Result<(), Problem> {
-        let Some(value) = self.value(other) else { return Ok(()) };
+        self.others.push(other);
+        let value = self.members.swap_remove(other).filter(|value| !value.is_null());
+        let Some(value) = value else { return Ok(()) };
         match self.members.get(known) {
             None | Some(Value::Null) => {
                 self.members.insert(known.to_owned(), value);
@@ -61,17 +70,19 @@ impl Fields {
     }
 
     /// Any value but null.
-    pub(crate) fn value(&mut self, name: &str) -> Option<Value> {
+    pub(crate) fn value(&mut self, name: &'static str) -> Option<Value> {
+        self.asked.push(name);
         self.members.swap_remove(name).filter(|value| !value.is_null())
     }
 
     /// Any value, null too; `None` only if the member is not there.
-    pub(crate) fn sent(&mut self, name: &str) -> Option<Value> {
+    pub(crate) fn sent(&mut self, name: &'static str) -> Option<Value> {
+        self.asked.push(name);
         self.members.swap_remove(name)
     }
 
     /// A string of ordinary length.
-    pub(crate) fn string(&mut self, name: &str) -> Result<Option<String>, Problem> {
+    pub(crate) fn string(&mut self, name: &'static str) -> Result<Option<String>, Problem> {
         match self.value(name) {
             None => Ok(None),
             Some(Value::String(text)) if text.len() <= STRING_BYTES_MAX => Ok(Some(text)),
@@ -84,12 +95,12 @@ impl Fields {
     }
 
     /// A string that says something.
-    pub(crate) fn words(&mut self, name: &str) -> Result<Option<String>, Problem> {
+    pub(crate) fn words(&mut self, name: &'static str) -> Result<Option<String>, Problem> {
         Ok(self.string(name)?.filter(|text| !text.is_empty()))
     }
 
     /// A list of strings; absent is empty.
-    pub(crate) fn strings(&mut self, name: &str) -> Result<Vec<String>, Problem> {
+    pub(crate) fn strings(&mut self, name: &'static str) -> Result<Vec<String>, Problem> {
         let items = match self.value(name) {
             None => return Ok(Vec::new()),
             Some(Value::Array(items)) => items,
@@ -113,7 +124,10 @@ impl Fields {
     }
 
     /// An object.
-    pub(crate) fn object(&mut self, name: &str) -> Result<Option<Map<String, Value>>, Problem> {
+    pub(crate) fn object(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Option<Map<String, Value>>, Problem> {
         match self.value(name) {
             None => Ok(None),
             Some(Value::Object(members)) => Ok(Some(members)),
@@ -122,12 +136,44 @@ impl Fields {
     }
 
     /// Refuses members that nobody has taken: where a misspelled one would be missing in silence.
-    /// `known` are those that existing clients may send and this route has no use for.
-    pub(crate) fn nothing_else(&self, known: &[&str]) -> Result<(), Problem> {
-        match self.members.keys().find(|name| !known.contains(&name.as_str())) {
-            None => Ok(()),
-            Some(name) => Err(Problem::field(path(name), "this request knows no such field")),
+    /// `unused` are those that existing clients may send and this route has no use for.
+    ///
+    /// # Errors
+    /// 400 that names the field that was probably meant, or all that the route takes.
+    pub(crate) fn nothing_else(&self, unused: &[&str]) -> Result<(), Problem> {
+        let found = self.members.keys().find(|name| !unused.contains(&name.as_str()));
+        let Some(name) = found else { return Ok(()) };
+        let taken = self.taken();
+        if let Some(meant) = nearest(name, taken.iter().copied()) {
+            return Err(misspelled(name, meant));
         }
+        let taken = taken.join(", ");
+        Err(Problem::field(path(name), format!("no such field; this request takes {taken}")))
+    }
+
+    /// Refuses members that nobody has taken and that are nearly one that was asked for; others
+    /// pass, where refusing the whole request would do more harm than what they say could.
+    ///
+    /// # Errors
+    /// 400 that names the field that was probably meant.
+    pub(crate) fn nothing_misspelled(&self) -> Result<(), Problem> {
+        for name in self.left() {
+            if let Some(meant) = nearest(name, self.taken().into_iter()) {
+                return Err(misspelled(name, meant));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the route takes, without spellings that differ in case and separators alone.
+    fn taken(&self) -> Vec<&'static str> {
+        let mut taken = self.asked.clone();
+        for other in &self.others {
+            if !taken.iter().any(|known| bare(known) == bare(other)) {
+                taken.push(other);
+            }
+        }
+        taken
     }
 
     /// 400: another type was expected.
@@ -136,7 +182,7 @@ impl Fields {
     }
 
     /// A whole number from 0 on, as a number or a string of digits.
-    pub(crate) fn whole(&mut self, name: &str, max: u64) -> Result<Option<u64>, Problem> {
+    pub(crate) fn whole(&mut self, name: &'static str, max: u64) -> Result<Option<u64>, Problem> {
         let text = match self.value(name) {
             None => return Ok(None),
             Some(Value::Number(number)) => number.to_string(),
@@ -153,6 +199,30 @@ impl Fields {
 /// The path of a member of the body.
 pub(crate) fn path(name: &str) -> String {
     format!("$.{name}")
+}
+
+/// The known name that this one nearly is: a letter or two apart, case and separators aside.
+pub(crate) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    let edits_max = if name.chars().count() < LONG_CHARS_MIN { 1 } else { 2 };
+    let bare = bare(name);
+    let (distance, known) = known.map(|known| (edits(&bare, known), known)).min()?;
+    (distance <= edits_max).then_some(known)
+}
+
+/// 400: the field is nearly another.
+pub(crate) fn misspelled(name: &str, meant: &str) -> Problem {
+    let message = format!("no such field; did you mean `{meant}`?");
+    Problem::field(path(name), message).with("nearest", meant)
+}
+
+/// Edits between two names, case and separators aside.
+fn edits(bare_name: &str, known: &str) -> usize {
+    policy::distance(bare_name, &bare(known))
+}
+
+fn bare(name: &str) -> String {
+    let letters = name.chars().filter(|character| !matches!(character, '_' | '-' | ' '));
+    letters.flat_map(char::to_lowercase).take(64).collect()
 }
 
 /// True if two spellings say the same: a number equals the string of its digits.

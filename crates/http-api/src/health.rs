@@ -60,15 +60,16 @@ pub(crate) async fn ready(call: Call) -> Result<Answer, Problem> {
     Ok(Answer::new(status, &body))
 }
 
-/// `GET /v1/metrics`: intents of the caller's namespace by what they are now. What is not counted
-/// is null.
+/// `GET /v1/metrics`: intents of the caller's namespace by what they are now, and how long people
+/// took to allow them.
 pub(crate) async fn metrics(call: Authed) -> Result<Answer, Problem> {
     let namespace = call.namespace();
     let read = call.read(|state, _, _| {
         let duplicates = query::duplicate_count(state, namespace)?;
-        Ok((query::phase_counts(state, namespace)?, duplicates))
+        let waits = query::approval_waits(state, namespace)?;
+        Ok((query::phase_counts(state, namespace)?, duplicates, waits))
     });
-    let ((counts, duplicates), point) = read.await?;
+    let ((counts, duplicates, waits), point) = read.await?;
     let with_status = |status: &str| -> u64 {
         let counted = counts.iter().filter(|(phase, _)| phase.status() == status);
         counted.map(|(_, count)| count).sum()
@@ -91,7 +92,7 @@ pub(crate) async fn metrics(call: Authed) -> Result<Answer, Problem> {
         "actions_in_doubt": with_status("in_doubt"),
         "duplicate_actions": duplicates,
         "policy_violations": in_phase(Phase::Blocked),
-        "avg_approval_latency_ms": null,
+        "avg_approval_latency_ms": waits.average_ms(),
         "period": "all_time",
         "phases": phases,
     });

@@ -7,6 +7,7 @@
 
 mod agents;
 mod answer;
+mod approval_asks;
 mod audit;
 mod batch;
 mod bodies;

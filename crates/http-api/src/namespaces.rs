@@ -47,7 +47,9 @@ pub(crate) async fn create(
     const FORBIDDEN: &str = "making namespaces needs an admin of namespace default";
     call.need(Role::may_administer, FORBIDDEN).await?;
     let request_key = request_key(&call, &body)?;
-    let name = Fields::of(body.value).words("name")?;
+    let mut fields = Fields::of(body.value);
+    let name = fields.words("name")?;
+    fields.nothing_else(&[])?;
     let name = name.filter(|name| is_name(name)).ok_or_else(|| {
         let message = format!(
             "expected 1 to {NAMESPACE_NAME_CHARS_MAX} of a-z, 0-9 and -, beginning with a letter"

@@ -33,6 +33,7 @@ pub(crate) async fn put_all(
     let files = documents(&mut fields)?;
     let files = files.ok_or_else(|| Problem::field(path("policies"), "send every document"))?;
     let origin = fields.words("origin")?;
+    fields.nothing_else(&[])?;
     let files: Vec<SourceFile> =
         files.into_iter().map(|file| SourceFile { name: file.name, bytes: file.bytes }).collect();
     let ids: Vec<String> = files.iter().map(|file| stem(&file.name).to_owned()).collect();

@@ -11,6 +11,7 @@ use types::limits::{EXPIRES_IN_MS_DEFAULT, METADATA_BYTES_MAX, RECORD_COUNT_CLAI
 use types::{KeyId, PayloadKind, Proposal, Role};
 
 use crate::answer::Answer;
+use crate::approval_asks::refuse_unmet;
 use crate::body::JsonBody;
 use crate::call::Authed;
 use crate::fields::Fields;
@@ -115,7 +116,8 @@ pub(crate) fn read_named(
 /// Reads the fields of a proposal.
 ///
 /// # Errors
-/// 400 for a field that is missing, of another type, or beyond its limit.
+/// 400 for a field that is missing, of another type, beyond its limit, or asks for an approval of
+/// a kind that there is not.
 pub(crate) fn read(body: JsonBody, spelling: Spelling) -> Result<SubmitRequest, Problem> {
     let body_bytes = body.bytes;
     let mut fields = Fields::of(body.value);
@@ -133,7 +135,10 @@ pub(crate) fn read(body: JsonBody, spelling: Spelling) -> Result<SubmitRequest, 
         let message = format!("longer than {METADATA_BYTES_MAX} bytes");
         return Err(Problem::field("$.metadata", message));
     }
-    check_unused(&mut fields)?;
+    for name in ["runId", "request_key"] {
+        fields.string(name)?;
+    }
+    refuse_unmet(&mut fields)?;
     let payload = match fields.value("payload") {
         None => Payload::Absent,
         Some(Value::String(text)) => Payload::of_text(text),
@@ -216,16 +221,4 @@ fn read_expires_in(fields: &mut Fields) -> Result<u64, Problem> {
             expires_in_ms(&text).ok_or_else(problem)
         }
     }
-}
-
-/// Fields of existing clients that only say how people are to be asked, and what the request is
-/// remembered by. Their types are checked; nothing of them can loosen a decision.
-fn check_unused(fields: &mut Fields) -> Result<(), Problem> {
-    for name in ["principal_id", "approval_provider", "runId", "request_key"] {
-        fields.string(name)?;
-    }
-    for name in ["approval_channel", "assurance"] {
-        fields.object(name)?;
-    }
-    Ok(())
 }

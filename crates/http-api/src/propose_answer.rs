@@ -8,6 +8,7 @@ use serde::Serialize;
 use types::{Phase, Proposal, Reason};
 
 use crate::answer::Answer;
+use crate::approval_asks::PROVIDER;
 use crate::times::iso;
 use crate::view::{
     ReasonView, approval_interaction_id, explanation, message_id, profile_metadata, reason_code,
@@ -110,7 +111,7 @@ pub(crate) fn accepted(head: &Head, content: &Content, place: Place) -> Answer {
         approval_state: held.then_some("waiting_input"),
         approval_link_token: None,
         approval_interaction_id: held.then(|| approval_interaction_id(head.id)),
-        approval_provider: held.then_some("dashboard"),
+        approval_provider: held.then_some(PROVIDER),
         required_approval_factors: [],
         assurance_level: None,
         profile: content.proposal.profile.as_deref(),

@@ -8,6 +8,7 @@ use axum::extract::MatchedPath;
 use axum::http::Method;
 use axum::http::request::Parts;
 
+use crate::fields;
 use crate::problem::Problem;
 use crate::routes::{Who, routes};
 
@@ -17,14 +18,17 @@ const EVERYWHERE: [&str; 2] = ["consistency", "min_index"];
 /// By path and method; open routes are asked by probes of all kinds and are not in it.
 static KNOWN: LazyLock<HashMap<(&'static str, Method), Vec<&'static str>>> = LazyLock::new(|| {
     let closed = routes().into_iter().filter(|route| route.who != Who::Open);
-    let names = |names: &[&'static str]| names.iter().copied().chain(EVERYWHERE).collect();
+    let names = |names: &[&'static str]| {
+        let more = EVERYWHERE.into_iter().filter(|name| !names.contains(name));
+        names.iter().copied().chain(more).collect()
+    };
     closed.map(|route| ((route.path, route.method), names(route.query))).collect()
 });
 
 /// Refuses parameters that the route does not take.
 ///
 /// # Errors
-/// 400 that names the parameter and the nearest one that the route takes.
+/// 400 that names the parameter, and the one that was meant or all that the route takes.
 pub(crate) fn check_names(parts: &Parts, query: &[(String, String)]) -> Result<(), Problem> {
     let Some(path) = parts.extensions.get::<MatchedPath>().filter(|_| !query.is_empty()) else {
         return Ok(());
@@ -37,7 +41,7 @@ pub(crate) fn check_names(parts: &Parts, query: &[(String, String)]) -> Result<(
         Some((name, _)) => {
             // What was sent may be anything; a name that is near a known one is short.
             let shown: String = name.chars().take(64).collect();
-            let message = match policy::nearest(&shown, valid) {
+            let message = match fields::nearest(&shown, valid.iter().copied()) {
                 Some(nearest) => format!("no such query parameter; did you mean `{nearest}`?"),
                 None => format!("no such query parameter; there are {}", valid.join(", ")),
             };

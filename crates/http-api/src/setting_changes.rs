@@ -106,7 +106,7 @@ pub(crate) async fn delete_channel(
 }
 
 /// The named member of a body: documents by name.
-fn documents(body: JsonBody, what: &str) -> Result<Vec<(String, Vec<u8>)>, Problem> {
+fn documents(body: JsonBody, what: &'static str) -> Result<Vec<(String, Vec<u8>)>, Problem> {
     let mut fields = Fields::of(body.value);
     let members = fields.object(what)?;
     fields.nothing_else(&[])?;

@@ -16,7 +16,7 @@ use types::{AgentId, Digest, LogTime, NamespaceId, Outcome, Phase, Role};
 use crate::answer::Answer;
 use crate::body::JsonBody;
 use crate::call::Authed;
-use crate::fields::Fields;
+use crate::fields::{Fields, misspelled, nearest};
 use crate::policy_changes::documents;
 use crate::problem::{Problem, places};
 use crate::propose::{Spelling, read};
@@ -83,6 +83,13 @@ fn split(body: JsonBody) -> Result<(JsonBody, Option<Vec<policy::SourceFile>>), 
         Some(policies) => documents(&mut Fields::of(json!({ "policies": policies })))?,
         None => None,
     };
+    // Misspelled, they would be missing, and those in force would be tried without a word.
+    let names = value.as_object().into_iter().flat_map(|members| members.keys());
+    for name in names {
+        if let Some(meant) = nearest(name, ["policies"].into_iter()) {
+            return Err(misspelled(name, meant));
+        }
+    }
     Ok((JsonBody::of(value, bytes), documents))
 }
 

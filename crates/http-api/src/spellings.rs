@@ -4,7 +4,7 @@
 //! A field that no reader knows may be anybody's and is let pass, but one that is nearly a known
 //! one would be missing in silence: a misspelled count is no count.
 
-use crate::fields::{Fields, path};
+use crate::fields::{Fields, misspelled, nearest};
 use crate::problem::Problem;
 use crate::propose::Spelling;
 
@@ -41,8 +41,6 @@ const PLAIN: [&str; 9] = [
     "profile",
     "assurance",
 ];
-/// Shorter names differ by less from words of their own.
-const LONG_CHARS_MIN: usize = 9;
 
 /// Gives every field the spelling under which it is read.
 ///
@@ -60,8 +58,7 @@ pub(crate) fn respell(fields: &mut Fields, spelling: Spelling) -> Result<(), Pro
 pub(crate) fn refuse_misspelled(fields: &Fields) -> Result<(), Problem> {
     for name in fields.left() {
         if let Some(meant) = nearly(name) {
-            let message = format!("no such field; did you mean `{meant}`?");
-            return Err(Problem::field(path(name), message).with("nearest", meant));
+            return Err(misspelled(name, meant));
         }
     }
     Ok(())
@@ -69,22 +66,8 @@ pub(crate) fn refuse_misspelled(fields: &Fields) -> Result<(), Problem> {
 
 /// The known field that this name nearly is.
 fn nearly(name: &str) -> Option<&'static str> {
-    let (bare, length) = (bare(name), name.chars().count());
-    let edits_max = if length < LONG_CHARS_MIN { 1 } else { 2 };
     let spelled = BOTH.iter().chain(&ALIASES).flat_map(|(known, other)| [*known, *other]);
-    let known = spelled.chain(PLAIN).map(|known| (edits(&bare, known), known));
-    let (distance, known) = known.min()?;
-    (distance <= edits_max).then_some(known)
-}
-
-/// Edits between two names, case and separators aside.
-fn edits(bare_name: &str, known: &str) -> usize {
-    policy::distance(bare_name, &bare(known))
-}
-
-fn bare(name: &str) -> String {
-    let letters = name.chars().filter(|character| !matches!(character, '_' | '-' | ' '));
-    letters.flat_map(char::to_lowercase).take(64).collect()
+    nearest(name, spelled.chain(PLAIN))
 }
 
 #[cfg(test)]

@@ -29,9 +29,13 @@ pub(crate) async fn register(
 ) -> Result<Answer, Problem> {
     let request_key = request_key(&call, &body)?;
     let mut fields = Fields::of(body.value);
+    for other in ["proposalId", "intent_id", "proposal_id"] {
+        fields.respell("intentId", other)?;
+    }
     let named = fields.words("intentId")?;
-    let named = fields.words("proposalId")?.or(named);
     let (url, secret) = (fields.words("url")?, fields.words("secret")?);
+    // Without its secret every notification would go unsigned.
+    fields.nothing_else(&[])?;
     let (Some(named), Some(url)) = (named, url) else {
         let message = "name the intent in `intentId` and the receiver in `url`";
         return Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_request", message)

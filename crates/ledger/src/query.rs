@@ -15,8 +15,8 @@ pub(crate) use crate::query_windows::{window_holder, windows_of};
 use crate::read::{Direction, Fault, Read};
 use crate::reply::Reply;
 use crate::rows::{
-    AgentRow, ClusterRow, Content, Head, KeyRow, NamespaceRow, OrderRow, PayloadRow, PolicyHead,
-    PolicySourceRow,
+    AgentRow, ApprovalWaits, ClusterRow, Content, Head, KeyRow, NamespaceRow, OrderRow, PayloadRow,
+    PolicyHead, PolicySourceRow,
 };
 use crate::rows_outward::SettingsHead;
 use crate::submit::missing;
@@ -293,6 +293,18 @@ pub fn duplicate_count(
 ) -> Result<u64, Fault> {
     let key = table::duplicate_count(namespace);
     Ok(row(ledger, &key, |bytes| decode(bytes, "count"))?.unwrap_or(0))
+}
+
+/// How long people took to allow what was held.
+///
+/// # Errors
+/// See [`cluster`].
+pub fn approval_waits(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+) -> Result<ApprovalWaits, Fault> {
+    let key = table::approval_waits(namespace);
+    Ok(row(ledger, &key, |bytes| decode(bytes, "approval waits"))?.unwrap_or_default())
 }
 
 /// The policies in force, as applied; `None` before the first set.

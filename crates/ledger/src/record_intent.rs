@@ -74,6 +74,7 @@ impl<R: Read> Recorder<R> {
     ) -> Result<(), Fault> {
         let Event::Allowed { intent, decided, runs_by } = event else { return Ok(()) };
         let mut head = query::expect_head(&self.ledger, namespace, *intent)?;
+        self.add_wait(namespace, decided.at.since_ms(head.submitted_at))?;
         head.was_allowed = true;
         head.allowed_at = Some(decided.at);
         head.decided = Some(decided.clone());
@@ -320,6 +321,14 @@ impl<R: Read> Recorder<R> {
             None => 0,
         };
         self.ledger.put(key, encode(&count.saturating_add_signed(change)));
+        Ok(())
+    }
+
+    fn add_wait(&mut self, namespace: NamespaceId, ms: u64) -> Result<(), Fault> {
+        let mut waits = query::approval_waits(&self.ledger, namespace)?;
+        waits.count = waits.count.saturating_add(1);
+        waits.sum_ms = waits.sum_ms.saturating_add(ms);
+        self.ledger.put(table::approval_waits(namespace), encode(&waits));
         Ok(())
     }
 

@@ -73,7 +73,10 @@ pub enum Refusal {
     },
     /// The digest is not that of what stands here now.
     #[n(7)]
-    #[error("{id} has changed since it was read; read it again and decide on digest {current}")]
+    #[error(
+        "this is not the digest of what is to be decided now: read {id} again, then decide on \
+         digest {current}"
+    )]
     DigestMismatch {
         /// Which.
         #[n(0)]

@@ -358,6 +358,25 @@ pub(crate) struct SubmitCounter {
     pub(crate) next: u64,
 }
 
+/// How long held intents waited until people allowed them, from the submit to the last approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+pub struct ApprovalWaits {
+    /// How many; an intent that was held again and allowed again counts again.
+    #[n(0)]
+    pub count: u64,
+    /// In milliseconds of log time.
+    #[n(1)]
+    pub sum_ms: u64,
+}
+
+impl ApprovalWaits {
+    /// In whole milliseconds; `None` before the first.
+    #[must_use]
+    pub fn average_ms(self) -> Option<u64> {
+        self.sum_ms.checked_div(self.count)
+    }
+}
+
 /// A remembered `Idempotency-Key` header.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct RequestKeyRow {

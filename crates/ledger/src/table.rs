@@ -82,6 +82,8 @@ pub enum Table {
     PhaseCounts = 44,
     /// How many submits were refused as duplicates.
     DuplicateCount = 47,
+    /// How often people allowed a held intent, and how long that took in sum.
+    ApprovalWaits = 48,
     /// Cluster: approval links by SHA-256 of the token.
     Links = 45,
     /// The newest approval link by intent and reviewer.
@@ -355,6 +357,12 @@ pub fn phase_count(namespace: NamespaceId, phase: u8) -> Vec<u8> {
 #[must_use]
 pub fn duplicate_count(namespace: NamespaceId) -> Vec<u8> {
     prefix(namespace, Table::DuplicateCount)
+}
+
+/// Key of the sum of the waits for people.
+#[must_use]
+pub fn approval_waits(namespace: NamespaceId) -> Vec<u8> {
+    prefix(namespace, Table::ApprovalWaits)
 }
 
 /// Key of a leaf in its intent's trail.

@@ -6,12 +6,14 @@
 mod support;
 
 use ledger::{
-    AttemptEnd, Command, Direction, LeafBody, MapState, Overlay, Read, Reply, RequestKey, Session,
-    query,
+    ApprovalWaits, AttemptEnd, Command, Direction, LeafBody, MapState, Overlay, Read, Reply,
+    RequestKey, Session, query,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use support::{ADMIN, NS, Node, START, accepted, channel, http_destination, word};
+use support::{
+    ADMIN, NS, Node, START, accepted, channel, http_destination, untrue_no_effect, word,
+};
 use types::*;
 
 const GATES: &str = "gates:
@@ -282,7 +284,7 @@ fn inconsistencies(node: &Node) -> Vec<String> {
     }
     let (size, root) = query::tree(state).unwrap();
     let mut edge = tlog::Edge::new();
-    let mut duplicates = 0;
+    let (mut duplicates, mut waits) = (0, ApprovalWaits::default());
     for sequence in 0..size {
         let bytes = state.get(&ledger::table::leaf(sequence)).unwrap().unwrap();
         let (leaf, _) = query::leaf(state, sequence).unwrap().unwrap();
@@ -290,6 +292,11 @@ fn inconsistencies(node: &Node) -> Vec<String> {
             wrong.push(format!("leaf {sequence} says {}", leaf.sequence));
         }
         duplicates += u64::from(leaf.body.kind() == "duplicate_refused" && leaf.namespace == NS);
+        if leaf.body == LeafBody::Allowed && leaf.namespace == NS {
+            let head = query::head(state, NS, leaf.intent.unwrap()).unwrap().unwrap();
+            waits.count += 1;
+            waits.sum_ms += leaf.time.since_ms(head.submitted_at);
+        }
         edge.append(tlog::leaf_hash(&bytes), &mut |_, _| {});
     }
     if edge.root() != root.0 {
@@ -297,6 +304,8 @@ fn inconsistencies(node: &Node) -> Vec<String> {
     }
     let counted = query::duplicate_count(state, NS).unwrap();
     wrong.extend((counted != duplicates).then(|| format!("{duplicates} counted {counted}")));
+    let counted = query::approval_waits(state, NS).unwrap();
+    wrong.extend((counted != waits).then(|| format!("{waits:?} counted {counted:?}")));
     let runnable = query::runnable(state, None, 10_000).unwrap();
     for head in &heads {
         let listed = runnable.contains(&(NS, head.id));
@@ -326,25 +335,6 @@ fn inconsistencies(node: &Node) -> Vec<String> {
         }
     }
     wrong
-}
-
-/// Windows are released by `failed` without effect only if no attempt was ever in doubt, but for
-/// one that says itself that it did nothing, or if a person said so.
-fn untrue_no_effect(node: &Node, head: &ledger::Head) -> Option<String> {
-    if head.phase != Phase::Failed || head.effect != Some(Effect::None) {
-        return None;
-    }
-    let trail = query::trail(&node.state, NS, head.id, None, 10_000).unwrap();
-    let mut doubts = Vec::new();
-    for (leaf, _) in trail.entries {
-        match leaf.body {
-            LeafBody::DoubtBegan { execution, .. } => doubts.push(execution),
-            LeafBody::Resolved { .. } => return None,
-            LeafBody::Reported { execution, .. } => doubts.retain(|other| *other != execution),
-            _ => {}
-        }
-    }
-    (!doubts.is_empty()).then(|| format!("{} did nothing, and {doubts:?} are in doubt", head.id))
 }
 
 proptest! {

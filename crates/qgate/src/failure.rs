@@ -94,6 +94,16 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// Says what to do where the gate does not know what was named.
+    pub(crate) fn next_if_unknown(self, next: impl Into<String>) -> Self {
+        match &self.refusal {
+            Some(refusal) if refusal.status == 404 => self.next(next),
+            _ => self,
+        }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error: {}", self.what)?;
@@ -221,6 +231,16 @@ mod tests {
             let failure = Failure::from(error);
             assert_eq!(failure.exit as u8, code, "{failure}");
             assert!(failure.next.unwrap_or_default().contains(next), "{next}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_looked_for_in_its_list() {
+        let list = "see which there are with `qgate policy list`";
+        for (status, code, expected) in [(404, "not_found", list), (401, "unauthorized", "--key")] {
+            let refused = Error::Refused(refusal(status, code, json!({})));
+            let next = Failure::from(refused).next_if_unknown(list).next;
+            assert!(next.as_deref().unwrap_or_default().contains(expected), "{next:?}");
         }
     }
 

@@ -108,11 +108,9 @@ impl Sources {
     }
 }
 
-/// A problem as lint prints it: `file:line:column: message (nearest: word)`.
+/// A problem as lint prints it: ``file:line:column: message (did you mean `word`?)``.
 pub(crate) fn shown(problem: &Problem) -> String {
-    let Problem { file, line, column, message, nearest } = problem;
-    let nearest = nearest.as_ref().map(|word| format!(" (nearest: {word})")).unwrap_or_default();
-    harmless(&format!("{file}:{line}:{column}: {message}{nearest}"))
+    harmless(&problem.to_string())
 }
 
 /// A problem as JSON.
@@ -136,6 +134,7 @@ fn source_file(path: &Path) -> Result<SourceFile, Failure> {
 
 fn cannot_read(what: &str) -> Failure {
     Failure::usage(format!("cannot read policies: {what}"))
+        .next("name a directory of policies, or a policy file, that can be read")
 }
 
 #[cfg(test)]
@@ -169,6 +168,13 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_read_says_what_to_name() {
+        let failure = Sources::of_paths(&[PathBuf::from("/nowhere/gates.yaml")]).unwrap_err();
+        assert!(failure.what.contains("/nowhere/gates.yaml"), "{failure}");
+        assert!(failure.next.unwrap_or_default().contains("policy file"));
+    }
+
+    #[test]
     fn an_empty_directory_is_a_mistake() {
         let dir = directory(&[("README.md", "text")]);
         let failure = Sources::of_directory(dir.path()).unwrap_err();
@@ -184,6 +190,6 @@ mod tests {
         let problems = sources[0].compile().unwrap_err();
         let text = shown(&problems[0]);
         assert!(text.starts_with(&format!("{}:3:5: ", path.display())), "{text}");
-        assert!(text.ends_with("(nearest: resource)"), "{text}");
+        assert!(text.ends_with("(did you mean `resource`?)"), "{text}");
     }
 }

@@ -52,6 +52,58 @@ async fn registration_needs_an_admin_and_a_name() {
     }
 }
 
+/// A restriction under a name that is not read would be none.
+#[tokio::test]
+async fn a_registration_reads_both_spellings_and_drops_nothing() {
+    let door = Door::open().await;
+    let path = "/v1/agents/register";
+    let body = json!({
+        "name": "q", "allowedDestinations": ["crm.x"], "allowedPolicies": ["basic"],
+        "risk_tier": "high", "owner": null,
+    });
+    let made = door.post(path, &door.admin, body).await.is(201);
+    assert_eq!(made.body["allowed_destinations"], json!(["crm.x"]));
+    assert_eq!(made.body["allowed_policies"], json!(["basic"]));
+    assert_eq!(made.text("risk_tier"), "high");
+    for (more, field, message) in [
+        (
+            json!({ "allowed_destinations": ["a"], "allowedDestinations": ["b"] }),
+            "$.allowedDestinations",
+            "says something else than $.allowed_destinations",
+        ),
+        (
+            json!({ "allowed_policies": ["a"], "allowedPolicies": [] }),
+            "$.allowedPolicies",
+            "says something else",
+        ),
+        (json!({ "riskTier": "low", "risk_tier": "high" }), "$.risk_tier", "something else"),
+        (
+            json!({ "allowed_destination": ["crm.x"] }),
+            "$.allowed_destination",
+            "did you mean `allowed_destinations`?",
+        ),
+        (
+            json!({ "AllowedPolices": ["a"] }),
+            "$.AllowedPolices",
+            "did you mean `allowed_policies`?",
+        ),
+        (json!({ "roll": "agent" }), "$.roll", "did you mean `role`?"),
+        (
+            json!({ "scopes": ["crm.x"] }),
+            "$.scopes",
+            "no such field; this request takes name, role, metadata, owner, framework, riskTier, \
+             allowed_policies, allowed_destinations",
+        ),
+    ] {
+        let mut body = json!({ "name": "q" });
+        more.as_object().unwrap().iter().for_each(|(name, value)| body[name] = value.clone());
+        let got = door.post(path, &door.admin, body).await.is(400);
+        assert_eq!((got.text("error"), got.text("field")), ("invalid_request", field));
+        assert!(got.text("message").contains(message), "{}", got.body);
+    }
+    assert_eq!(door.get("/v1/agents", &door.admin).await.body["count"], 5);
+}
+
 #[tokio::test]
 async fn open_registration_makes_agents_and_nothing_else() {
     let door = Door::with(true).await;
@@ -170,6 +222,8 @@ async fn a_rotated_key_ends_at_once_or_after_the_overlap() {
     }
     let got = door.post(&path, &door.reviewer, json!({})).await.is(403);
     assert_eq!(got.text("error"), "forbidden");
+    let soft = door.post(&path, &door.admin, json!({ "overlapSeconds": 60 })).await.is(201);
+    assert_eq!(soft.body["overlap_seconds"], 60);
     let far = json!({ "overlap_seconds": 99_999_999 });
     let got = door.post(&path, &door.admin, far).await.is(400);
     assert_eq!(got.text("field"), "$.overlap_seconds");

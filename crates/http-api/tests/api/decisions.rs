@@ -235,6 +235,12 @@ async fn a_decision_is_bound_to_what_was_shown() {
         let got = door.post(&path, &door.reviewer, json!({ "digest": wrong })).await.is(409);
         assert_eq!(got.text("error"), "approval_digest_mismatch");
         assert_eq!(got.text("approval_digest"), digest);
+        // Nothing has changed here: it must not say so.
+        let said = format!(
+            "this is not the digest of what is to be decided now: read {id} again, then decide on \
+             digest {digest}"
+        );
+        assert_eq!(got.text("message"), said);
     }
     let right = json!({ "digest": digest });
     door.post(&path, &door.reviewer, right).await.is(200);

@@ -257,6 +257,115 @@ async fn the_open_routes_answer_anybody() {
     assert_eq!(verbose.body["checks"].as_array().unwrap().len(), 3);
 }
 
+/// What a request does not read is not dropped in silence where the answer would look like a yes.
+#[tokio::test]
+async fn every_change_refuses_the_field_that_it_would_drop() {
+    let door = Door::policed(&[("basic", BASIC)]).await;
+    let held = door.submit(basic(500)).await;
+    let allowed = door.submit(basic(5)).await;
+    let (bot, key) = door.register("bot", "agent").await;
+    let order = door.submit(basic(5)).await;
+    let execute = format!("/v1/intents/{order}/execute");
+    let order = door.post(&execute, &door.agent, json!({ "intentId": order })).await.is(201);
+    let report = format!("/v1/executions/{}/report", order.text("executionId"));
+    let hook = |more: (&str, Value)| {
+        let mut body = json!({ "intentId": held, "url": "https://a.example/hook" });
+        body[more.0] = more.1;
+        body
+    };
+    let (admin, agent) = (&door.admin, &door.agent);
+    let rotate = format!("/v1/agents/{bot}/rotate-key");
+    let cases = [
+        (
+            rotate.as_str(),
+            admin,
+            json!({ "overlap_second": 3_600 }),
+            "overlap_second",
+            "did you mean `overlap_seconds`?",
+        ),
+        (&rotate, admin, json!({ "overlap": "1h" }), "overlap", "takes overlap_seconds"),
+        (
+            &format!("/v1/agents/{bot}/role"),
+            admin,
+            json!({ "role": "worker", "until": "1d" }),
+            "until",
+            "takes role",
+        ),
+        (
+            "/v1/webhooks/register",
+            agent,
+            hook(("secrt", json!("s"))),
+            "secrt",
+            "did you mean `secret`?",
+        ),
+        (
+            "/v1/webhooks/register",
+            agent,
+            hook(("signing_key", json!("s"))),
+            "signing_key",
+            "takes intentId, url, secret, proposalId",
+        ),
+        (
+            "/v1/webhooks/register",
+            agent,
+            hook(("proposalId", json!(allowed))),
+            "proposalId",
+            "says something else than $.intentId",
+        ),
+        ("/v1/namespaces", admin, json!({ "name": "n", "quota": 5 }), "quota", "takes name"),
+        (
+            &format!("/v1/intents/{allowed}/execute"),
+            agent,
+            json!({ "digest": "x" }),
+            "digest",
+            "takes mode",
+        ),
+        (
+            &report,
+            agent,
+            json!({ "status": "failed", "efect": "none" }),
+            "efect",
+            "did you mean `effect`?",
+        ),
+        (
+            &format!("/v1/intents/{allowed}/resolve"),
+            &door.reviewer,
+            json!({ "outcome": "failed", "reason": "r", "effects": "none" }),
+            "effects",
+            "did you mean `effect`?",
+        ),
+        (
+            &format!("/v1/intents/{held}/approve"),
+            &door.reviewer,
+            json!({ "digst": "x" }),
+            "digst",
+            "did you mean `digest`?",
+        ),
+        (
+            "/v1/policies/simulate",
+            &door.reviewer,
+            json!({ "destination": "a", "polices": { "x": "y" } }),
+            "polices",
+            "did you mean `policies`?",
+        ),
+    ];
+    for (path, key, body, field, message) in cases {
+        let got = door.post(path, key, body).await.is(400);
+        let field = format!("$.{field}");
+        assert_eq!((got.text("error"), got.text("field")), ("invalid_request", &*field), "{path}");
+        assert!(got.text("message").contains(message), "{}", got.body);
+    }
+    let set = json!({ "policies": {}, "if_version": 3 });
+    let got = door.put("/v1/policies", admin, set).await.is(400);
+    assert_eq!(got.text("field"), "$.if_version");
+    // Nothing of it was done: the old key still opens, and the order still waits for its report.
+    door.get("/v1/intents", &key).await.is(200);
+    let done = json!({ "status": "succeeded", "executedAt": 1_795_349_928_634_u64,
+        "report": { "rows": 1 } });
+    let done = door.post(&report, agent, done).await.is(200);
+    assert_eq!(done.text("executed_at"), "2026-11-22T12:18:48.634Z");
+}
+
 #[tokio::test]
 async fn the_cluster_is_for_those_who_run_it() {
     let door = Door::open().await;
@@ -294,15 +403,22 @@ async fn metrics_count_intents_by_what_they_are_now() {
     for _ in 0..2 {
         door.post("/v1/intents", &door.agent, keyed.clone()).await.is(409);
     }
+    let before = door.get("/v1/metrics", &door.agent).await.is(200);
+    assert_eq!(before.body["avg_approval_latency_ms"], Value::Null, "nobody approved anything yet");
+    for wait_ms in [1_001, 2_000] {
+        let id = door.submit(basic(600 + wait_ms)).await;
+        door.log.advance_ms(wait_ms);
+        door.post(&format!("/v1/intents/{id}/approve"), &door.reviewer, json!({})).await.is(200);
+    }
     let got = door.get("/v1/metrics", &door.agent).await.is(200);
     for (name, count) in [
-        ("actions_attempted", json!(4)),
+        ("actions_attempted", json!(6)),
         ("actions_blocked", json!(2)),
         ("actions_pending", json!(0)),
-        ("actions_approved", json!(2)),
+        ("actions_approved", json!(4)),
         ("policy_violations", json!(1)),
         ("duplicate_actions", json!(2)),
-        ("avg_approval_latency_ms", Value::Null),
+        ("avg_approval_latency_ms", json!(1_500)),
         ("period", json!("all_time")),
     ] {
         assert_eq!(got.body[name], count, "{name}");

@@ -180,8 +180,8 @@ async fn every_field_is_read_in_both_spellings() {
     let other = json!({
         "destination": "crm.import", "policyId": "basic", "estimatedRecords": "5",
         "estimatedValueUsd": 12.5, "sensitivityTags": ["pii"], "idempotencyKey": "once",
-        "onBehalfOf": "p", "expires_in": "5m", "principalId": "x", "approvalProvider": "slack",
-        "approvalChannel": { "type": "x" }, "run_id": "r",
+        "onBehalfOf": "p", "expires_in": "5m", "principalId": "x", "approvalProvider": "dashboard",
+        "run_id": "r",
     });
     let got = door.post("/v1/intents", &door.agent, other).await.is(200);
     assert_eq!(got.text("phase"), "allowed");
@@ -218,6 +218,73 @@ async fn every_field_is_read_in_both_spellings() {
         json!({ "source": "enrichment", "correlation_id": 7, "tags": [], "x": {} }),
     ] {
         door.post("/v1/intents", &door.agent, with(more)).await.is(200);
+    }
+}
+
+/// Whoever asks for more than there is must not get less without a word.
+#[tokio::test]
+async fn an_approval_of_another_kind_is_refused_whatever_policy_would_say() {
+    let door = Door::policed(&[("basic", BASIC)]).await;
+    let factors = |list: Value| json!({ "assurance": { "required_factors": list } });
+    let phone = json!({ "type": "sms", "address": "+15550001234" });
+    let cases = [
+        (json!({ "approval_provider": "kaicalls" }), "invalid_provider", "$.approval_provider"),
+        (json!({ "approvalProvider": "noop" }), "invalid_provider", "$.approvalProvider"),
+        (json!({ "principal_id": "cfo@example.com" }), "invalid_principal", "$.principal_id"),
+        (json!({ "principalId": "+1 555 000 1234" }), "invalid_principal", "$.principalId"),
+        (
+            json!({ "approval_channel": { "address": "+15550001234" } }),
+            "invalid_principal",
+            "$.approval_channel",
+        ),
+        (json!({ "approval_channel": phone }), "invalid_channel", "$.approval_channel"),
+        (json!({ "approvalChannel": { "type": "sms" } }), "invalid_channel", "$.approvalChannel"),
+        (json!({ "approval_channel": {} }), "invalid_channel", "$.approval_channel"),
+        (factors(json!(["voice.ivr.v1"])), "unsupported_factor", "$.assurance.required_factors"),
+        (
+            factors(json!(["manual.dashboard.v1"])),
+            "unsupported_factor",
+            "$.assurance.required_factors",
+        ),
+        (factors(json!("passkey")), "unsupported_factor", "$.assurance.required_factors"),
+        (json!({ "assurance": { "level": "HIGH" } }), "unsupported_factor", "$.assurance.level"),
+        (
+            json!({ "assurance": { "requiredFactors": ["sms.otp.v1"] } }),
+            "unsupported_factor",
+            "$.assurance.requiredFactors",
+        ),
+    ];
+    for (more, code, field) in cases {
+        // Held, allowed, and blocked by policy.
+        for (path, count, payload) in [
+            ("/v1/intents", 500, "x"),
+            ("/v1/propose", 5, "x"),
+            ("/v1/policies/simulate", 5, "we guarantee it"),
+        ] {
+            let mut body = basic(count);
+            body["payload"] = json!(payload);
+            more.as_object().unwrap().iter().for_each(|(name, value)| body[name] = value.clone());
+            let got = door.post(path, &door.agent, body).await.is(400);
+            assert_eq!((got.text("error"), got.text("field")), (code, field), "{more}");
+            assert!(got.text("message").starts_with(field), "{}", got.body);
+            if code == "unsupported_factor" {
+                assert_eq!(got.text("provider"), "dashboard");
+                assert!(got.body["capabilities"].is_array(), "{}", got.body);
+            }
+            assert_eq!(got.body["messages"].is_array(), code == "invalid_principal");
+        }
+    }
+    assert_eq!(door.get("/v1/intents", &door.reviewer).await.body["count"], 0);
+    for more in [
+        json!({ "approval_provider": "dashboard", "approval_channel": null }),
+        json!({ "principal_id": "cfo-1" }),
+        json!({ "approval_provider": "", "principal_id": "", "assurance": {} }),
+        json!({ "assurance": { "level": null, "required_factors": [] } }),
+    ] {
+        let mut body = basic(500);
+        more.as_object().unwrap().iter().for_each(|(name, value)| body[name] = value.clone());
+        let got = door.post("/v1/intents", &door.agent, body).await.is(200);
+        assert_eq!((got.text("phase"), got.text("approvalProvider")), ("held", "dashboard"));
     }
 }
 

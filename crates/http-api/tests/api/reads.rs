@@ -172,6 +172,10 @@ async fn bad_queries_are_refused_by_name() {
     }
     let got = door.get("/v1/intents?limt=1", &door.reviewer).await.is(400);
     assert!(got.text("message").contains("did you mean `limit`?"), "{}", got.body);
+    let got = door.get("/v1/intents?resource=crm", &door.reviewer).await.is(400);
+    let message = "resource: no such query parameter; there are status, phase, agent, limit, \
+                   before, consistency, min_index";
+    assert_eq!(got.text("message"), message);
     door.get("/readyz?from=probe", "").await.is(200);
 }
 

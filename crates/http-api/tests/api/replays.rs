@@ -130,7 +130,10 @@ async fn every_change_of_a_principal_is_answered_again_and_done_once() {
         assert_eq!(again.body["apiKey"], Value::Null, "{verb}");
         assert_eq!(state_of(&door, &agent).await, (keys, size), "{verb} was done twice");
         if body != json!({}) {
-            let other = json!({ "role": "auditor" });
+            let other = match verb {
+                "role" => json!({ "role": "auditor" }),
+                _ => json!({ "overlap_seconds": 61 }),
+            };
             let other = door.post_once(&path, &door.admin, verb, &other).await.is(422);
             assert_eq!(other.text("error"), "idempotency_key_reused", "{verb}");
         }

@@ -360,3 +360,22 @@ fn name_of(refusal: &Refusal) -> String {
     let debug = format!("{refusal:?}");
     debug.split([' ', '{', '(']).next().unwrap_or_default().to_owned()
 }
+
+/// Windows are released by `failed` without effect only if no attempt was ever in doubt, but for
+/// one that says itself that it did nothing, or if a person said so.
+pub fn untrue_no_effect(node: &Node, head: &Head) -> Option<String> {
+    if head.phase != Phase::Failed || head.effect != Some(types::Effect::None) {
+        return None;
+    }
+    let trail = query::trail(&node.state, NS, head.id, None, 10_000).unwrap();
+    let mut doubts = Vec::new();
+    for (leaf, _) in trail.entries {
+        match leaf.body {
+            LeafBody::DoubtBegan { execution, .. } => doubts.push(execution),
+            LeafBody::Resolved { .. } => return None,
+            LeafBody::Reported { execution, .. } => doubts.retain(|other| *other != execution),
+            _ => {}
+        }
+    }
+    (!doubts.is_empty()).then(|| format!("{} did nothing, and {doubts:?} are in doubt", head.id))
+}

@@ -104,7 +104,11 @@ fn intent_of(args: SubmitArgs) -> Result<Value, Failure> {
         None => Map::new(),
         Some(file) => match read_json(file)? {
             Value::Object(fields) => fields,
-            _ => return Err(Failure::usage("the request is no JSON object")),
+            _ => {
+                let what = format!("{}: no JSON object", file.display());
+                return Err(Failure::usage(what)
+                    .next("write it like {\"resource\": \"crm.contacts\", \"payload\": {}}"));
+            }
         },
     };
     let mut put = |name: &str, value: Option<Value>| {
@@ -117,8 +121,10 @@ fn intent_of(args: SubmitArgs) -> Result<Value, Failure> {
     put("policy", args.policy.map(Value::from));
     put("payload", args.payload.map(|text| json_or_text(&text)));
     if let Some(text) = args.metadata {
-        let metadata = ::policy::json::parse_str(&text)
-            .map_err(|error| Failure::usage(format!("--metadata is no JSON: {error}")))?;
+        let metadata = ::policy::json::parse_str(&text).map_err(|error| {
+            Failure::usage(format!("--metadata is no JSON: {error}"))
+                .next("write it like '{\"environment\": \"staging\"}', in single quotes")
+        })?;
         put("metadata", Some(metadata));
     }
     put("recordCount", args.record_count.map(Value::from));
@@ -188,6 +194,13 @@ mod tests {
             let failure = intent_of(line.args).unwrap_err();
             assert_eq!(failure.exit, Exit::Usage);
             assert!(failure.what.contains(expected), "{failure}");
+            assert!(failure.next.is_some(), "{failure}");
         }
+        let line = Line::parse_from(["submit", "/nowhere/intent.json"]);
+        let failure = intent_of(line.args).unwrap_err();
+        assert!(failure.what.contains("/nowhere/intent.json"), "{failure}");
+        assert!(failure.next.unwrap_or_default().contains("standard input"));
+        let line = Line::parse_from(["submit", "--resource", "r", "--metadata", "{"]);
+        assert!(intent_of(line.args).unwrap_err().next.is_some());
     }
 }

@@ -161,7 +161,10 @@ async fn list(global: &Global) -> Outcome {
 
 async fn show(global: &Global, args: &ShowArgs) -> Outcome {
     let request = Request::get(&["v1", "policies", &args.id]);
-    let answer = global.client()?.send(request.expecting(&[("yaml", Shape::Text)])).await?;
+    let answer = global.client()?.send(request.expecting(&[("yaml", Shape::Text)])).await;
+    let answer = answer.map_err(|error| {
+        Failure::from(error).next_if_unknown("see which there are with `qgate policy list`")
+    })?;
     match answer.text("yaml") {
         Some(yaml) if !global.output().is_json() => {
             yaml.lines().for_each(|text| line(&harmless(text)));

@@ -43,7 +43,7 @@ pub(crate) async fn list(global: &Global, kind: &Kind) -> Outcome {
 pub(crate) async fn show(global: &Global, kind: &Kind, name: &str) -> Outcome {
     let request = Request::get(&["v1", kind.route, name]);
     let request = request.expecting(&[("name", Shape::Text), ("yaml", Shape::Text)]);
-    let answer = global.client()?.send(request).await?;
+    let answer = global.client()?.send(request).await.map_err(|error| unknown(kind, error))?;
     match answer.text("yaml") {
         Some(yaml) if !global.output().is_json() => {
             if let Some(promise) = answer.text("promise") {
@@ -54,6 +54,12 @@ pub(crate) async fn show(global: &Global, kind: &Kind, name: &str) -> Outcome {
         _ => print_json(&answer.body),
     }
     Ok(Exit::Done)
+}
+
+/// Says which command lists the documents, where one is not there.
+fn unknown(kind: &Kind, error: client::Error) -> Failure {
+    let noun = kind.route.trim_end_matches('s');
+    Failure::from(error).next_if_unknown(format!("see which there are with `qgate {noun} list`"))
 }
 
 /// Puts one document.
@@ -112,7 +118,7 @@ async fn send(
         request = request.header("If-Match", version.to_string());
     }
     let request = request.expecting(&[("name", Shape::Text), ("version", Shape::Number)]);
-    let answer = client.send(request).await?;
+    let answer = client.send(request).await.map_err(|error| unknown(kind, error))?;
     global.output().fields(&answer.body, kind.changed);
     Ok(Exit::Done)
 }
@@ -121,7 +127,7 @@ async fn send(
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     if file != Path::new("-") {
         return files::read_start(file, SETTING_BYTES_MAX + 1)
-            .map_err(|error| Failure::usage(error.to_string()));
+            .map_err(|error| unread(&error.to_string()));
     }
     let mut bytes = Vec::new();
     let limit = u64::try_from(SETTING_BYTES_MAX + 1).unwrap_or(u64::MAX);
@@ -129,8 +135,12 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
         .lock()
         .take(limit)
         .read_to_end(&mut bytes)
-        .map_err(|error| Failure::usage(format!("standard input: {error}")))?;
+        .map_err(|error| unread(&format!("standard input: {error}")))?;
     Ok(bytes)
+}
+
+fn unread(what: &str) -> Failure {
+    Failure::usage(what).next("name a YAML file that can be read, or - for standard input")
 }
 
 #[cfg(test)]

@@ -51,7 +51,8 @@ pub(crate) struct SimulateArgs {
 /// Runs `qgate policy simulate`.
 pub(crate) async fn run(global: &Global, args: SimulateArgs) -> Outcome {
     let Value::Object(intent) = read_json(&args.intent)? else {
-        return Err(Failure::usage(format!("{}: no JSON object", args.intent.display())));
+        return Err(Failure::usage(format!("{}: no JSON object", args.intent.display()))
+            .next("write it as `qgate intent submit` takes it"));
     };
     let body = match &args.policies {
         Some(directory) => judge(&Sources::of_directory(directory)?, intent)?,

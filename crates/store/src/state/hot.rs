@@ -10,7 +10,7 @@ use ledger::table::Table;
 use parking_lot::Mutex;
 
 /// Tables whose rows are few and asked for again and again.
-const TABLES: [Table; 9] = [
+const TABLES: [Table; 10] = [
     Table::Meta,
     Table::Keys,
     Table::Agents,
@@ -20,6 +20,7 @@ const TABLES: [Table; 9] = [
     Table::SettingsHead,
     Table::PhaseCounts,
     Table::DuplicateCount,
+    Table::ApprovalWaits,
 ];
 /// Rows kept at a time.
 const ROWS_MAX: usize = 4_096;
