@@ -4,6 +4,7 @@
 //! applied here; a lost reply is said to be lost, never guessed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use ledger::{Effect, Fault, Read, Reply};
@@ -164,6 +165,27 @@ pub struct Member {
     pub priority: u32,
     /// What the leader knows to be stored there; own log on a follower.
     pub matched: Option<LogIndex>,
+    /// What this node has seen of it; `None` of itself, and of one that does not answer.
+    pub seen: Option<Seen>,
+}
+
+/// What one node has seen of another, or of itself, not long ago.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// There and back.
+    pub round_trip: Duration,
+    /// How far its wall clock is ahead of the own one, in microseconds.
+    pub clock_offset_us: i64,
+    /// Its last applied entry.
+    pub applied: LogIndex,
+    /// Room on its disk.
+    pub disk_free_bytes: u64,
+    /// Size of its disk.
+    pub disk_size_bytes: u64,
+    /// The highest feature level that its build knows.
+    pub feature_level: u32,
+    /// It serves.
+    pub healthy: bool,
 }
 
 /// The replicated log with the state it makes.

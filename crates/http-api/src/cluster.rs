@@ -1,6 +1,6 @@
 //! The cluster as this node knows it, without asking anybody: answers without a quorum too.
 
-use gate::log::{Member, ReadPoint, Status};
+use gate::log::{Member, ReadPoint, Seen, Status};
 use serde_json::{Value, json};
 use types::{NamespaceId, NodeId, Role};
 
@@ -34,8 +34,14 @@ pub(crate) async fn show(call: Authed) -> Result<Answer, Problem> {
 }
 
 fn node(status: &Status, member: &Member) -> Value {
-    // How another node fares is not known here: null says so.
-    let healthy = (member.node == status.node).then_some(status.healthy);
+    let seen = member.seen.as_ref();
+    // Of a node that does not answer nothing is known: null says so.
+    let healthy = if member.node == status.node {
+        Some(status.healthy)
+    } else {
+        seen.map(|seen| seen.healthy)
+    };
+    let micros = |seen: &Seen| u64::try_from(seen.round_trip.as_micros()).ok();
     json!({
         "id": member.node.0,
         "role": if member.voter { "voter" } else { "learner" },
@@ -45,5 +51,11 @@ fn node(status: &Status, member: &Member) -> Value {
         "peer": member.peer,
         "matched_index": member.matched.map(|index| index.0),
         "healthy": healthy,
+        "applied_index": seen.map(|seen| seen.applied.0),
+        "round_trip_us": seen.and_then(micros),
+        "clock_offset_us": seen.map(|seen| seen.clock_offset_us),
+        "disk_free_bytes": seen.map(|seen| seen.disk_free_bytes),
+        "disk_size_bytes": seen.map(|seen| seen.disk_size_bytes),
+        "feature_level": seen.map(|seen| seen.feature_level),
     })
 }

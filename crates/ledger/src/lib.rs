@@ -52,6 +52,7 @@ pub mod table;
 mod transition;
 mod windows;
 mod words;
+mod write_hash;
 
 pub use audit::{Leaf, LeafBody, LeafDetail};
 pub use codec::{BatchHeader, FEATURE_LEVEL, FIRST_FEATURE_LEVEL, decode_batch, encode_batch};
@@ -80,3 +81,4 @@ pub use session::Session;
 pub use settings::Serving;
 pub use transition::{Transition, transition};
 pub use words::what_next;
+pub use write_hash::WriteHash;

@@ -17,6 +17,7 @@ use types::codec::{CodecError, decode};
 use types::{Channel, Destination, NamespaceId};
 
 use crate::table;
+use crate::write_hash::Hashing;
 
 /// State could not be read, or does not make sense. The node stops: it must not guess.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,21 +152,29 @@ pub type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 pub struct Overlay<R> {
     base: R,
     writes: Writes,
+    /// Of the writes as they are made, where somebody wants it.
+    pub(crate) hashing: Option<Hashing>,
 }
 
 impl<R: Read> Overlay<R> {
     /// Nothing written yet.
     pub fn new(base: R) -> Self {
-        Self { base, writes: Writes::new() }
+        Self { base, writes: Writes::new(), hashing: None }
     }
 
     /// Writes a row.
     pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        if let Some(hashing) = &mut self.hashing {
+            hashing.write(&key, Some(&value));
+        }
         self.writes.insert(key, Some(value));
     }
 
     /// Deletes a row.
     pub fn delete(&mut self, key: Vec<u8>) {
+        if let Some(hashing) = &mut self.hashing {
+            hashing.write(&key, None);
+        }
         self.writes.insert(key, None);
     }
 

@@ -20,6 +20,7 @@ use crate::reply::{Effect, Refusal, Reply};
 use crate::rows::{ReplyRow, RequestKeyRow, StoredAnswer};
 use crate::table::{self, DueKind, Meta};
 use crate::transition::{Stop, Transition, transition};
+use crate::write_hash::{Hashing, WriteHash};
 use crate::{query, submit};
 
 /// A run of entries.
@@ -45,7 +46,13 @@ impl<R: Read> Session<R> {
             }
             None => Edge::new(),
         };
-        let recorder = Recorder::new(Overlay::new(base), edge);
+        let last = match base.get(&table::meta(Meta::WriteHash))? {
+            Some(bytes) => decode(&bytes, "write hash")?,
+            None => WriteHash::default(),
+        };
+        let mut overlay = Overlay::new(base);
+        overlay.hashing = Some(Hashing::after(last));
+        let recorder = Recorder::new(overlay, edge);
         Ok(Self { recorder, time, effects: Vec::new() })
     }
 
@@ -64,6 +71,9 @@ impl<R: Read> Session<R> {
             let stamp = Stamp { index, position, time: self.time, proposer: header.proposer };
             replies.push(self.step(stamp, envelope)?);
         }
+        if let Some(hashing) = &mut self.recorder.ledger.hashing {
+            hashing.end(index);
+        }
         Ok(replies)
     }
 
@@ -77,12 +87,21 @@ impl<R: Read> Session<R> {
         core::mem::take(&mut self.effects)
     }
 
-    /// All row writes, with log time and tree edge.
+    /// The running hash of row writes after each entry so far.
+    pub fn take_hashes(&mut self) -> Vec<(LogIndex, WriteHash)> {
+        self.recorder.ledger.hashing.as_mut().map(Hashing::take).unwrap_or_default()
+    }
+
+    /// All row writes, with log time, tree edge and their hash.
     ///
     /// # Errors
     /// None today; the signature leaves room for checks.
     pub fn finish(self) -> Result<Writes, Fault> {
         let (mut overlay, edge) = self.recorder.into_parts();
+        // What follows says where the log is, and is written once for a whole session.
+        if let Some(hashing) = overlay.hashing.take() {
+            overlay.put(table::meta(Meta::WriteHash), encode(&hashing.last()));
+        }
         overlay.put(table::meta(Meta::LogTime), encode(&self.time));
         overlay.put(table::meta(Meta::TreeEdge), edge.encode());
         Ok(overlay.into_writes())

@@ -129,6 +129,8 @@ pub enum Meta {
     SweptTo = 7,
     /// The executor that runs now.
     Executor = 8,
+    /// Running hash of the row writes of every entry.
+    WriteHash = 10,
 }
 
 /// Starts a key; the caller appends the parts.

@@ -5,7 +5,7 @@
 //! chunks; an entry that this build does not know stops the node.
 
 use ledger::table::{self, Meta};
-use ledger::{Effect, Fault, Read, Reply, Session, Writes};
+use ledger::{Effect, Fault, Read, Reply, Session, WriteHash, Writes};
 use store::StoreError;
 use store::state::{AppliedMeta, StateStore};
 use types::codec::decode;
@@ -106,6 +106,7 @@ impl Chunk {
 pub(crate) struct Outcome {
     pub(crate) replies: Vec<Vec<Reply>>,
     pub(crate) effects: Vec<Effect>,
+    pub(crate) hashes: Vec<(LogIndex, WriteHash)>,
 }
 
 /// What a chunk will do to the state on which it was worked out. Nothing of it is written yet.
@@ -191,5 +192,6 @@ fn run(
     let Some(mut session) = session else { return Ok(Writes::new()) };
     next.time = session.time();
     outcome.effects = session.take_effects();
+    outcome.hashes = session.take_hashes();
     Ok(session.finish()?)
 }

@@ -3,9 +3,6 @@
 //! Promise: data of another node, of another cluster, or with a hole is refused, with the reason.
 //! Invariant: an empty directory becomes a cluster only where the configuration says so.
 
-use std::time::{Duration, Instant};
-
-use openraft::Raft;
 use store::StoreError;
 use store::log::{LogStore, MetaKind};
 use store::state::StateStore;
@@ -13,8 +10,6 @@ use types::NodeId;
 
 use crate::codec::{self, Identity};
 use crate::config::{Begin, Config};
-use crate::raft::TypeConfig;
-use crate::state_machine::StateMachine;
 
 /// Why a replica did not start.
 #[derive(Debug, thiserror::Error)]
@@ -92,25 +87,6 @@ pub(crate) fn check_state(log: &LogStore, state: &StateStore) -> Result<(), Star
         }
         _ => Ok(()),
     }
-}
-
-/// A voter that has just started does not stand for election and votes for nobody for one lease:
-/// before it stopped it may have promised a leader to wait that long. One that votes alone has
-/// promised nobody anything.
-pub(crate) fn stay_silent(
-    raft: &Raft<TypeConfig, StateMachine>,
-    lease: Duration,
-) -> Option<Instant> {
-    if raft.voter_ids().count() <= 1 {
-        return None;
-    }
-    raft.runtime_config().elect(false);
-    let waiting = raft.clone();
-    tokio::spawn(async move {
-        tokio::time::sleep(lease).await;
-        waiting.runtime_config().elect(true);
-    });
-    Some(Instant::now() + lease)
 }
 
 /// Whose data it is; fresh data becomes this node's.

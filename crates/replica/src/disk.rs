@@ -20,6 +20,7 @@ pub(crate) struct DiskWatch {
     /// As configured; else a share of the file system.
     reserve: Option<u64>,
     is_full: AtomicBool,
+    space: Mutex<Option<DiskSpace>>,
     /// The last failure to look, so that each is told once.
     failure: Mutex<Option<String>>,
     meters: DiskMeters,
@@ -40,12 +41,18 @@ impl DiskWatch {
             size: meters::DISK_SIZE_BYTES.gauge(&[]),
             full: meters::DISK_FULL.gauge(&[]),
         };
-        Self { reserve, is_full: AtomicBool::new(false), failure: Mutex::default(), meters }
+        let is_full = AtomicBool::new(false);
+        Self { reserve, is_full, space: Mutex::default(), failure: Mutex::default(), meters }
     }
 
     /// There is room for new things.
     pub(crate) fn has_room(&self) -> bool {
         !self.is_full.load(Ordering::Relaxed)
+    }
+
+    /// What the last look found.
+    pub(crate) fn space(&self) -> Option<DiskSpace> {
+        *self.space.lock()
     }
 
     /// Looks at the file system of a directory. Blocks as long as the system takes.
@@ -68,6 +75,7 @@ impl DiskWatch {
     }
 
     fn take(&self, space: DiskSpace) {
+        *self.space.lock() = Some(space);
         let reserve = self.reserve.unwrap_or_else(|| space.default_reserve());
         let was_full = self.is_full.load(Ordering::Relaxed);
         let slack = if was_full { reserve / SLACK_SHARE } else { 0 };

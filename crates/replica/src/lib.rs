@@ -22,6 +22,7 @@ mod meters;
 mod network;
 mod node;
 mod peers;
+mod probe;
 mod propose;
 mod queue;
 pub mod raft;
@@ -35,6 +36,7 @@ mod server;
 mod state_machine;
 mod transport;
 mod upkeep;
+mod verdict;
 
 pub use ahead::Ahead;
 pub use begin::StartError;

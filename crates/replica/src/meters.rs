@@ -49,6 +49,7 @@ pub(crate) struct ReplicaMeters {
     purged_index: Gauge,
     quorum_ack_age: Gauge,
     clock_offset: Gauge,
+    hash_mismatches: Counter,
 }
 
 impl Default for ReplicaMeters {
@@ -66,6 +67,7 @@ impl Default for ReplicaMeters {
             purged_index: meters::PURGED_INDEX.gauge(&[]),
             quorum_ack_age: meters::QUORUM_ACK_AGE_SECONDS.gauge(&[]),
             clock_offset: meters::CLOCK_OFFSET_SECONDS.gauge(&[]),
+            hash_mismatches: meters::STATE_HASH_MISMATCHES.counter(&[]),
         }
     }
 }
@@ -75,6 +77,11 @@ impl ReplicaMeters {
     pub(crate) fn proposed(&self, commands: usize, bytes: usize) {
         self.batch_commands.record(number(commands as u64));
         self.batch_bytes.record(number(bytes as u64));
+    }
+
+    /// This node's state is not that of the majority.
+    pub(crate) fn state_differs(&self) {
+        self.hash_mismatches.increment(1);
     }
 
     /// One round to the majority has answered so many reads.

@@ -45,7 +45,7 @@ impl Network {
     fn way(&self, target: u64, node: &NodeAddress, purpose: Purpose) -> Way {
         let Self { peers, pace } = self;
         let (peers, pace) = (peers.clone(), pace.clone());
-        Way { peers, target, address: node.peer.clone(), purpose, pace }
+        Way { peers, target, address: node.peer.clone(), purpose, pace, rest: REST_MIN }
     }
 }
 
@@ -72,6 +72,8 @@ pub(crate) struct Way {
     address: String,
     purpose: Purpose,
     pace: send_snapshot::Pace,
+    /// Before the next stream, after one that was not made.
+    rest: Duration,
 }
 
 /// Raft rests after this error and tries again.
@@ -168,8 +170,18 @@ impl RaftNetworkV2<TypeConfig> for Way {
             return stream_append_sequential(self, input, option);
         }
         Box::pin(async move {
-            let results = self.append_stream(input).await;
-            results.map_err(|status| unreachable(&status).into())
+            match self.append_stream(input).await {
+                Ok(results) => {
+                    self.rest = REST_MIN;
+                    Ok(results)
+                }
+                Err(status) => {
+                    // Raft rests where it reads the next entries, and there was nobody to read them.
+                    tokio::time::sleep(self.rest).await;
+                    self.rest = (self.rest * 2).min(REST_MAX);
+                    Err(unreachable(&status).into())
+                }
+            }
         })
     }
 

@@ -28,7 +28,7 @@ use types::{LogIndex, LogTime, NodeId};
 
 use crate::ahead::Ahead;
 use crate::apply::Applied;
-use crate::begin::{StartError, check_state, identify, stay_silent};
+use crate::begin::{StartError, check_state, identify};
 use crate::clock::LeaderClock;
 use crate::config::{Begin, Config};
 use crate::disk::DiskWatch;
@@ -36,12 +36,13 @@ use crate::log_store::RaftLog;
 use crate::meters::{self, ReplicaMeters};
 use crate::network::Network;
 use crate::peers::Peers;
+use crate::probe::Look;
 use crate::queue::{Queue, Receiver};
 use crate::raft::{NodeAddress, TypeConfig};
 use crate::route::{Route, Routes};
 use crate::send_snapshot::Pace;
 use crate::state_machine::{Listeners, StateMachine};
-use crate::{join, members, propose, reads, server, upkeep};
+use crate::{join, members, probe, propose, reads, server, upkeep};
 
 /// How long a stop waits for Raft's tasks to let the disk go.
 const RELEASE_WAIT: Duration = Duration::from_secs(5);
@@ -80,6 +81,7 @@ pub(crate) struct Core {
     leading: Mutex<Option<Leading>>,
     pub(crate) meters: ReplicaMeters,
     pub(crate) disk: DiskWatch,
+    pub(crate) look: Look,
 }
 
 impl Core {
@@ -94,7 +96,9 @@ impl Core {
             *leading = None;
             return None;
         };
-        let now = self.config.time.read();
+        let mut now = self.config.time.read();
+        // Towards the middle of all clocks.
+        now.wall_us = now.wall_us.saturating_add_signed(self.look.offset_us());
         let applied = self.listeners.progress.borrow().time;
         if leading.as_ref().is_none_or(|leading| leading.term != term) {
             *leading = Some(Leading { term, clock: LeaderClock::start(applied, now) });
@@ -140,8 +144,9 @@ impl Core {
         self.queue.close();
     }
 
-    fn is_healthy(&self) -> bool {
-        !*self.stopping.borrow()
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.look.out_of_service().is_none()
+            && !*self.stopping.borrow()
             && self.fault.borrow().is_none()
             && self.log.poisoned().is_none()
             && self.metrics.borrow_watched().running_state.is_ok()
@@ -152,6 +157,8 @@ impl Core {
 pub struct Replica {
     core: Arc<Core>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// For other nodes.
+    door: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Replica {
@@ -195,7 +202,9 @@ impl Replica {
         .await
         .map_err(StartError::raft)?;
         let is_known = raft.is_initialized().await.map_err(StartError::raft)?;
-        let silent_until = is_known.then(|| stay_silent(&raft, config.lease())).flatten();
+        // A voter that votes alone has promised nobody anything.
+        let must_wait = is_known && raft.voter_ids().count() > 1;
+        let silent_until = must_wait.then(|| Instant::now() + config.lease());
         if !is_known && config.begin == Begin::Cluster {
             let members = BTreeMap::from([(config.node.0, config.address.clone())]);
             raft.initialize(members).await.map_err(StartError::raft)?;
@@ -222,12 +231,17 @@ impl Replica {
             leading: Mutex::new(None),
             meters,
             disk,
+            look: Look::default(),
         });
+        if must_wait {
+            core.stay_silent(core.config.lease());
+        }
         let mut tasks = vec![
             tokio::spawn(propose::run(core.clone())),
             tokio::spawn(reads::run(core.clone(), asks)),
             tokio::spawn(upkeep::run(core.clone())),
             tokio::spawn(members::run(core.clone())),
+            tokio::spawn(probe::run(core.clone())),
             tokio::spawn(watch_raft(core.clone())),
             tokio::spawn(meters::count_leaders(core.clone())),
         ];
@@ -238,10 +252,11 @@ impl Replica {
             Begin::Resume if !is_known => return Err(StartError::NoCluster),
             _ => {}
         }
+        let door = Mutex::new(None);
         if let Some(listener) = listener {
-            tasks.push(server::open(core.clone(), listener));
+            *door.lock() = Some(server::open(core.clone(), listener));
         }
-        Ok(Arc::new(Self { core, tasks: Mutex::new(tasks) }))
+        Ok(Arc::new(Self { core, tasks: Mutex::new(tasks), door }))
     }
 
     /// Waits until a leader is known, at most so long.
@@ -273,6 +288,11 @@ impl Replica {
         self.core.queue.close();
         if self.core.raft.shutdown().await.is_err() {
             tracing::warn!("raft had already stopped");
+        }
+        // Its streams have ended with Raft, and so do its connections.
+        let door = self.door.lock().take();
+        if let Some(door) = door {
+            _ = door.await;
         }
         let tasks = std::mem::take(&mut *self.tasks.lock());
         for task in tasks {
@@ -344,6 +364,7 @@ impl Drop for Replica {
     fn drop(&mut self) {
         self.core.queue.close();
         self.tasks.lock().iter().for_each(JoinHandle::abort);
+        self.door.lock().iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -378,6 +399,9 @@ impl Log for Replica {
         consistency: Consistency,
         min_index: LogIndex,
     ) -> BoxFuture<'_, Result<ReadPoint, ProposeError>> {
+        if self.core.look.out_of_service().is_some() {
+            return Box::pin(async { Err(ProposeError::Stopping) });
+        }
         Box::pin(reads::read_point(&self.core, consistency, min_index))
     }
 
@@ -428,6 +452,7 @@ impl Log for Replica {
             region: node.region.clone(),
             priority: node.priority,
             matched: matched(*id),
+            seen: self.core.look.of(*id),
         });
         let index =
             |id: &Option<crate::raft::LogId>| LogIndex(id.as_ref().map_or(0, |id| id.index));

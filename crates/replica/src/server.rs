@@ -5,6 +5,7 @@
 
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use futures::future::{Either, ready, select};
 use futures::{Stream, StreamExt as _, stream};
@@ -18,8 +19,8 @@ use types::limits::{FORWARDS_MAX, PEER_MESSAGE_BYTES_MAX, PEER_STREAMS_MAX};
 use wire::peer::peer_server::{Peer, PeerServer};
 use wire::peer::{
     AppendReply, AppendRequest, ChangeReply, ChangeRequest, ForwardReply, ForwardRequest,
-    JoinReply, JoinRequest, ReadIndexReply, ReadIndexRequest, SnapshotPart, SnapshotReply,
-    TransferReply, TransferRequest, VoteReply, VoteRequest,
+    JoinReply, JoinRequest, ProbeReply, ProbeRequest, ReadIndexReply, ReadIndexRequest,
+    SnapshotPart, SnapshotReply, TransferReply, TransferRequest, VoteReply, VoteRequest,
 };
 
 use crate::convert::{self, StreamResult};
@@ -29,6 +30,8 @@ use crate::peers::{CLUSTER, FROM, TO};
 use crate::transport::{Certified, arrivals};
 use crate::{join, members, reads, receive_snapshot};
 
+/// How long connections may take to end when the node stops.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 /// Of a connection.
 const WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 
@@ -41,21 +44,26 @@ pub(crate) fn open(core: Arc<Core>, listener: TcpListener) -> JoinHandle<()> {
         let service = PeerServer::new(Door { core: Arc::downgrade(&core) })
             .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
+        let mut told = stopping.clone();
+        let told = async move { _ = told.wait_for(|stopping| *stopping).await };
         let served = Server::builder()
             .max_concurrent_streams(PEER_STREAMS_MAX)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(2 * WINDOW_BYTES)
             .add_service(service)
-            .serve_with_incoming(arriving);
+            .serve_with_incoming_shutdown(arriving, told);
         drop(core);
-        // Streams of other nodes have no end of their own, so nobody waits for them.
         tokio::select! {
             served = served => {
                 if let Err(error) = served {
                     tracing::error!(%error, "the door for other nodes failed");
                 }
             }
-            _ = stopping.wait_for(|stopping| *stopping) => {}
+            // Other nodes are told to connect anew; who does not hear it is not waited for.
+            () = async {
+                _ = stopping.wait_for(|stopping| *stopping).await;
+                tokio::time::sleep(LEAVE_WITHIN).await;
+            } => {}
         }
     })
 }
@@ -220,6 +228,11 @@ impl Peer for Door {
             Some((receiver.recv().await?, receiver))
         });
         Ok(Response::new(Box::pin(replies)))
+    }
+
+    async fn probe(&self, request: Request<ProbeRequest>) -> Result<Response<ProbeReply>, Status> {
+        let (core, _) = self.check(&request)?;
+        Ok(Response::new(core.probed(request.get_ref())))
     }
 
     async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinReply>, Status> {

@@ -3,6 +3,7 @@
 //! Promise: progress is published after the write, and replies leave after that.
 //! Invariant: a snapshot is a directory; its own files say where it ends.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,12 +12,14 @@ use std::time::Instant;
 
 use futures::{Stream, TryStreamExt as _};
 use gate::log::Progress;
-use ledger::Effect;
+use ledger::{Effect, WriteHash};
 use openraft::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder, SnapshotMeta};
+use parking_lot::Mutex;
 use store::state::{Snapshot, StateStore};
 use tokio::sync::{broadcast, watch};
+use types::LogIndex;
 use types::limits::EFFECTS_KEPT_MAX;
 
 use crate::ahead::{Ahead, Begun, Beside, INLINE_BYTES_MAX};
@@ -24,6 +27,9 @@ use crate::apply::{self, Applied, ApplyError, Chunk, Outcome};
 use crate::codec;
 use crate::meters::ApplyMeters;
 use crate::raft::{Replies, TypeConfig};
+
+/// Entries whose hashes are kept: two nodes compare at one that both have applied.
+const HASHES_KEPT: usize = 8_192;
 
 /// A snapshot as it travels: the directory with its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +44,8 @@ pub struct Listeners {
     pub effects: broadcast::Sender<Arc<Vec<Effect>>>,
     /// The last applied entry that changed keys, principals or policies, or a later one.
     pub changed: Arc<AtomicU64>,
+    /// The running hash of writes after the newest entries, oldest first.
+    pub hashes: Arc<Mutex<VecDeque<(LogIndex, WriteHash)>>>,
 }
 
 impl Default for Listeners {
@@ -46,6 +54,7 @@ impl Default for Listeners {
             progress: watch::Sender::new(Progress::default()),
             effects: broadcast::Sender::new(EFFECTS_KEPT_MAX),
             changed: Arc::default(),
+            hashes: Arc::default(),
         }
     }
 }
@@ -115,6 +124,12 @@ impl StateMachine {
             .map_err(io::Error::other)?;
         self.ahead.rest(&self.applied);
         self.meters.applied(entries, began.elapsed());
+        {
+            let mut hashes = self.listeners.hashes.lock();
+            hashes.extend(outcome.hashes);
+            let over = hashes.len().saturating_sub(HASHES_KEPT);
+            hashes.drain(..over);
+        }
         self.publish(
             outcome.effects.iter().any(|effect| {
                 matches!(effect, Effect::PrincipalsChanged | Effect::SettingsChanged)

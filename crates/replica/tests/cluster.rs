@@ -11,13 +11,17 @@ use std::time::Duration;
 use common::{bootstrap, create_namespace, namespace_of};
 use futures::future::join_all;
 use gate::join_token;
-use gate::log::{Change, ChangeError, Committed, Consistency, Log as _, Reach, Status};
+use gate::log::{
+    Change, ChangeError, Committed, Consistency, Log as _, ProposeError, Reach, Status,
+};
 use gate::seal::DataKey;
-use ledger::query;
+use ledger::table::{self, Meta};
+use ledger::{WriteHash, Writes, query};
 use replica::raft::NodeAddress;
 use replica::{Begin, Config, JoinPlan, Replica};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use types::codec::encode;
 use types::{LogIndex, LogTime, NodeId};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -270,4 +274,33 @@ async fn a_node_that_comes_late_is_sent_a_snapshot() {
     assert_eq!(cluster.names(2).len(), 201);
     cluster.propose(2, create_namespace(300)).await;
     cluster.assert_equal().await;
+}
+
+/// The others go on without a node whose state is not theirs, also when it leads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_with_another_state_takes_itself_out_of_service() {
+    let mut cluster = Cluster::of(3).await;
+    let bad = cluster.leader();
+    cluster.propose(bad, create_namespace(2)).await;
+    let state = cluster.running[&bad].state();
+    let mut writes = Writes::new();
+    writes.insert(table::meta(Meta::WriteHash), Some(encode(&WriteHash([7; 16]))));
+    state.write(writes, &state.applied().expect("applied")).expect("written");
+    // From the next entry on its hash is another one.
+    cluster.propose(bad, create_namespace(3)).await;
+    cluster.until(bad, |status| !status.healthy).await;
+    let others = cluster.others(bad);
+    cluster.until(others[0], |status| status.leader != Some(NodeId(bad))).await;
+    cluster.propose(others[0], create_namespace(4)).await;
+    let refused = cluster.running[&bad].propose(create_namespace(5), Reach::Cluster);
+    assert_eq!(refused.err(), Some(ProposeError::Stopping));
+    let read = cluster.running[&bad].read_point(Consistency::Stale, LogIndex(0)).await;
+    assert_eq!(read, Err(ProposeError::Stopping));
+    // It stays so, whoever starts it again.
+    cluster.stop(bad).await;
+    cluster.again(bad).await;
+    cluster.until(bad, |status| !status.healthy).await;
+    for other in others {
+        assert!(cluster.running[&other].status().healthy);
+    }
 }

@@ -227,6 +227,7 @@ impl Log for MemoryLog {
             peer: format!("127.0.0.1:{}", 4_002 + 10 * node),
             region: "eu".into(),
             priority: 0,
+            seen: None,
             matched,
         };
         Status {

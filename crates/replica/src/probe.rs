@@ -1,0 +1,247 @@
+//! Nodes look at each other: round trips, clocks, disks, and whether their states are the same.
+//!
+//! Promise: a node whose state differs from that of a majority takes itself out of service and says
+//! so; one whose clock is off does not lead. Invariant: what is decided here rests on voters alone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use gate::log::{Change, Seen};
+use ledger::WriteHash;
+use openraft::async_runtime::watch::WatchReceiver as _;
+use parking_lot::Mutex;
+use types::LogIndex;
+use wire::peer::{ProbeReply, ProbeRequest};
+
+use crate::members;
+use crate::node::Core;
+use crate::peers::Purpose;
+use crate::raft::NodeAddress;
+use crate::route::Route;
+use crate::verdict::{self, Verdict};
+
+/// How often every other node is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a look may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+/// A clock that is further from the middle of all clocks does not lead.
+const CLOCK_OFF_MAX_US: i64 = 500_000;
+/// What was seen longer ago says nothing of now.
+const SEEN_FOR: Duration = Duration::from_secs(5);
+
+/// What a node knows of the others, and of itself through them.
+#[derive(Default)]
+pub(crate) struct Look {
+    seen: Mutex<BTreeMap<u64, (Instant, Seen)>>,
+    /// How far the middle of all clocks is ahead of the own one, in microseconds.
+    offset_us: AtomicI64,
+    bars: Mutex<Bars>,
+}
+
+/// Why this node does not stand for election.
+#[derive(Debug, Clone, Default)]
+struct Bars {
+    has_just_started: bool,
+    clock_is_off: bool,
+    /// Its state is not that of the majority.
+    out_of_service: Option<String>,
+}
+
+impl Look {
+    pub(crate) fn offset_us(&self) -> i64 {
+        self.offset_us.load(Ordering::Relaxed)
+    }
+
+    /// What was last seen of a node.
+    pub(crate) fn of(&self, node: u64) -> Option<Seen> {
+        let seen = self.seen.lock();
+        let (at, seen) = seen.get(&node)?;
+        (at.elapsed() < SEEN_FOR).then(|| seen.clone())
+    }
+
+    /// Why this node is out of service, if it is.
+    pub(crate) fn out_of_service(&self) -> Option<String> {
+        self.bars.lock().out_of_service.clone()
+    }
+}
+
+impl Core {
+    /// Changes what keeps this node from standing for election.
+    fn bar(&self, change: impl FnOnce(&mut Bars)) {
+        let mut bars = self.look.bars.lock();
+        change(&mut bars);
+        let may = !bars.has_just_started && !bars.clock_is_off && bars.out_of_service.is_none();
+        self.raft.runtime_config().elect(may);
+    }
+
+    /// Keeps this node from standing for election for so long.
+    pub(crate) fn stay_silent(self: &Arc<Self>, lease: Duration) {
+        self.bar(|bars| bars.has_just_started = true);
+        let core = Arc::downgrade(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(lease).await;
+            if let Some(core) = core.upgrade() {
+                core.bar(|bars| bars.has_just_started = false);
+            }
+        });
+    }
+
+    /// What another node is told of this one.
+    pub(crate) fn probed(&self, request: &ProbeRequest) -> ProbeReply {
+        let found = {
+            let hashes = self.listeners.hashes.lock();
+            let at = |index: &u64| {
+                let place = hashes.binary_search_by_key(&LogIndex(*index), |(index, _)| *index);
+                place.ok().and_then(|place| hashes.get(place).copied())
+            };
+            request.indexes.iter().find_map(at)
+        };
+        let (hashed, hash) =
+            found.map_or((0, Vec::new()), |(index, hash)| (index.0, hash.0.into()));
+        let disk = self.disk.space();
+        ProbeReply {
+            wall_us: self.config.time.read().wall_us,
+            applied: self.listeners.progress.borrow().index.0,
+            hashed,
+            hash: hash.into(),
+            disk_free_bytes: disk.map_or(0, |disk| disk.free_bytes),
+            disk_size_bytes: disk.map_or(0, |disk| disk.size_bytes),
+            feature_level: ledger::FEATURE_LEVEL,
+            healthy: self.is_healthy(),
+        }
+    }
+}
+
+/// Runs until the node stops.
+pub(crate) async fn run(core: Arc<Core>) {
+    let mut stopping = core.stopping.subscribe();
+    loop {
+        tokio::select! {
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        let (others, voters) = {
+            let metrics = core.metrics.borrow_watched();
+            let members = metrics.membership_config.membership();
+            let own = core.config.node.0;
+            let others = members.nodes().filter(|(node, _)| **node != own);
+            let others: Vec<_> = others.map(|(node, at)| (*node, at.clone())).collect();
+            (others, members.voter_ids().collect::<Vec<u64>>())
+        };
+        core.look.seen.lock().retain(|node, _| others.iter().any(|(other, _)| other == node));
+        let indexes = newest(&core);
+        let looks = others.iter().map(|(node, address)| look(&core, *node, address, &indexes));
+        let replies: Vec<(u64, ProbeReply)> = join_all(looks).await.into_iter().flatten().collect();
+        let is_voter = |node: &u64| voters.contains(node);
+        if is_voter(&core.config.node.0) {
+            let replies: Vec<_> = replies.iter().filter(|(node, _)| is_voter(node)).collect();
+            judge_clock(&core, &voters).await;
+            judge_state(&core, &replies, voters.len()).await;
+        }
+    }
+}
+
+/// Entries at which states are compared: the newest, and others further and further back, of which
+/// a node that is behind has one.
+fn newest(core: &Core) -> Vec<u64> {
+    let hashes = core.listeners.hashes.lock();
+    let steps = [0, 1, 2, 4, 8, 16, 64, 256, 1_024, 4_096];
+    let places = steps.iter().filter_map(|step| hashes.len().checked_sub(step + 1));
+    places.filter_map(|place| hashes.get(place).map(|(index, _)| index.0)).collect()
+}
+
+async fn look(
+    core: &Core,
+    node: u64,
+    address: &NodeAddress,
+    indexes: &[u64],
+) -> Option<(u64, ProbeReply)> {
+    let mut client = core.peers.client(node, &address.peer, Purpose::Urgent).ok()?;
+    let (began, before) = (Instant::now(), core.config.time.read());
+    let asked = client.probe(ProbeRequest { indexes: indexes.to_vec() });
+    let reply = tokio::time::timeout(ANSWER_WITHIN, asked).await.ok()?.ok()?.into_inner();
+    let round_trip = began.elapsed();
+    // The other clock was read about half-way.
+    let half = u64::try_from(round_trip.as_micros() / 2).unwrap_or_default();
+    let own = before.wall_us.saturating_add(half);
+    let clock_offset_us = reply.wall_us.cast_signed().saturating_sub(own.cast_signed());
+    let seen = Seen {
+        round_trip,
+        clock_offset_us,
+        applied: LogIndex(reply.applied),
+        disk_free_bytes: reply.disk_free_bytes,
+        disk_size_bytes: reply.disk_size_bytes,
+        feature_level: reply.feature_level,
+        healthy: reply.healthy,
+    };
+    core.look.seen.lock().insert(node, (Instant::now(), seen));
+    Some((node, reply))
+}
+
+async fn judge_clock(core: &Core, voters: &[u64]) {
+    let offsets: Vec<i64> =
+        voters.iter().filter_map(|node| Some(core.look.of(*node)?.clock_offset_us)).collect();
+    let Some(middle) = verdict::median(&offsets) else { return };
+    core.look.offset_us.store(middle, Ordering::Relaxed);
+    let is_off = middle.abs() > CLOCK_OFF_MAX_US;
+    let was_off = core.look.bars.lock().clock_is_off;
+    if is_off != was_off {
+        let ms = middle / 1_000;
+        if is_off {
+            tracing::error!(
+                ms,
+                "this node's clock is behind the others' by so much; it does not lead"
+            );
+        } else {
+            tracing::info!(ms, "this node's clock is right again");
+        }
+        core.bar(|bars| bars.clock_is_off = is_off);
+    }
+    if is_off {
+        step_aside(core).await;
+    }
+}
+
+async fn judge_state(core: &Core, replies: &[&(u64, ProbeReply)], voters: usize) {
+    if core.look.out_of_service().is_some() {
+        return step_aside(core).await;
+    }
+    // At the entry that most have, the newest of those.
+    let mut at: BTreeMap<u64, Vec<&[u8]>> = BTreeMap::new();
+    for (_, reply) in replies {
+        if !reply.hash.is_empty() {
+            at.entry(reply.hashed).or_default().push(&reply.hash);
+        }
+    }
+    for (index, others) in at.into_iter().rev() {
+        let own = {
+            let hashes = core.listeners.hashes.lock();
+            let place = hashes.binary_search_by_key(&LogIndex(index), |(index, _)| *index);
+            place.ok().and_then(|place| hashes.get(place).map(|(_, hash)| *hash))
+        };
+        let Some(WriteHash(own)) = own else { continue };
+        let why = match verdict::of_hashes(&own.as_slice(), &others, voters) {
+            Verdict::Same => continue,
+            Verdict::Differs => "its state is not that of the majority",
+            Verdict::NoMajority => "no majority of the nodes has the same state",
+        };
+        let why = format!("{why} after entry {index}");
+        tracing::error!(why, "out of service; remove this node and let it join under a new id");
+        core.meters.state_differs();
+        core.bar(|bars| bars.out_of_service = Some(why));
+        return step_aside(core).await;
+    }
+}
+
+/// Lets another node lead if this one does.
+async fn step_aside(core: &Core) {
+    if core.route.now().is_some_and(Route::is_here)
+        && core.voters().len() > 1
+        && let Err(error) = members::change(core, Change::TransferLeader(None)).await
+    {
+        tracing::warn!(%error, "no other node leads yet");
+    }
+}

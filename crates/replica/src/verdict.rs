@@ -1,0 +1,90 @@
+//! What a node concludes from what the others say: whose state differs, and whose clock.
+//!
+//! Pure. Invariant: a node takes itself out of service only when a majority of the voters says so,
+//! or can no longer say anything.
+
+/// What the states of the voters say about one's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// A majority has the same, or could still have.
+    Same,
+    /// A majority has another one.
+    Differs,
+    /// No majority has the same one, whatever the silent ones have.
+    NoMajority,
+}
+
+/// Compares the own hash with those of other voters after the same entry.
+pub(crate) fn of_hashes<H: PartialEq>(own: &H, others: &[H], voters: usize) -> Verdict {
+    let majority = voters / 2 + 1;
+    let silent = voters.saturating_sub(1 + others.len());
+    let having =
+        |hash: &H| usize::from(hash == own) + others.iter().filter(|other| *other == hash).count();
+    if others.iter().any(|other| other != own && having(other) >= majority) {
+        return Verdict::Differs;
+    }
+    let most = others.iter().map(having).chain([having(own)]).max().unwrap_or(0);
+    if most + silent < majority { Verdict::NoMajority } else { Verdict::Same }
+}
+
+/// How far the middle of all clocks is ahead of the own one, which is among them with 0; `None`
+/// with fewer than three, of which none is in the middle.
+pub(crate) fn median(others: &[i64]) -> Option<i64> {
+    let mut all: Vec<i64> = others.iter().copied().chain([0]).collect();
+    if all.len() < 3 {
+        return None;
+    }
+    all.sort_unstable();
+    let middle = all.len() / 2;
+    let upper = all.get(middle).copied()?;
+    if all.len() % 2 == 1 {
+        return Some(upper);
+    }
+    let lower = all.get(middle - 1).copied()?;
+    Some(lower + (upper - lower) / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[rustfmt::skip]
+    fn the_minority_differs_and_without_a_majority_nobody_is_right() {
+        use Verdict::{Differs, NoMajority, Same};
+        let cases: [(u8, &[u8], usize, Verdict); 14] = [
+            // own, others heard, voters
+            (1, &[],           1, Same),
+            (1, &[],           3, Same),
+            (1, &[1],          3, Same),
+            (1, &[2],          3, Same),       // the third decides
+            (1, &[1, 2],       3, Same),
+            (1, &[2, 2],       3, Differs),
+            (1, &[2, 3],       3, NoMajority),
+            (1, &[2],          2, NoMajority),
+            (1, &[1],          2, Same),
+            (1, &[2, 2],       5, Same),
+            (1, &[2, 2, 2],    5, Differs),
+            (1, &[2, 2, 1],    5, Same),       // one is silent
+            (1, &[2, 2, 1, 3], 5, NoMajority),
+            (1, &[2, 3, 4],    5, NoMajority),
+        ];
+        for (row, (own, others, voters, expected)) in cases.into_iter().enumerate() {
+            assert_eq!(of_hashes(&own, others, voters), expected, "row {row}");
+        }
+    }
+
+    #[test]
+    fn the_median_is_that_of_all_clocks() {
+        for (others, expected) in [
+            (&[][..], None),
+            (&[700], None),
+            (&[-20, 40], Some(0)),
+            (&[900, 1_000], Some(900)),
+            (&[-5, 3_600_000_000], Some(0)),
+            (&[100, 200, 300], Some(150)),
+        ] {
+            assert_eq!(median(others), expected, "{others:?}");
+        }
+    }
+}
