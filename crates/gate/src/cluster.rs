@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
-use ledger::{ChangeCluster, Command, NewNode, Reply, RequestKey};
+use ledger::{ChangeCluster, Command, NewNode, Reply, RequestKey, query};
 use types::limits::CLUSTER_CHANGE_MS_MAX;
-use types::{LogIndex, LogTime};
+use types::{LogIndex, LogTime, NodeId};
 
 use crate::errors::GateError;
 use crate::handle::{Answer, Caller, Gate};
@@ -56,18 +56,19 @@ impl Gate {
         change: Change,
         request_key: Option<RequestKey>,
     ) -> Result<ChangedCluster, GateError> {
+        let mut is_made = false;
         let command = match change {
             Change::Promote(node) => ChangeCluster::Promote(node),
             Change::Demote(node) => ChangeCluster::Demote(node),
             Change::Remove(node) => {
                 // An id serves once, so none is used up for a node that cannot leave.
-                self.may_leave(node)?;
+                is_made = self.has_left(node)?;
                 ChangeCluster::Remove(node)
             }
             Change::TransferLeader(node) => ChangeCluster::TransferLeader(node),
         };
         let answer = self.command(caller, request_key, Command::ChangeCluster(command)).await?;
-        if answer.unwrapped().0 != &Reply::Done {
+        if is_made || answer.unwrapped().0 != &Reply::Done {
             return Ok(ChangedCluster { index: answer.index, answer });
         }
         let log = self.log.clone();
@@ -82,17 +83,22 @@ impl Gate {
         Ok(ChangedCluster { answer, index })
     }
 
-    fn may_leave(&self, node: types::NodeId) -> Result<(), ChangeError> {
+    /// Whether a node was removed already; refuses one that cannot be.
+    fn has_left(&self, node: NodeId) -> Result<bool, GateError> {
         let members = self.log.status().members;
-        let refused = |why: String| Err(ChangeError::Refused(why));
+        let refused = |why: String| Err(ChangeError::Refused(why).into());
         if members.iter().all(|member| member.node != node) {
+            let (row, _) = self.look(|state, _| Ok(query::node(state, node)?))?;
+            if row.is_some_and(|row| row.removed_at.is_some()) {
+                return Ok(true);
+            }
             return refused(format!("node {node} is no member"));
         }
         let mut voters = members.iter().filter(|member| member.voter);
         if voters.all(|voter| voter.node == node) {
             return refused(format!("node {node} is the only voter; promote another one first"));
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Records that a token is issued, and signs it.

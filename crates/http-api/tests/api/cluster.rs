@@ -142,6 +142,22 @@ async fn no_id_is_used_up_for_a_node_that_cannot_leave() {
     post(&door, "remove", &door.admin, json!({ "node": 2 })).await.is(200);
 }
 
+/// The answer to the first may have been lost.
+#[tokio::test]
+async fn a_node_that_has_left_is_removed_again_without_a_trace() {
+    let door = Door::open().await;
+    post(&door, "remove", &door.admin, json!({ "node": 3 })).await.is(200);
+    // Not made yet, as far as anybody knows.
+    post(&door, "remove", &door.admin, json!({ "node": 3 })).await.is(200);
+    assert_eq!(door.log.changes.lock().len(), 2);
+    *door.log.left.lock() = Some(NodeId(3));
+    let again = post(&door, "remove", &door.admin, json!({ "node": 3 })).await.is(200);
+    assert_eq!(again.body["index"].as_u64(), Some(door.log.applied()));
+    assert_eq!(door.log.changes.lock().len(), 2, "nothing is left to be made");
+    assert_eq!(recorded(&door).await.len(), 1);
+    post(&door, "remove", &door.agent, json!({ "node": 3 })).await.is(403);
+}
+
 #[tokio::test]
 async fn a_repeat_is_recorded_once_and_made_until_it_is_so() {
     let door = Door::open().await;

@@ -52,6 +52,8 @@ pub(crate) struct MemoryLog {
     pub(crate) changes: Mutex<Vec<(Change, u64)>>,
     /// How many of its nodes vote: those with the smallest ids.
     pub(crate) voters: Mutex<u64>,
+    /// The node that is no member any more.
+    pub(crate) left: Mutex<Option<NodeId>>,
     /// What the next ones are answered.
     pub(crate) change_answer: Mutex<Result<u64, ChangeError>>,
     /// What waits to be applied, while commands are kept waiting.
@@ -77,6 +79,7 @@ impl MemoryLog {
             places: AtomicUsize::new(usize::MAX),
             changes: Mutex::default(),
             voters: Mutex::new(2),
+            left: Mutex::new(None),
             change_answer: Mutex::new(Ok(0)),
             kept: Mutex::default(),
         })
@@ -245,6 +248,9 @@ impl Log for MemoryLog {
             priority: 0,
             matched,
         };
+        let left = *self.left.lock();
+        let mut members = vec![member(1, Some(applied)), member(2, Some(applied)), member(3, None)];
+        members.retain(|member| Some(member.node) != left);
         Status {
             node: NodeId(1),
             cluster_id: "c".repeat(32),
@@ -252,7 +258,7 @@ impl Log for MemoryLog {
             term: TERM,
             committed: applied,
             applied,
-            members: vec![member(1, Some(applied)), member(2, Some(applied)), member(3, None)],
+            members,
             changing: false,
             healthy: true,
         }
