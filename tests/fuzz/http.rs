@@ -134,6 +134,10 @@ async fn open() -> (Door, Vec<Reader>) {
     add("POST", &format!("{victim}/role"), admin, text(json!({ "role": "reviewer" })));
     let overlap = text(json!({ "overlap_seconds": 60 }));
     add("POST", &format!("{victim}/rotate-key"), admin, overlap);
+    for change in ["promote", "demote", "remove", "transfer-leader"] {
+        add("POST", &format!("/v1/cluster/{change}"), admin, text(json!({ "node": 3 })));
+    }
+    add("POST", "/v1/cluster/join-token", admin, text(json!({ "valid_seconds": 60 })));
     add("POST", "/v1/namespaces", admin, text(json!({ "name": "sales" })));
     let destination = fixture("settings/phone.yaml");
     let destination = String::from_utf8(destination).expect("text").replace("phone_", "known_");

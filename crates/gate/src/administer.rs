@@ -91,7 +91,9 @@ impl Gate {
     /// [`GateError::Log`].
     pub async fn bootstrap(&self, cluster_id: &str, key: &ApiKey) -> Result<bool, GateError> {
         let admin = self.first_of("admin", key);
-        let command = Command::Bootstrap(Bootstrap { cluster_id: cluster_id.to_owned(), admin });
+        let node = self.own_node();
+        let cluster_id = cluster_id.to_owned();
+        let command = Command::Bootstrap(Bootstrap { cluster_id, admin, node });
         let answer = self.without_key(NamespaceId::DEFAULT, command).await?;
         Ok(answer.reply == Reply::Done)
     }

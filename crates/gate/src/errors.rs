@@ -3,7 +3,7 @@
 use ledger::Fault;
 
 use crate::beside::Panicked;
-use crate::log::ProposeError;
+use crate::log::{ChangeError, ProposeError};
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -11,6 +11,9 @@ pub enum GateError {
     /// The log gave none.
     #[error(transparent)]
     Log(#[from] ProposeError),
+    /// The cluster's membership was not changed, or nobody knows.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
     /// State on this node cannot be read.
     #[error("this node cannot read its state and takes itself out of service")]
     Fault(Fault),
@@ -74,6 +77,7 @@ pub const CODES: &[&str] = &[
     "approval_digest_mismatch",
     "approval_expired",
     "body_too_large",
+    "cluster_change_refused",
     "delegation_not_found",
     "digest_required",
     "disk_quota",

@@ -292,6 +292,7 @@ fn takes_room(command: &Command) -> bool {
         | Command::ReportAttempt(_)
         | Command::ReportDelivery(_)
         | Command::IssueLink(_)
-        | Command::DecideByLink(_) => false,
+        | Command::DecideByLink(_)
+        | Command::ChangeCluster(_) => false,
     }
 }

@@ -16,6 +16,7 @@ mod administer_settings;
 mod batch;
 mod callers;
 mod candidate;
+mod cluster;
 mod engines;
 mod errors;
 mod execute;
@@ -38,6 +39,7 @@ pub use administer_settings::{
     SecretDeclared, SettingChange,
 };
 pub use batch::{Judged, NotJudged, Piece};
+pub use cluster::{ChangedCluster, JoinToken, NewJoinToken};
 pub use errors::{CODES, GateError};
 pub use execute::{IssuedOrder, ReportRequest, TOKEN_PREFIX};
 pub use handle::{Answer, Caller, Gate, Settings};

@@ -161,6 +161,8 @@ pub struct Member {
     pub peer: String,
     /// Where it runs, if configured.
     pub region: String,
+    /// Drawn when its data directory was made.
+    pub incarnation: [u8; 16],
     /// Of the voters that are up to date the one with the highest should lead.
     pub priority: u32,
     /// What the leader knows to be stored there; own log on a follower.

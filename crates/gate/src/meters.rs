@@ -15,7 +15,7 @@ use crate::log::{ProposeError, Status};
 const DOUBTS_MAX: usize = 1_000;
 
 /// Kinds of commands, in the order of [`place`].
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 26] = [
     "bootstrap",
     "tick",
     "submit",
@@ -41,6 +41,7 @@ const COMMANDS: [&str; 25] = [
     "report_delivery",
     "issue_link",
     "decide_by_link",
+    "change_cluster",
 ];
 
 fn place(command: &Command) -> usize {
@@ -70,6 +71,7 @@ fn place(command: &Command) -> usize {
         Command::ReportDelivery(_) => 22,
         Command::IssueLink(_) => 23,
         Command::DecideByLink(_) => 24,
+        Command::ChangeCluster(_) => 25,
     }
 }
 

@@ -37,8 +37,9 @@ fn entry(entry: &LeafEntry) -> Value {
 /// What a leaf names, its commitments aside.
 fn metadata(body: &LeafBody) -> Value {
     match body {
-        LeafBody::Bootstrapped { cluster_id, admin, key } => json!({
+        LeafBody::Bootstrapped { cluster_id, admin, key, node } => json!({
             "cluster_id": cluster_id, "agent_id": admin.to_string(), "key_id": key.to_string(),
+            "node_id": node.map(|node| node.0),
         }),
         LeafBody::Submitted { phase, destination, policy, policy_version, .. } => json!({
             "phase": phase.name(), "destination": destination, "policy": policy,
@@ -72,6 +73,15 @@ fn metadata(body: &LeafBody) -> Value {
         }),
         LeafBody::LinkIssued { expires_at } => json!({ "expires_at": iso(*expires_at) }),
         LeafBody::LinkUsed { credential } => json!({ "key_id": credential.to_string() }),
+        LeafBody::NodeAdmitted { node, incarnation } => {
+            let incarnation: String = incarnation.iter().map(|b| format!("{b:02x}")).collect();
+            json!({ "node_id": node.0, "incarnation": incarnation })
+        }
+        LeafBody::NodeRemoved { node } => json!({ "node_id": node.0 }),
+        LeafBody::ClusterChangeRequested { change, node } => {
+            json!({ "change": change.name(), "node_id": node.map(|node| node.0) })
+        }
+        LeafBody::JoinTokenIssued { expires_at } => json!({ "expires_at": iso(*expires_at) }),
         LeafBody::Allowed | LeafBody::LeftToPeople => json!({}),
         LeafBody::AgentRegistered { .. }
         | LeafBody::AgentStatusChanged { .. }

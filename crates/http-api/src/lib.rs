@@ -14,6 +14,7 @@ mod bodies;
 mod body;
 mod call;
 mod cluster;
+mod cluster_changes;
 mod decide;
 mod decision;
 mod deliveries;

@@ -11,7 +11,7 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use gate::GateError;
-use gate::log::{ProposeError, ReadPoint};
+use gate::log::{ChangeError, ProposeError, ReadPoint};
 use serde_json::{Map, Value, json};
 use types::LogIndex;
 
@@ -262,6 +262,16 @@ impl From<GateError> for Problem {
                 problem.retry_after(60).with("outcome", "none")
             }
             GateError::Log(ProposeError::Unknown) => {
+                Self::unavailable("outcome_unknown", error.to_string(), "unknown")
+            }
+            GateError::Change(ChangeError::Refused(message)) => {
+                Self::new(StatusCode::CONFLICT, "cluster_change_refused", message)
+            }
+            // It was recorded, and a part of it may have been made.
+            GateError::Change(ChangeError::NoLeader) => {
+                Self::unavailable("no_quorum", error.to_string(), "unknown")
+            }
+            GateError::Change(ChangeError::Unknown(_)) => {
                 Self::unavailable("outcome_unknown", error.to_string(), "unknown")
             }
             GateError::NoFreeId => Self::internal().because(&error),

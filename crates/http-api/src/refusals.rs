@@ -68,6 +68,8 @@ pub(crate) fn refused(refusal: &Refusal) -> Problem {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_executor", message).retry_after(1)
         }
         Refusal::RunByGate { .. } => conflict("run_by_gate"),
+        // Only the leader asks for what this refuses, for a node that wants to join.
+        Refusal::NodeIdUsed { .. } => conflict("cluster_change_refused"),
         Refusal::NothingCovers => uncovered(message),
         Refusal::Replay { reason } => conflict("replay_rejected").with("reason", reason.name()),
         Refusal::NoDelegation { .. } => {

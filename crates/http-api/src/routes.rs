@@ -11,9 +11,9 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use crate::finish::{finish, unknown_method, unknown_route};
 use crate::state::App;
 use crate::{
-    agents, audit, batch, cluster, decide, decision, deliveries, discovery, executions, health,
-    intents, links, listing, namespaces, nonces, policies, policy_changes, propose,
-    setting_changes, settings, simulate, webhooks,
+    agents, audit, batch, cluster, cluster_changes, decide, decision, deliveries, discovery,
+    executions, health, intents, links, listing, namespaces, nonces, policies, policy_changes,
+    propose, setting_changes, settings, simulate, webhooks,
 };
 
 /// Who may call a route.
@@ -143,6 +143,7 @@ pub(crate) fn routes() -> Vec<Route> {
     all.extend(agent_routes());
     all.extend(policy_routes());
     all.extend(setting_routes());
+    all.extend(cluster_routes());
     all.extend(other_routes());
     all
 }
@@ -387,6 +388,30 @@ fn setting_routes() -> Vec<Route> {
     ]
 }
 
+fn cluster_routes() -> Vec<Route> {
+    let operator = Who::Key("operator or admin of namespace default");
+    let change =
+        |route: Route| route.who(operator).body("NodeRef").answers(&[(200, "ChangedCluster")]);
+    vec![
+        get("/v1/cluster", cluster::show, "The cluster as this node knows it")
+            .who(Who::Key("operator, auditor or admin"))
+            .answers(&[(200, "Cluster")]),
+        change(post("/v1/cluster/promote", cluster_changes::promote, "Let a learner vote")),
+        change(post("/v1/cluster/demote", cluster_changes::demote, "Let a voter only learn")),
+        change(post("/v1/cluster/remove", cluster_changes::remove, "Remove a node for ever")),
+        change(post(
+            "/v1/cluster/transfer-leader",
+            cluster_changes::transfer_leader,
+            "Let another voter lead",
+        ))
+        .body("TransferLeader"),
+        post("/v1/cluster/join-token", cluster_changes::join_token, "A token for a new node")
+            .who(operator)
+            .body("NewJoinToken")
+            .answers(&[(200, "JoinToken")]),
+    ]
+}
+
 fn other_routes() -> Vec<Route> {
     vec![
         get("/v1/namespaces", namespaces::list, "Namespaces").query(READ),
@@ -394,9 +419,6 @@ fn other_routes() -> Vec<Route> {
             .who(Who::Key("admin of namespace default"))
             .body("NewNamespace")
             .answers(&[(201, "Object")]),
-        get("/v1/cluster", cluster::show, "The cluster as this node knows it")
-            .who(Who::Key("operator, auditor or admin"))
-            .answers(&[(200, "Cluster")]),
         get("/v1/metrics", health::metrics, "Intents by what they are now").query(READ),
         get("/v1/audit/entries", audit::entries, "Every audit leaf of the namespace, oldest first")
             .who(Who::Key("reviewer, auditor or admin"))

@@ -151,7 +151,14 @@ const OBJECTS: &[(&str, Members)] = &[
     ("NewNamespace", &[("name", "string")]),
     ("Cluster", &[("cluster_id", "string"), ("node_id", "integer"), ("leader_id", "integer?"),
         ("term", "integer"), ("committed_index", "integer"), ("applied_index", "integer"),
-        ("nodes", "objects")]),
+        ("changing", "boolean"), ("nodes", "objects")]),
+    ("NodeRef", &[("node", "integer")]),
+    ("TransferLeader", &[("node", "integer?")]),
+    ("ChangedCluster", &[("change", "string"), ("node", "integer?"), ("leader_id", "integer?"),
+        ("index", "integer")]),
+    ("NewJoinToken", &[("valid_seconds", "integer?")]),
+    ("JoinToken", &[("token", "string"), ("expires_at", "string"), ("cluster_id", "string"),
+        ("index", "integer")]),
     ("Object", &[]),
 ];
 

@@ -13,6 +13,7 @@ use types::{
     LogTime, NamespaceId, NodeId, Notice, Outcome, Phase, Place, Role, RuleSource, Salt, WebhookId,
 };
 
+use crate::cluster::ClusterChange;
 use crate::rows_outward::DeliveryStatus;
 
 /// The leaf version written by this build.
@@ -82,6 +83,9 @@ pub enum LeafBody {
         /// Its key.
         #[n(2)]
         key: KeyId,
+        /// The node that made the cluster.
+        #[n(3)]
+        node: Option<NodeId>,
     },
     /// See [`crate::Event::Submitted`].
     #[n(1)]
@@ -423,6 +427,40 @@ pub enum LeafBody {
         #[n(0)]
         credential: KeyId,
     },
+    /// See [`crate::Event::NodeAdmitted`].
+    #[n(30)]
+    NodeAdmitted {
+        /// Which.
+        #[n(0)]
+        node: NodeId,
+        /// Drawn when its data directory was made.
+        #[cbor(n(1), with = "minicbor::bytes")]
+        incarnation: [u8; 16],
+    },
+    /// See [`crate::Event::NodeRemoved`].
+    #[n(31)]
+    NodeRemoved {
+        /// Which.
+        #[n(0)]
+        node: NodeId,
+    },
+    /// See [`crate::Event::ClusterChangeRequested`].
+    #[n(32)]
+    ClusterChangeRequested {
+        /// What was asked for.
+        #[n(0)]
+        change: ClusterChange,
+        /// Of which node.
+        #[n(1)]
+        node: Option<NodeId>,
+    },
+    /// See [`crate::Event::JoinTokenIssued`].
+    #[n(33)]
+    JoinTokenIssued {
+        /// From then on it is refused.
+        #[n(0)]
+        expires_at: LogTime,
+    },
 }
 
 /// The readable side of a leaf: names and words, erasable.
@@ -440,48 +478,4 @@ pub struct LeafDetail {
     /// Names of the voters so far.
     #[n(3)]
     pub voters: Vec<String>,
-}
-
-impl LeafBody {
-    /// The event kind as readers know it.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Bootstrapped { .. } => "cluster_initialised",
-            Self::Submitted { .. } => "intent_submitted",
-            Self::DuplicateRefused { .. } => "duplicate_refused",
-            Self::Approved { .. } => "approval_vote_recorded",
-            Self::Allowed => "approved",
-            Self::Ended { phase, .. } => phase.name(),
-            Self::PolicyChanged { .. } => "policy_changed",
-            Self::AgentRegistered { .. } => "agent_registered",
-            Self::AgentStatusChanged { status: AgentStatus::Active, .. } => "agent_resumed",
-            Self::AgentStatusChanged { status: AgentStatus::Suspended, .. } => "agent_suspended",
-            Self::AgentStatusChanged { status: AgentStatus::Revoked, .. } => "agent_revoked",
-            Self::KeyRotated { .. } => "key_rotated",
-            Self::RoleChanged { .. } => "role_changed",
-            Self::NamespaceCreated { .. } => "namespace_created",
-            Self::PoliciesApplied { .. } => "policies_applied",
-            Self::FeatureLevelRaised { .. } => "feature_level_raised",
-            Self::OrderIssued { .. } => "execution_requested",
-            Self::OrderBegun { .. } => "execution_claimed",
-            Self::Reported { phase: Phase::Succeeded, .. } => "execution_succeeded",
-            Self::Reported { .. } => "execution_failed",
-            Self::DoubtBegan { .. } => "execution_in_doubt",
-            Self::Resolved { .. } => "execution_resolved",
-            Self::DestinationsApplied { .. } => "destinations_applied",
-            Self::ChannelsApplied { .. } => "channels_applied",
-            Self::ExecutorTookOver { .. } => "executor_took_over",
-            Self::GivenBack { .. } => "execution_given_back",
-            Self::LeftToPeople => "left_to_people",
-            Self::WebhookRegistered { .. } => "webhook_registered",
-            Self::DeliveryReported { status: DeliveryStatus::Delivered, .. } => "webhook_delivered",
-            Self::DeliveryReported { status: DeliveryStatus::Pending, .. } => {
-                "webhook_attempt_failed"
-            }
-            Self::DeliveryReported { status: DeliveryStatus::Failed, .. } => "webhook_failed",
-            Self::LinkIssued { .. } => "approval_link_issued",
-            Self::LinkUsed { .. } => "approval_link_used",
-        }
-    }
 }

@@ -35,6 +35,7 @@ pub(crate) fn bootstrap(
             cluster_id: command.cluster_id.clone(),
             admin: Box::new(first_agent(&command.admin, stamp.time)),
             key: first_key(&command.admin, NamespaceId::DEFAULT, stamp.time),
+            node: command.node,
         }],
         effects: alloc::vec![Effect::PrincipalsChanged],
     })

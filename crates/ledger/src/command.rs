@@ -11,6 +11,7 @@ use types::{
     AgentId, AgentStatus, Digest, Effect, IntentId, KeyId, NamespaceId, Proposal, Role, Salt,
 };
 
+use crate::cluster::{ChangeCluster, NewNode};
 pub use crate::command_outward::{
     ApplyChannels, ApplyDestinations, AttemptEnd, Claim, RegisterWebhook, ReportAttempt,
     ReportDelivery, TakeOver,
@@ -127,6 +128,9 @@ pub enum Command {
     /// A decision that came through a link.
     #[n(24)]
     DecideByLink(#[n(0)] Box<DecideByLink>),
+    /// Who belongs to the cluster, votes or leads.
+    #[n(25)]
+    ChangeCluster(#[n(0)] ChangeCluster),
 }
 
 /// See [`Command::IssueOrder`].
@@ -201,6 +205,9 @@ pub struct Bootstrap {
     /// The first admin of the `default` namespace.
     #[n(1)]
     pub admin: FirstKey,
+    /// The node that made the cluster: nobody admits it.
+    #[n(2)]
+    pub node: Option<NewNode>,
 }
 
 /// A principal that comes with a namespace.

@@ -7,9 +7,10 @@ use alloc::vec::Vec;
 use policy::{PolicySet, WindowToOpen};
 use types::{
     AgentId, AgentStatus, Channel, Destination, Digest, Effect, ExecutionId, IntentId, KeyId,
-    LogTime, NamespaceId, Phase, Role, Salt,
+    LogTime, NamespaceId, NodeId, Phase, Role, Salt,
 };
 
+use crate::cluster::{ClusterChange, NewNode};
 use crate::command::SourceFile;
 use crate::link_rows::LinkRow;
 use crate::rows::{
@@ -46,6 +47,8 @@ pub enum Event {
         admin: Box<AgentRow>,
         /// Its key.
         key: KeyRow,
+        /// The node that made the cluster.
+        node: Option<NewNode>,
     },
     /// An intent was accepted and judged.
     Submitted {
@@ -273,6 +276,34 @@ pub enum Event {
     FeatureLevelRaised {
         /// The level in force now.
         level: u32,
+        /// By whom.
+        by: AgentId,
+    },
+    /// A node was taken in.
+    NodeAdmitted {
+        /// Which, with which data.
+        node: NewNode,
+    },
+    /// A node leaves the cluster, and its id with it.
+    NodeRemoved {
+        /// Which.
+        node: NodeId,
+        /// By whom.
+        by: AgentId,
+    },
+    /// Somebody asked that another node vote, or lead, or not.
+    ClusterChangeRequested {
+        /// What was asked for.
+        change: ClusterChange,
+        /// Of which node; `None` lets the cluster choose.
+        node: Option<NodeId>,
+        /// By whom.
+        by: AgentId,
+    },
+    /// Somebody got a token with which nodes join.
+    JoinTokenIssued {
+        /// From then on it is refused.
+        expires_at: LogTime,
         /// By whom.
         by: AgentId,
     },

@@ -11,8 +11,10 @@ extern crate alloc;
 mod agents;
 mod approve;
 mod audit;
+mod audit_kinds;
 mod bootstrap;
 mod claim;
+mod cluster;
 mod codec;
 mod command;
 mod command_outward;
@@ -36,6 +38,7 @@ mod query_outward;
 mod query_windows;
 mod read;
 mod record;
+mod record_cluster;
 mod record_intent;
 mod record_link;
 mod record_order;
@@ -49,12 +52,14 @@ mod session;
 mod settings;
 mod submit;
 pub mod table;
+mod table_outward;
 mod transition;
 mod windows;
 mod words;
 mod write_hash;
 
 pub use audit::{Leaf, LeafBody, LeafDetail};
+pub use cluster::{ChangeCluster, ClusterChange, NewNode, NodeRow};
 pub use codec::{BatchHeader, FEATURE_LEVEL, FIRST_FEATURE_LEVEL, decode_batch, encode_batch};
 pub use command::{
     ApplyChannels, ApplyDestinations, ApplyPolicies, Approve, AttemptEnd, Bootstrap, Cancel, Claim,

@@ -23,8 +23,8 @@ use crate::submit::missing;
 use crate::table::{self, Meta, Table};
 
 pub use crate::query_outward::{
-    channel_deliveries, delivery, executor, executor_claims, pending_deliveries, runnable, serving,
-    waiting_orders, webhook,
+    channel_deliveries, delivery, executor, executor_claims, node, pending_deliveries, runnable,
+    serving, waiting_orders, webhook,
 };
 
 pub(crate) fn row<T>(

@@ -3,8 +3,9 @@
 use alloc::vec::Vec;
 
 use types::codec::decode;
-use types::{DeliveryId, ExecutionId, IntentId, LogTime, NamespaceId};
+use types::{DeliveryId, ExecutionId, IntentId, LogTime, NamespaceId, NodeId};
 
+use crate::cluster::NodeRow;
 use crate::query::{go_on, row};
 use crate::read::{Direction, Fault, Read};
 use crate::rows_outward::{DeliveryRow, ExecutorRow, WebhookRow};
@@ -18,6 +19,14 @@ use crate::table::{self, Table};
 /// See [`crate::query::cluster`]; so for every function here.
 pub fn executor(ledger: &(impl Read + ?Sized)) -> Result<Option<ExecutorRow>, Fault> {
     crate::claim::executor(ledger)
+}
+
+/// What is kept of a node of the cluster, also of one that left.
+///
+/// # Errors
+/// See [`executor`].
+pub fn node(ledger: &(impl Read + ?Sized), node: NodeId) -> Result<Option<NodeRow>, Fault> {
+    crate::cluster::row(ledger, node)
 }
 
 /// The destination that serves a resource now.

@@ -89,6 +89,10 @@ impl<R: Read> Recorder<R> {
             | Event::LeftToPeople { .. }
             | Event::WebhookRegistered { .. }
             | Event::DeliveryReported { .. } => self.record_outward(stamp, namespace, event),
+            Event::NodeAdmitted { .. }
+            | Event::NodeRemoved { .. }
+            | Event::ClusterChangeRequested { .. }
+            | Event::JoinTokenIssued { .. } => self.record_cluster(stamp, namespace, event),
             _ => self.record_settings(stamp, namespace, event),
         }
     }
@@ -100,9 +104,7 @@ impl<R: Read> Recorder<R> {
         event: &Event,
     ) -> Result<(), Fault> {
         match event {
-            Event::Bootstrapped { cluster_id, admin, key } => {
-                self.bootstrapped(stamp, cluster_id, admin, key)?;
-            }
+            Event::Bootstrapped { .. } => self.bootstrapped(stamp, event)?,
             Event::AgentRegistered { agent, key, by } => {
                 self.put_agent(namespace, agent)?;
                 self.put_key(key);
@@ -148,14 +150,9 @@ impl<R: Read> Recorder<R> {
         Ok(())
     }
 
-    fn bootstrapped(
-        &mut self,
-        stamp: Stamp,
-        cluster_id: &str,
-        admin: &AgentRow,
-        key: &KeyRow,
-    ) -> Result<(), Fault> {
-        let cluster = ClusterRow { id: String::from(cluster_id), created_at: stamp.time };
+    fn bootstrapped(&mut self, stamp: Stamp, event: &Event) -> Result<(), Fault> {
+        let Event::Bootstrapped { cluster_id, admin, key, node } = event else { return Ok(()) };
+        let cluster = ClusterRow { id: cluster_id.clone(), created_at: stamp.time };
         self.ledger.put(table::meta(Meta::Cluster), encode(&cluster));
         self.ledger.put(table::meta(Meta::FeatureLevel), encode(&crate::FIRST_FEATURE_LEVEL));
         self.put_namespace(&NamespaceRow {
@@ -165,10 +162,14 @@ impl<R: Read> Recorder<R> {
         });
         self.put_agent(NamespaceId::DEFAULT, admin)?;
         self.put_key(key);
+        if let Some(node) = node {
+            self.put_new_node(stamp, node)?;
+        }
         let body = LeafBody::Bootstrapped {
-            cluster_id: String::from(cluster_id),
+            cluster_id: cluster_id.clone(),
             admin: admin.id,
             key: key.id,
+            node: node.as_ref().map(|node| node.id),
         };
         self.leaf(stamp, NamespaceId::DEFAULT, None, None, body, &LeafDetail::default());
         Ok(())

@@ -5,7 +5,7 @@ use alloc::string::String;
 use minicbor::{Decode, Encode};
 use policy::ProfileFault;
 use types::ids::ExecutionId;
-use types::{AgentId, AgentStatus, Digest, IntentId, Phase, Role};
+use types::{AgentId, AgentStatus, Digest, IntentId, NodeId, Phase, Role};
 
 use crate::guard::ReplayReason;
 use crate::words::{profile_says, waits, what_next};
@@ -308,5 +308,20 @@ pub enum Refusal {
         /// What its agent is.
         #[n(1)]
         status: AgentStatus,
+    },
+    /// Ids of nodes serve once.
+    #[n(42)]
+    #[error(
+        "node {node} {}; ids of nodes are never used again: give the node an empty data directory \
+         and a new id, and let it join under that",
+        if *removed { "was removed from the cluster" } else { "is known with other data" }
+    )]
+    NodeIdUsed {
+        /// Which.
+        #[n(0)]
+        node: NodeId,
+        /// It was removed; else it came with other data.
+        #[n(1)]
+        removed: bool,
     },
 }

@@ -155,6 +155,13 @@ pub enum Reply {
     /// A reviewer's approval link; the node unseals its token.
     #[n(28)]
     Link(#[n(0)] Box<LinkRow>),
+    /// The node may sign a join token that counts until then.
+    #[n(29)]
+    JoinToken {
+        /// From then on it is refused.
+        #[n(0)]
+        expires_at: LogTime,
+    },
 }
 
 /// Details of a duplicate.

@@ -5,9 +5,12 @@
 
 use alloc::vec::Vec;
 
-use types::{AgentId, DeliveryId, Digest, ExecutionId, IntentId, KeyId, LogTime, NamespaceId};
+use types::{AgentId, Digest, ExecutionId, IntentId, KeyId, NamespaceId};
 
 pub use crate::due::{DueKind, due, due_range, parse_due};
+pub use crate::table_outward::{
+    channel_deliveries, channel_delivery, delivery, node, pending_delivery, webhook,
+};
 
 /// One kind of row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +110,8 @@ pub enum Table {
     /// Cluster: orders that somebody asked for and the executor has not begun, with namespace and
     /// intent.
     WaitingOrders = 58,
+    /// Cluster: nodes that ever belonged to it, by id.
+    Nodes = 59,
 }
 
 /// Rows of [`Table::Meta`].
@@ -155,7 +160,7 @@ pub fn end_of(prefix: &[u8]) -> Vec<u8> {
     alloc::vec![u8::MAX; prefix.len() + 1]
 }
 
-fn with_u64(namespace: NamespaceId, table: Table, number: u64) -> Vec<u8> {
+pub(crate) fn with_u64(namespace: NamespaceId, table: Table, number: u64) -> Vec<u8> {
     let mut key = prefix(namespace, table);
     key.extend_from_slice(&number.to_be_bytes());
     key
@@ -444,44 +449,6 @@ pub fn executor_claim(id: ExecutionId) -> Vec<u8> {
 #[must_use]
 pub fn waiting_order(id: ExecutionId) -> Vec<u8> {
     with_u64(NamespaceId::CLUSTER, Table::WaitingOrders, id.0)
-}
-
-/// Key of an intent's webhook.
-#[must_use]
-pub fn webhook(namespace: NamespaceId, id: IntentId) -> Vec<u8> {
-    with_u64(namespace, Table::Webhooks, id.0)
-}
-
-/// Key of a notification.
-#[must_use]
-pub fn delivery(namespace: NamespaceId, id: DeliveryId) -> Vec<u8> {
-    with_u64(namespace, Table::Deliveries, id.0)
-}
-
-/// Key of a notification that will be tried at a time.
-#[must_use]
-pub fn pending_delivery(at: LogTime, namespace: NamespaceId, id: DeliveryId) -> Vec<u8> {
-    let mut key = with_u64(NamespaceId::CLUSTER, Table::PendingDeliveries, at.0);
-    key.extend_from_slice(&namespace.0.to_be_bytes());
-    key.extend_from_slice(&id.0.to_be_bytes());
-    key
-}
-
-/// Key of a notification in its channel's list. No name holds the separating zero.
-#[must_use]
-pub fn channel_delivery(namespace: NamespaceId, channel: &str, id: DeliveryId) -> Vec<u8> {
-    let mut key = channel_deliveries(namespace, channel);
-    key.extend_from_slice(&id.0.to_be_bytes());
-    key
-}
-
-/// Prefix of a channel's list.
-#[must_use]
-pub fn channel_deliveries(namespace: NamespaceId, channel: &str) -> Vec<u8> {
-    let mut key = prefix(namespace, Table::ChannelDeliveries);
-    key.extend_from_slice(channel.as_bytes());
-    key.push(0);
-    key
 }
 
 /// Takes the end of a key apart that ends with a namespace and a number.

@@ -11,8 +11,8 @@ use crate::event::Event;
 use crate::read::{Fault, Read};
 use crate::reply::{Effect, Refusal, Reply};
 use crate::{
-    agents, approve, bootstrap, claim, deliveries, end, execute, expire, link, policies, settings,
-    submit,
+    agents, approve, bootstrap, claim, cluster, deliveries, end, execute, expire, link, policies,
+    settings, submit,
 };
 
 /// Everything that one command causes.
@@ -103,6 +103,7 @@ pub fn transition(
             deliveries::report_delivery(ledger, stamp, envelope, command)
         }
         Command::ApplyPolicies(command) => policies::apply(ledger, stamp, envelope, command),
+        Command::ChangeCluster(command) => cluster::change(ledger, stamp, envelope, command),
         Command::RaiseFeatureLevel(level) => {
             bootstrap::raise_feature_level(ledger, stamp, envelope, *level)
         }

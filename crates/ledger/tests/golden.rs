@@ -61,7 +61,19 @@ fn commands(golden: &mut Golden, submit: &Submit) {
     let cases = [
         (
             "bootstrap",
-            Command::Bootstrap(Bootstrap { cluster_id: "c0".into(), admin: first_key() }),
+            Command::Bootstrap(Bootstrap {
+                cluster_id: "c0".into(),
+                admin: first_key(),
+                node: None,
+            }),
+        ),
+        (
+            "bootstrap_node",
+            Command::Bootstrap(Bootstrap {
+                cluster_id: "c0".into(),
+                admin: first_key(),
+                node: Some(new_node(1)),
+            }),
         ),
         ("tick", Command::Tick),
         ("submit", Command::Submit(Box::new(submit.clone()))),
@@ -152,6 +164,38 @@ fn commands(golden: &mut Golden, submit: &Submit) {
     for (name, case) in cases {
         golden.add(&format!("command.{name}"), &command(case));
     }
+    for (name, case) in cluster_changes() {
+        golden
+            .add(&format!("command.change_cluster.{name}"), &command(Command::ChangeCluster(case)));
+    }
+}
+
+fn new_node(id: u64) -> NewNode {
+    NewNode { id: NodeId(id), incarnation: [9; 16] }
+}
+
+fn cluster_changes() -> [(&'static str, ChangeCluster); 7] {
+    let node = NodeId(2);
+    [
+        ("admit", ChangeCluster::Admit(new_node(2))),
+        ("promote", ChangeCluster::Promote(node)),
+        ("demote", ChangeCluster::Demote(node)),
+        ("remove", ChangeCluster::Remove(node)),
+        ("transfer_leader", ChangeCluster::TransferLeader(Some(node))),
+        ("transfer_leader_to_any", ChangeCluster::TransferLeader(None)),
+        ("issue_join_token", ChangeCluster::IssueJoinToken { valid_ms: 60_000 }),
+    ]
+}
+
+/// What changes of the cluster leave, each asked for twice.
+fn nodes() -> Node {
+    let mut node = Node::made_by(Some(new_node(1)));
+    for (name, change) in cluster_changes().into_iter().chain(cluster_changes()) {
+        let key = (name != "admit").then_some(ADMIN);
+        node.send(key, Command::ChangeCluster(change));
+    }
+    node.send(Some(ADMIN), Command::ChangeCluster(ChangeCluster::Remove(NodeId(7))));
+    node
 }
 
 /// An order that ends in doubt and is resolved, and one that is reported.
@@ -321,7 +365,8 @@ fn durable_forms_stay_as_they_are() {
     let mut golden = Golden::default();
     let (node, submit) = history();
     commands(&mut golden, &submit);
-    for (history, node) in [("", node), ("outward.", outward()), ("asked.", asked())] {
+    let others = [("outward.", outward()), ("asked.", asked()), ("nodes.", nodes())];
+    for (history, node) in [("", node)].into_iter().chain(others) {
         for (number, entry) in node.entries.iter().enumerate() {
             golden.0.push((format!("{history}entry.{number}"), entry.clone()));
         }
@@ -349,7 +394,7 @@ fn durable_forms_stay_as_they_are() {
 #[test]
 fn an_older_log_gives_the_same_state() {
     let kept = std::fs::read_to_string(FILE).unwrap();
-    let others = ["outward.", "asked."];
+    let others = ["outward.", "asked.", "nodes."];
     let of_none = |line: &&str| others.iter().all(|other| !line.starts_with(other));
     assert_same_state(kept.lines().filter(of_none));
     for other in others {

@@ -1,19 +1,17 @@
 //! Determinism: the same log gives the same bytes, however it is cut into sessions and whatever
-//! base the reads come from; refusals and repeats leave the ledger as it was.
+//! base the reads come from.
 
 #![cfg(test)]
 
 mod support;
 
 use ledger::{
-    ApprovalWaits, AttemptEnd, Command, Direction, LeafBody, MapState, Overlay, Read, Reply,
-    RequestKey, Session, query,
+    ApprovalWaits, AttemptEnd, ChangeCluster, Command, Direction, LeafBody, MapState, NewNode,
+    Overlay, Read, Reply, Session, query,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use support::{
-    ADMIN, NS, Node, START, accepted, channel, http_destination, untrue_no_effect, word,
-};
+use support::{ADMIN, NS, Node, START, accepted, channel, http_destination, untrue_no_effect};
 use types::*;
 
 const GATES: &str = "gates:
@@ -93,6 +91,12 @@ enum Step {
     Deliver {
         failed: bool,
     },
+    /// Any node in any order, with old and with new data.
+    Cluster {
+        kind: u8,
+        node: u64,
+        incarnation: u8,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -115,6 +119,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..20usize).prop_map(|nth| Step::Ask { nth }),
         1 => (0..20usize).prop_map(|nth| Step::Withdraw { nth }),
         2 => any::<bool>().prop_map(|failed| Step::Deliver { failed }),
+        2 => (0..7u8, 1..4u64, 0..2u8)
+            .prop_map(|(kind, node, incarnation)| Step::Cluster { kind, node, incarnation }),
     ]
 }
 
@@ -242,10 +248,25 @@ fn run(steps: &[Step]) -> Node {
                     node.send(None, Command::ReportDelivery(report));
                 }
             }
+            Step::Cluster { kind, node: id, incarnation } => {
+                change_cluster(&mut node, *kind, NodeId(*id), [*incarnation; 16]);
+            }
             _ => {}
         }
     }
     node
+}
+
+fn change_cluster(node: &mut Node, kind: u8, id: NodeId, incarnation: [u8; 16]) {
+    let (key, change) = match kind {
+        0 | 1 => (None, ChangeCluster::Admit(NewNode { id, incarnation })),
+        2 => (Some(ADMIN), ChangeCluster::Promote(id)),
+        3 => (Some(ADMIN), ChangeCluster::Demote(id)),
+        4 => (Some(ADMIN), ChangeCluster::Remove(id)),
+        5 => (Some(ADMIN), ChangeCluster::TransferLeader(Some(id))),
+        _ => (Some(ADMIN), ChangeCluster::IssueJoinToken { valid_ms: id.0 }),
+    };
+    node.send(key, Command::ChangeCluster(change));
 }
 
 /// The executor claims the first thing it finds, and says how it went, or does not.
@@ -388,73 +409,6 @@ proptest! {
         state.write(overlay.into_writes());
         prop_assert_eq!(seen, list(&state));
     }
-}
-
-#[test]
-fn a_resent_submit_gets_its_first_answer_and_another_request_another_id() {
-    let mut node = Node::with_policies(&[("gates.yaml", GATES)]);
-    let agent = node.register("bot", Role::Agent, None);
-    let submit = node.submission(&request(1, 1));
-    let first = node.send(Some(agent), Command::Submit(Box::new(submit.clone())));
-    let size = query::tree(&node.state).unwrap().0;
-    let again = node.send(Some(agent), Command::Submit(Box::new(submit.clone())));
-    assert_eq!(again, first);
-    assert_eq!(query::tree(&node.state).unwrap().0, size, "a re-send leaves no leaf");
-    let mut other = submit;
-    other.request_digest = Digest::of(b"other");
-    let taken = node.send(Some(agent), Command::Submit(Box::new(other)));
-    assert_eq!(taken, Reply::IdTaken);
-}
-
-#[test]
-fn a_resent_vote_gets_its_first_answer() {
-    let mut node = Node::with_policies(&[("gates.yaml", GATES)]);
-    let agent = node.register("bot", Role::Agent, None);
-    let person = node.register("rita", Role::Reviewer, None);
-    let id = accepted(&node.submit(agent, &request(4, 1)));
-    let reject = ledger::Reject { intent: id, digest: None, reason: None, guard: None };
-    let envelope = node.envelope(Some(person), Command::Reject(reject));
-    let replies = node.commit(&[envelope.clone(), envelope.clone()]);
-    assert_eq!(word(&replies[0]), "rejected");
-    assert_eq!(replies[0], replies[1]);
-    node.wait_ms(600_000);
-    node.tick();
-    assert_eq!(word(&node.commit(&[envelope])[0]), "refused: NotHeld", "kept ten minutes");
-}
-
-#[test]
-fn a_resent_repeat_is_refused_once_more_and_leaves_one_leaf() {
-    let mut node = Node::with_policies(&[("gates.yaml", GATES)]);
-    let agent = node.register("bot", Role::Agent, None);
-    let first = accepted(&node.submit(agent, &request(1, 1)));
-    let submit = node.submission(&request(1, 1));
-    let envelope = node.envelope(Some(agent), Command::Submit(Box::new(submit)));
-    let replies = node.commit(&[envelope.clone(), envelope]);
-    assert_eq!(word(&replies[0]), "duplicate");
-    assert_eq!(replies[0], replies[1]);
-    assert_eq!(node.kinds(first), ["intent_submitted", "duplicate_refused"]);
-}
-
-#[test]
-fn a_header_key_replays_the_first_answer_and_counts_nothing() {
-    let mut node = Node::with_policies(&[("gates.yaml", GATES)]);
-    let agent = node.register("bot", Role::Agent, None);
-    let key = |body: &[u8]| Some(RequestKey { digest: Digest::of(b"k"), body: Digest::of(body) });
-    let send = |node: &mut Node, body: &[u8]| {
-        let submit = node.submission(&request(1, 1));
-        let mut envelope = node.envelope(Some(agent), Command::Submit(Box::new(submit)));
-        envelope.request_key = key(body);
-        node.commit(&[envelope]).remove(0)
-    };
-    let first = send(&mut node, b"a");
-    let size = query::tree(&node.state).unwrap().0;
-    let second = send(&mut node, b"a");
-    assert_eq!(second, Reply::Replayed(Box::new(first)), "before the dedup window is asked");
-    assert_eq!(word(&send(&mut node, b"b")), "refused: RequestKeyReused");
-    assert_eq!(query::tree(&node.state).unwrap().0, size);
-    node.wait_ms(24 * 3_600_000);
-    node.tick();
-    assert_eq!(word(&send(&mut node, b"b")), "allowed");
 }
 
 #[test]

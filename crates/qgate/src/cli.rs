@@ -108,8 +108,11 @@ pub(crate) enum Command {
     /// Read the audit trail.
     #[command(subcommand, after_help = "Example: qgate audit show int_2c2846cac3071a90")]
     Audit(audit::AuditCommand),
-    /// Look at the cluster.
-    #[command(subcommand, after_help = "Example: qgate cluster status")]
+    /// Look at the cluster; add, promote, demote and remove nodes.
+    #[command(
+        subcommand,
+        after_help = "Example: qgate cluster token > join.token && qgate cluster status"
+    )]
     Cluster(cluster::ClusterCommand),
     Inspect(inspect::InspectArgs),
 }
@@ -193,6 +196,10 @@ mod tests {
             "qgate intent show 17",
             "qgate agent show int_2c2846cac3071a90",
             "qgate --output xml cluster status",
+            "qgate cluster promote",
+            "qgate cluster remove 0",
+            "qgate cluster transfer-leader eu",
+            "qgate cluster token --valid soon",
             "qgate intent show int_2c2846cac3071a90 --wait soon",
             "qgate agent register x --role king",
             "qgate intent submit x.json --idempotency-key é",

@@ -151,6 +151,9 @@ fn next_after(refusal: &Refusal) -> Option<String> {
         (Some("approval_digest_mismatch" | "digest_required" | "policy_changed"), _) => {
             "look at what it is now with `qgate intent show`, then name its digest with --digest"
         }
+        (Some("cluster_change_refused"), _) => {
+            "see which nodes there are, and which votes, with `qgate cluster status`"
+        }
         (Some("self_approval"), _) => "ask another reviewer",
         (Some("policy_version_mismatch"), _) => {
             "see what is in force with `qgate policy list`, then apply with its version"
@@ -214,6 +217,11 @@ mod tests {
             (Error::NoQuorum(refusal(503, "outcome_unknown", unknown)), 4, "same command again"),
             (Error::Refused(refusal(401, "unauthorized", json!({}))), 1, "QGATE_API_KEY"),
             (Error::Refused(refusal(403, "self_approval", json!({}))), 1, "another reviewer"),
+            (
+                Error::Refused(refusal(409, "cluster_change_refused", json!({}))),
+                1,
+                "cluster status",
+            ),
             (Error::Refused(refusal(404, "not_found", json!({}))), 1, ""),
             (
                 Error::Refused(refusal(403, "agent_inactive", json!({"status": "suspended"}))),

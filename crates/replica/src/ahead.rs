@@ -149,7 +149,8 @@ mod tests {
                 let mut request = [0; 16];
                 request[..8].copy_from_slice(&number.to_be_bytes());
                 let (credential, command) = if index == 1 {
-                    let first = Bootstrap { cluster_id: "c".repeat(32), admin: first_key(1) };
+                    let first =
+                        Bootstrap { cluster_id: "c".repeat(32), admin: first_key(1), node: None };
                     (None, Command::Bootstrap(first))
                 } else {
                     let name = format!("n{number}");

@@ -8,9 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gate::join_token;
+use gate::log::{ProposeError, Reach};
+use ledger::{ChangeCluster, Command, Envelope, NewNode};
 use openraft::ChangeMembers;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use tonic::{Code, Status};
+use types::codec::encode;
+use types::{NamespaceId, NodeId};
 use wire::peer::join_reply::Reply;
 use wire::peer::{JoinReply, JoinRequest, Joined, Leader};
 
@@ -153,13 +157,27 @@ impl Core {
 }
 
 impl Core {
-    /// The ledger keeps who was ever a member: an id is never used twice.
-    pub(crate) async fn admit(&self, _node: u64, _incarnation: [u8; 16]) -> Result<(), Status> {
-        Ok(())
-    }
-
-    /// The ledger keeps that a node has left for ever.
-    pub(crate) async fn dismiss(&self, _node: u64) -> Result<(), Status> {
-        Ok(())
+    /// Has the ledger keep who comes: an id is never used twice. Asked twice it keeps it once.
+    async fn admit(&self, node: u64, incarnation: [u8; 16]) -> Result<(), Status> {
+        let admit = ChangeCluster::Admit(NewNode { id: NodeId(node), incarnation });
+        let envelope = Envelope {
+            request: gate::ids::random(),
+            credential: None,
+            namespace: NamespaceId::DEFAULT,
+            request_key: None,
+            command: Command::ChangeCluster(admit),
+        };
+        let later = |error: ProposeError| Status::unavailable(error.to_string());
+        let answer = self.queue.push(encode(&envelope), Reach::Leader).map_err(later)?;
+        let answer = tokio::time::timeout(ANSWER_WITHIN, answer).await;
+        let committed = match answer {
+            Ok(Ok(committed)) => committed.map_err(later)?,
+            Ok(Err(_)) | Err(_) => return Err(later(ProposeError::Unknown)),
+        };
+        match committed.reply {
+            ledger::Reply::Done => Ok(()),
+            ledger::Reply::Refused(refusal) => Err(Status::already_exists(refusal.to_string())),
+            other => Err(Status::internal(format!("an answer of another command: {other:?}"))),
+        }
     }
 }

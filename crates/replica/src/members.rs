@@ -128,23 +128,17 @@ async fn change_here(core: &Core, change: Change) -> Result<LogIndex, ChangeErro
             promote(core, node.0, address).await.map_err(unknown)
         }
         Change::Demote(node) => {
-            let address = NodeAddress { shall_vote: false, ..member(node)? };
+            let address = member(node)?;
             last_voter(core, node)?;
-            // In one step, or the leader would promote it again.
-            let steps = ChangeMembers::Batch(vec![
-                ChangeMembers::SetNodes(BTreeMap::from([(node.0, address)])),
-                ChangeMembers::RemoveVoters(BTreeSet::from([node.0])),
-            ]);
-            apply(core, steps).await.map_err(unknown)
+            demote(core, node, address).await.map_err(unknown)
         }
         Change::Remove(node) => {
-            member(node)?;
+            let address = member(node)?;
             last_voter(core, node)?;
-            core.dismiss(node.0).await.map_err(unknown)?;
-            let ids = BTreeSet::from([node.0]);
             if core.voters().contains(&node.0) {
-                apply(core, ChangeMembers::RemoveVoters(ids.clone())).await.map_err(unknown)?;
+                demote(core, node, address).await.map_err(unknown)?;
             }
+            let ids = BTreeSet::from([node.0]);
             apply(core, ChangeMembers::RemoveNodes(ids)).await.map_err(unknown)
         }
         Change::TransferLeader(to) => transfer(core, to.map(|node| node.0)).await,
@@ -167,6 +161,16 @@ async fn promote(core: &Core, node: u64, address: NodeAddress) -> Result<LogInde
     let index = apply(core, steps).await?;
     tracing::info!(node, "votes now");
     Ok(index)
+}
+
+/// In one step, or the leader would promote it again.
+async fn demote(core: &Core, node: NodeId, address: NodeAddress) -> Result<LogIndex, Status> {
+    let address = NodeAddress { shall_vote: false, ..address };
+    let steps = ChangeMembers::Batch(vec![
+        ChangeMembers::SetNodes(BTreeMap::from([(node.0, address)])),
+        ChangeMembers::RemoveVoters(BTreeSet::from([node.0])),
+    ]);
+    apply(core, steps).await
 }
 
 /// Changes the membership and waits until that is committed.

@@ -450,6 +450,7 @@ impl Log for Replica {
             http: node.http.clone(),
             peer: node.peer.clone(),
             region: node.region.clone(),
+            incarnation: node.incarnation,
             priority: node.priority,
             matched: matched(*id),
             seen: self.core.look.of(*id),

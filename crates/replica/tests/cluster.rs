@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{bootstrap, create_namespace, namespace_of};
+use common::{bootstrap, change_cluster, create_namespace, namespace_of};
 use futures::future::join_all;
 use gate::join_token;
 use gate::log::{
@@ -16,7 +16,7 @@ use gate::log::{
 };
 use gate::seal::DataKey;
 use ledger::table::{self, Meta};
-use ledger::{WriteHash, Writes, query};
+use ledger::{ChangeCluster, NewNode, Reply, WriteHash, Writes, query};
 use replica::raft::NodeAddress;
 use replica::{Begin, Config, JoinPlan, Replica};
 use tempfile::TempDir;
@@ -65,6 +65,18 @@ impl Cluster {
         let replica = Replica::start(config, Some(listener)).await.expect("start");
         replica.wait_for_leader(LONG).await.expect("a leader");
         self.running.insert(node, replica);
+    }
+
+    /// Starts a node with an empty disk under this id, and gives the reason why it cannot go on.
+    async fn refused(&self, node: u64) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let peer = listener.local_addr().expect("bound").to_string();
+        let place = Place { node, dir: tempfile::tempdir().expect("dir"), peer };
+        let replica = Replica::start(self.config(&place), Some(listener)).await.expect("start");
+        let why = tokio::time::timeout(LONG, replica.failed()).await.expect("it says so");
+        assert!(!replica.status().healthy);
+        replica.shutdown().await;
+        why
     }
 
     fn config(&self, place: &Place) -> Config {
@@ -241,6 +253,51 @@ async fn leadership_is_handed_over_and_a_member_leaves_for_ever() {
     cluster.until(leader, |status| status.members.len() == 2).await;
     cluster.stop(third).await;
     cluster.propose(second, create_namespace(4)).await;
+    cluster.assert_equal().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_id_of_a_node_that_left_is_never_used_again() {
+    let mut cluster = Cluster::of(3).await;
+    let (leader, gone) = (cluster.leader(), cluster.others(cluster.leader())[0]);
+    let removed = change_cluster(900, ChangeCluster::Remove(NodeId(gone)));
+    assert_eq!(cluster.propose(leader, removed).await.reply, Reply::Done);
+    let removed = cluster.running[&leader].change(Change::Remove(NodeId(gone))).await;
+    removed.expect("left");
+    cluster.until(leader, |status| status.members.len() == 2).await;
+    cluster.stop(gone).await;
+    let why = cluster.refused(gone).await;
+    assert!(why.contains(&format!("node {gone} was removed")), "{why}");
+    assert!(why.contains("new id"), "{why}");
+    cluster.add(4).await;
+    cluster.until(leader, |status| is_voter(status, 4)).await;
+    cluster.propose(4, create_namespace(2)).await;
+    cluster.assert_equal().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_lost_its_data_comes_back_under_a_new_id_only() {
+    let mut cluster = Cluster::of(3).await;
+    let (leader, lost) = (cluster.leader(), cluster.others(cluster.leader())[0]);
+    cluster.stop(lost).await;
+    let why = cluster.refused(lost).await;
+    assert!(why.contains(&format!("node {lost} is a member with other data")), "{why}");
+    assert!(why.contains("new id"), "{why}");
+    // Taken in by the ledger, it lost its data before the membership had it.
+    let five = NewNode { id: NodeId(5), incarnation: [5; 16] };
+    let admitted = change_cluster(900, ChangeCluster::Admit(five));
+    assert_eq!(cluster.propose(leader, admitted).await.reply, Reply::Done);
+    let why = cluster.refused(5).await;
+    assert!(why.contains("node 5 is known with other data"), "{why}");
+    cluster.add(4).await;
+    cluster.until(leader, |status| is_voter(status, 4)).await;
+    let mut row = None;
+    let read = cluster.running[&4].with_state(&mut |view, _| {
+        row = query::node(view, NodeId(4)).expect("read");
+    });
+    read.expect("view");
+    assert!(row.is_some_and(|row| row.incarnation.is_some() && row.removed_at.is_none()));
+    cluster.propose(4, create_namespace(2)).await;
     cluster.assert_equal().await;
 }
 

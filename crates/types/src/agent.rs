@@ -65,6 +65,12 @@ impl Role {
         matches!(self, Self::Reviewer | Self::Auditor | Self::Admin)
     }
 
+    /// May change which nodes belong to the cluster, vote and lead.
+    #[must_use]
+    pub fn may_operate(self) -> bool {
+        matches!(self, Self::Operator | Self::Admin)
+    }
+
     /// May change agents, keys, policies and namespaces.
     #[must_use]
     pub fn may_administer(self) -> bool {

@@ -243,3 +243,10 @@ pub const DELIVERY_KEPT_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
 pub const DELIVERIES_AT_A_TIME_MAX: usize = 64;
 /// Characters of the error that is kept of a failed attempt.
 pub const ERROR_CHARS_MAX: usize = 300;
+/// How long a join token counts that names no time, in milliseconds: one hour.
+pub const JOIN_TOKEN_MS_DEFAULT: u64 = 60 * 60 * 1_000;
+/// The longest time for which a join token counts, in milliseconds: 24 hours.
+pub const JOIN_TOKEN_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
+/// How long a change of the cluster's membership may take until its outcome is unknown, in
+/// milliseconds.
+pub const CLUSTER_CHANGE_MS_MAX: u64 = 30_000;

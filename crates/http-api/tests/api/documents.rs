@@ -37,6 +37,8 @@ async fn every_route_is_in_the_document_and_every_reference_resolves() {
         "post /v1/agents/register", "post /v1/agents/{id}/resume", "post /v1/agents/{id}/revoke",
         "post /v1/agents/{id}/role", "post /v1/agents/{id}/rotate-key",
         "post /v1/agents/{id}/suspend",
+        "post /v1/cluster/demote", "post /v1/cluster/join-token", "post /v1/cluster/promote",
+        "post /v1/cluster/remove", "post /v1/cluster/transfer-leader",
         "post /v1/approval-links/{token}/approve",
         "post /v1/approval-links/{token}/reject", "post /v1/approve",
         "post /v1/executions/{id}/report", "post /v1/intents",
@@ -59,6 +61,7 @@ async fn every_route_is_in_the_document_and_every_reference_resolves() {
         ("/v1/approval-links/{token}/approve", false),
         ("/v1/policies/simulate", false),
         ("/v1/intents/batch", false),
+        ("/v1/cluster/remove", true),
     ] {
         let parameters = document["paths"][path]["post"]["parameters"].as_array().unwrap();
         let named = parameters.iter().any(|parameter| parameter["name"] == "Idempotency-Key");

@@ -7,6 +7,7 @@ mod support;
 mod agents;
 mod batch;
 mod batches;
+mod cluster;
 mod decisions;
 mod documents;
 mod envelope;

@@ -48,6 +48,14 @@ pub(crate) struct MemoryLog {
     pub(crate) broken: AtomicBool,
     /// The queue takes so many commands more.
     pub(crate) places: AtomicUsize,
+    /// Changes of the cluster that were asked for, with the last entry applied by then.
+    pub(crate) changes: Mutex<Vec<(Change, u64)>>,
+    /// How many of its nodes vote: those with the smallest ids.
+    pub(crate) voters: Mutex<u64>,
+    /// The node that is no member any more.
+    pub(crate) left: Mutex<Option<NodeId>>,
+    /// What the next ones are answered.
+    pub(crate) change_answer: Mutex<Result<u64, ChangeError>>,
     /// What waits to be applied, while commands are kept waiting.
     kept: Mutex<Option<VecDeque<Kept>>>,
 }
@@ -69,6 +77,10 @@ impl MemoryLog {
             deaf: AtomicBool::new(false),
             broken: AtomicBool::new(false),
             places: AtomicUsize::new(usize::MAX),
+            changes: Mutex::default(),
+            voters: Mutex::new(2),
+            left: Mutex::new(None),
+            change_answer: Mutex::new(Ok(0)),
             kept: Mutex::default(),
         })
     }
@@ -76,6 +88,11 @@ impl MemoryLog {
     /// Lets log time go on.
     pub(crate) fn advance_ms(&self, span: u64) {
         self.clock_ms.fetch_add(span, Ordering::SeqCst);
+    }
+
+    /// Log time as a command would get it now.
+    pub(crate) fn leader_ms(&self) -> u64 {
+        self.clock_ms.load(Ordering::SeqCst)
     }
 
     /// Index of the last applied entry.
@@ -220,16 +237,21 @@ impl Log for MemoryLog {
 
     fn status(&self) -> Status {
         let applied = self.state.lock().1.index;
+        let voters = *self.voters.lock();
         let member = |node, matched| Member {
             node: NodeId(node),
-            voter: node < 3,
+            voter: node <= voters,
             http: format!("127.0.0.1:{}", 4_000 + 10 * node),
             peer: format!("127.0.0.1:{}", 4_002 + 10 * node),
             region: "eu".into(),
+            incarnation: [u8::try_from(node).expect("a small id"); 16],
             priority: 0,
             seen: None,
             matched,
         };
+        let left = *self.left.lock();
+        let mut members = vec![member(1, Some(applied)), member(2, Some(applied)), member(3, None)];
+        members.retain(|member| Some(member.node) != left);
         Status {
             node: NodeId(1),
             cluster_id: "c".repeat(32),
@@ -237,14 +259,16 @@ impl Log for MemoryLog {
             term: TERM,
             committed: applied,
             applied,
-            members: vec![member(1, Some(applied)), member(2, Some(applied)), member(3, None)],
+            members,
             changing: false,
             healthy: true,
         }
     }
 
-    fn change(&self, _change: Change) -> BoxFuture<'_, Result<LogIndex, ChangeError>> {
-        async { Err(ChangeError::Refused("this log has one node".into())) }.boxed()
+    fn change(&self, change: Change) -> BoxFuture<'_, Result<LogIndex, ChangeError>> {
+        self.changes.lock().push((change, self.applied()));
+        let answer = self.change_answer.lock().clone();
+        async move { answer.map(LogIndex) }.boxed()
     }
 }
 

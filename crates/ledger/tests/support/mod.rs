@@ -29,6 +29,11 @@ pub struct Node {
 impl Node {
     /// A cluster with its first admin.
     pub fn new() -> Self {
+        Self::made_by(None)
+    }
+
+    /// A cluster that this node made.
+    pub fn made_by(first: Option<NewNode>) -> Self {
         let mut node =
             Self { state: MapState::default(), entries: Vec::new(), now: START, next: 100 };
         let admin = FirstKey {
@@ -37,7 +42,8 @@ impl Node {
             key: ADMIN,
             key_hash: Digest::of(b"admin"),
         };
-        let command = Command::Bootstrap(Bootstrap { cluster_id: "c".repeat(32), admin });
+        let command =
+            Command::Bootstrap(Bootstrap { cluster_id: "c".repeat(32), admin, node: first });
         assert_eq!(node.send(None, command), Reply::Done);
         node
     }

@@ -227,7 +227,7 @@ fn role(text: &str) -> Result<Role, String> {
 }
 
 /// Seconds of a time like `90s`, `30m`, `1h` or `7d`.
-fn seconds(text: &str) -> Result<u64, String> {
+pub(crate) fn seconds(text: &str) -> Result<u64, String> {
     let unit = match text.chars().last() {
         Some('s') => 1,
         Some('m') => 60,

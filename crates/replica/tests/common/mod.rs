@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gate::log::{Committed, Log as _, Reach};
 use gate::seal::DataKey;
-use ledger::{Bootstrap, Command, CreateNamespace, Envelope, FirstKey, Reply};
+use ledger::{Bootstrap, ChangeCluster, Command, CreateNamespace, Envelope, FirstKey, Reply};
 use replica::raft::NodeAddress;
 use replica::{Config, Replica};
 use types::codec::encode;
@@ -51,8 +51,14 @@ pub fn tick(number: u64) -> Vec<u8> {
 }
 
 pub fn bootstrap() -> Vec<u8> {
-    let first = Bootstrap { cluster_id: "c".repeat(32), admin: first_key(1) };
+    let first = Bootstrap { cluster_id: "c".repeat(32), admin: first_key(1), node: None };
     envelope(1, None, Command::Bootstrap(first))
+}
+
+/// Of the first admin, or of the cluster itself.
+pub fn change_cluster(number: u64, change: ChangeCluster) -> Vec<u8> {
+    let key = (!matches!(change, ChangeCluster::Admit(_))).then_some(KeyId(1));
+    envelope(number, key, Command::ChangeCluster(change))
 }
 
 /// A command whose reply is a number of its own, in the order of the log.
