@@ -129,7 +129,8 @@ table! {
     /// How far the leader's clock is ahead of the wall clock; not a number on other nodes.
     CLOCK_OFFSET_SECONDS: Gauge in Seconds, "gate_clock_offset_seconds" [];
 
-    /// Times this node found its state to differ from that of the majority; it is out of service then.
+    /// Times this node found its state to differ from that of the majority; it is out of service
+    /// then.
     STATE_HASH_MISMATCHES: Counter in Count, "gate_state_hash_mismatch_total" [];
 
     /// Commands that wait for the log.

@@ -176,7 +176,7 @@ impl RaftNetworkV2<TypeConfig> for Way {
                     Ok(results)
                 }
                 Err(status) => {
-                    // Raft rests where it reads the next entries, and there was nobody to read them.
+                    // Raft rests where it reads the next entries, and nobody came to that.
                     tokio::time::sleep(self.rest).await;
                     self.rest = (self.rest * 2).min(REST_MAX);
                     Err(unreachable(&status).into())

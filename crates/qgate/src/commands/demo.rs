@@ -25,10 +25,11 @@ const NODES: u16 = 3;
 
 /// Tell three incidents on a real local gate, and check that it stops each.
 ///
-/// Starts a gate of three nodes and, as its targets, a CRM, a phone line, a mail server and a chat, all on this
-/// machine. Agents then submit a bulk overwrite of 847 records, the same phone call twice (and
-/// between the two the node that leads is killed), and a batch of mails with a broken template. Each number is counted at the targets or answered by the
-/// gate. Exits with 0 only if every check holds, else with 1.
+/// Starts a gate of three nodes and, as its targets, a CRM, a phone line, a mail server and a chat,
+/// all on this machine. Agents then submit a bulk overwrite of 847 records, the same phone call
+/// twice (and between the two the node that leads is killed), and a batch of mails with a broken
+/// template. Each number is counted at the targets or answered by the gate. Exits with 0 only if
+/// every check holds, else with 1.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     qgate demo\n  \

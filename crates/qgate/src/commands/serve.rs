@@ -48,7 +48,8 @@ const LEAD_WITHIN: Duration = Duration::from_secs(30);
     metrics: {listen: \"127.0.0.1:4003\"}\n  \
     peer: {listen: \"127.0.0.1:4002\"}\n  \
     cluster: {profile: lan, initialise: true}\n\n\
-    A further node has, instead of initialise, the token of `qgate cluster token` and whom to ask:\n  \
+    A further node has, instead of initialise, the token of `qgate cluster token` and whom to\n\
+    ask:\n  \
     cluster: {profile: lan, join: {ask: {1: \"127.0.0.1:4002\"}, token_file: join.token}}\n\
     and the same data_key_file. Nodes on several machines need `tls` in `peer`: ca, certificate\n\
     and key, in PEM, read again while the node runs.\n\n\
