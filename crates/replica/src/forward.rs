@@ -23,7 +23,7 @@ use wire::peer::command_reply::Result as Outcome;
 use wire::peer::{self, CommandReply, ForwardError, ForwardReply, ForwardRequest};
 
 use crate::node::Core;
-use crate::peers::Purpose;
+use crate::peers::{At, Purpose};
 use crate::propose::Proposed;
 use crate::queue::Item;
 use crate::route::Route;
@@ -76,7 +76,7 @@ impl Forwarder {
 
     fn connect(&self, route: Route) -> Option<Stream> {
         let address = self.core.address_of(route.leader)?;
-        let client = self.core.peers.client(route.leader, &address.peer, Purpose::Forward);
+        let client = self.core.peers.client(At::member(route.leader, &address), Purpose::Forward);
         let mut client = client.ok()?;
         let (requests, receiver) = mpsc::channel(FORWARDS_MAX);
         let open: Open = Arc::new(Mutex::new(Some(HashMap::new())));

@@ -20,7 +20,7 @@ use wire::peer::{JoinReply, JoinRequest, Joined, Leader};
 
 use crate::members;
 use crate::node::Core;
-use crate::peers::Purpose;
+use crate::peers::{At, Purpose};
 use crate::raft::NodeAddress;
 use crate::route::Route;
 
@@ -84,7 +84,8 @@ fn is_final(code: Code) -> bool {
 }
 
 async fn ask(core: &Core, node: u64, peer: &str, token: &str) -> Result<Reply, Status> {
-    let mut client = core.peers.client(node, peer, Purpose::Urgent)?;
+    let at = At { node, address: peer, data: None };
+    let mut client = core.peers.client(at, Purpose::Urgent)?;
     let NodeAddress { http, peer, region, priority, incarnation, .. } = core.config.address.clone();
     let request = JoinRequest {
         incarnation: incarnation.to_vec().into(),

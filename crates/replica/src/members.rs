@@ -17,7 +17,7 @@ use wire::peer::ChangeRequest;
 use wire::peer::change_request::Change as Wire;
 
 use crate::node::Core;
-use crate::peers::Purpose;
+use crate::peers::{At, Purpose};
 use crate::raft::NodeAddress;
 use crate::route::Route;
 
@@ -70,7 +70,7 @@ async fn at(core: &Core, route: Route, change: Change) -> Result<LogIndex, Chang
         return change_here(core, change).await;
     }
     let address = core.address_of(route.leader).ok_or(ChangeError::NoLeader)?;
-    let client = core.peers.client(route.leader, &address.peer, Purpose::Urgent);
+    let client = core.peers.client(At::member(route.leader, &address), Purpose::Urgent);
     let mut client = client.map_err(|status| refused(status.message()))?;
     let wire = match change {
         Change::Promote(node) => Wire::Promote(node.0),

@@ -23,7 +23,7 @@ use openraft::raft::{
 use tonic::Status;
 
 use crate::convert;
-use crate::peers::{Client, Peers, Purpose};
+use crate::peers::{At, Client, Peers, Purpose};
 use crate::raft::{NodeAddress, TypeConfig};
 use crate::send_snapshot;
 use crate::state_machine::SnapshotDir;
@@ -45,7 +45,7 @@ impl Network {
     fn way(&self, target: u64, node: &NodeAddress, purpose: Purpose) -> Way {
         let Self { peers, pace } = self;
         let (peers, pace) = (peers.clone(), pace.clone());
-        Way { peers, target, address: node.peer.clone(), purpose, pace, rest: REST_MIN }
+        Way { peers, target, address: node.clone(), purpose, pace, rest: REST_MIN }
     }
 }
 
@@ -69,7 +69,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 pub(crate) struct Way {
     peers: Arc<Peers>,
     target: u64,
-    address: String,
+    address: NodeAddress,
     purpose: Purpose,
     pace: send_snapshot::Pace,
     /// Before the next stream, after one that was not made.
@@ -83,7 +83,7 @@ pub(crate) fn unreachable(status: &Status) -> Unreachable<TypeConfig> {
 
 impl Way {
     fn client(&self, purpose: Purpose) -> Result<Client, Unreachable<TypeConfig>> {
-        let client = self.peers.client(self.target, &self.address, purpose);
+        let client = self.peers.client(At::member(self.target, &self.address), purpose);
         client.map_err(|status| unreachable(&status))
     }
 
@@ -111,7 +111,7 @@ impl Way {
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
     {
-        let mut client = self.peers.client(self.target, &self.address, self.purpose)?;
+        let mut client = self.peers.client(At::member(self.target, &self.address), self.purpose)?;
         let waiting = Arc::new(AtomicUsize::new(0));
         let sent = waiting.clone();
         let requests = input.map(move |request| {

@@ -23,12 +23,15 @@ use types::NodeId;
 use types::limits::PEER_MESSAGE_BYTES_MAX;
 use wire::peer::peer_client::PeerClient;
 
+use crate::raft::NodeAddress;
 use crate::transport::Stream;
 
-/// Metadata of every call: the cluster, who calls, and whom.
+/// Metadata of every call: the cluster, who calls, and whom; and with which data, unless that is
+/// not known yet.
 pub(crate) const CLUSTER: &str = "gate-cluster";
 pub(crate) const FROM: &str = "gate-node";
 pub(crate) const TO: &str = "gate-to";
+pub(crate) const DATA: &str = "gate-data";
 
 /// Of a connection that says nothing: a dead one must not be believed in for long.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
@@ -63,7 +66,24 @@ pub(crate) struct Peers {
 
 struct Kept {
     address: String,
+    data: Option<[u8; 16]>,
     client: Client,
+}
+
+/// Where a node is, and with which data.
+#[derive(Clone, Copy)]
+pub(crate) struct At<'a> {
+    pub(crate) node: u64,
+    pub(crate) address: &'a str,
+    /// Its incarnation; `None` where only the address is known.
+    pub(crate) data: Option<[u8; 16]>,
+}
+
+impl<'a> At<'a> {
+    /// A member of the cluster.
+    pub(crate) fn member(node: u64, address: &'a NodeAddress) -> Self {
+        Self { node, address: &address.peer, data: Some(address.incarnation) }
+    }
 }
 
 impl Peers {
@@ -76,27 +96,24 @@ impl Peers {
         Self { cluster_id, own, identity, connect_wait, kept: Mutex::default() }
     }
 
-    /// A client for one purpose of a node at an address. It connects when it is used, and again
-    /// when the connection is lost.
-    pub(crate) fn client(
-        &self,
-        node: u64,
-        address: &str,
-        purpose: Purpose,
-    ) -> Result<Client, Status> {
+    /// A client for one purpose of a node. It connects when it is used, and again when the
+    /// connection is lost.
+    pub(crate) fn client(&self, at: At<'_>, purpose: Purpose) -> Result<Client, Status> {
+        let At { node, address, data } = at;
         let mut kept = self.kept.lock();
         if let Some(found) = kept.get(&(node, purpose))
             && found.address == address
+            && found.data == data
         {
             return Ok(found.client.clone());
         }
-        let client = self.make(node, address)?;
-        let known = Kept { address: address.to_owned(), client: client.clone() };
+        let client = self.make(at)?;
+        let known = Kept { address: address.to_owned(), data, client: client.clone() };
         kept.insert((node, purpose), known);
         Ok(client)
     }
 
-    fn make(&self, node: u64, address: &str) -> Result<Client, Status> {
+    fn make(&self, At { node, address, data }: At<'_>) -> Result<Client, Status> {
         let bad = |what: &str| Status::failed_precondition(format!("node {node}: {what}"));
         if address.is_empty() {
             return Err(bad("it has no address for peers"));
@@ -125,7 +142,7 @@ impl Peers {
                 }
             }
         }));
-        let named = Named::new(&self.cluster_id, self.own.0, node)?;
+        let named = Named::new(&self.cluster_id, self.own.0, node, data)?;
         Ok(PeerClient::with_interceptor(channel, named)
             .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX))
@@ -148,20 +165,29 @@ async fn connect(
     }
 }
 
+/// An incarnation as it travels.
+pub(crate) fn shown(data: &[u8; 16]) -> String {
+    data.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Writes into each call whom it is from and for.
 #[derive(Clone)]
-pub(crate) struct Named([(&'static str, MetadataValue<tonic::metadata::Ascii>); 3]);
+pub(crate) struct Named(Vec<(&'static str, MetadataValue<tonic::metadata::Ascii>)>);
 
 impl Named {
-    fn new(cluster_id: &str, from: u64, to: u64) -> Result<Self, Status> {
+    fn new(cluster_id: &str, from: u64, to: u64, data: Option<[u8; 16]>) -> Result<Self, Status> {
         let value = |text: String| {
             text.parse().map_err(|_| Status::internal("a cluster id has no such characters"))
         };
-        Ok(Self([
+        let mut all = vec![
             (CLUSTER, value(cluster_id.to_owned())?),
             (FROM, value(from.to_string())?),
             (TO, value(to.to_string())?),
-        ]))
+        ];
+        if let Some(data) = data {
+            all.push((DATA, value(shown(&data))?));
+        }
+        Ok(Self(all))
     }
 }
 

@@ -18,7 +18,7 @@ use wire::peer::{ProbeReply, ProbeRequest};
 
 use crate::members;
 use crate::node::Core;
-use crate::peers::Purpose;
+use crate::peers::{At, Purpose};
 use crate::raft::NodeAddress;
 use crate::route::Route;
 use crate::verdict::{self, Verdict};
@@ -159,7 +159,7 @@ async fn look(
     address: &NodeAddress,
     indexes: &[u64],
 ) -> Option<(u64, ProbeReply)> {
-    let mut client = core.peers.client(node, &address.peer, Purpose::Urgent).ok()?;
+    let mut client = core.peers.client(At::member(node, address), Purpose::Urgent).ok()?;
     let (began, before) = (Instant::now(), core.config.time.read());
     let asked = client.probe(ProbeRequest { indexes: indexes.to_vec() });
     let reply = tokio::time::timeout(ANSWER_WITHIN, asked).await.ok()?.ok()?.into_inner();

@@ -16,7 +16,7 @@ use types::limits::READS_WAITING_MAX;
 use wire::peer::ReadIndexRequest;
 
 use crate::node::Core;
-use crate::peers::Purpose;
+use crate::peers::{At, Purpose};
 use crate::route::Route;
 
 /// Asks for the index up to which state must be applied.
@@ -79,7 +79,7 @@ async fn own_index(core: &Core, policy: ReadPolicy) -> Result<u64, ProposeError>
 
 async fn leaders_index(core: &Core, route: Route, policy: ReadPolicy) -> Result<u64, ProposeError> {
     let Some(address) = core.address_of(route.leader) else { return Err(ProposeError::NoLeader) };
-    let client = core.peers.client(route.leader, &address.peer, Purpose::Urgent);
+    let client = core.peers.client(At::member(route.leader, &address), Purpose::Urgent);
     let Ok(mut client) = client else { return Err(ProposeError::NoLeader) };
     let by_lease = matches!(policy, ReadPolicy::LeaseRead);
     let asked = client.read_index(ReadIndexRequest { by_lease });

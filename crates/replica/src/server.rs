@@ -26,7 +26,7 @@ use wire::peer::{
 use crate::convert::{self, StreamResult};
 use crate::gather;
 use crate::node::Core;
-use crate::peers::{CLUSTER, FROM, TO};
+use crate::peers::{self, CLUSTER, DATA, FROM, TO};
 use crate::transport::{Certified, arrivals};
 use crate::{join, members, reads, receive_snapshot};
 
@@ -75,8 +75,19 @@ struct Door {
 type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Door {
-    /// Refuses whoever is not of this cluster or does not mean this node.
+    /// Refuses whoever is not of this cluster, or does not mean this node with the data that it has.
     fn check<T>(&self, request: &Request<T>) -> Result<(Arc<Core>, u64), Status> {
+        let (core, from) = self.check_new(request)?;
+        let data = request.metadata().get(DATA).and_then(|value| value.to_str().ok());
+        if data != Some(peers::shown(&core.config.address.incarnation).as_str()) {
+            let what = "this node lost the data that it is known by";
+            return Err(Status::failed_precondition(what));
+        }
+        Ok((core, from))
+    }
+
+    /// The same for a node that does not know the data of this one yet.
+    fn check_new<T>(&self, request: &Request<T>) -> Result<(Arc<Core>, u64), Status> {
         let stopping = || Status::unavailable("this node is stopping");
         let core = self.core.upgrade().filter(|core| !*core.stopping.borrow());
         let core = core.ok_or_else(stopping)?;
@@ -236,7 +247,7 @@ impl Peer for Door {
     }
 
     async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinReply>, Status> {
-        let (core, node) = self.check(&request)?;
+        let (core, node) = self.check_new(&request)?;
         join::take_in(&core, node, request.into_inner()).await.map(Response::new)
     }
 

@@ -27,7 +27,7 @@ use types::NodeId;
 use crate::config::{Config, Join, PeerTls, Profile};
 use crate::data_key;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::files;
+use crate::files::{self, Readable};
 use crate::first_key::FirstKeyFile;
 use crate::logging;
 use crate::metrics_door::MetricsDoor;
@@ -303,7 +303,24 @@ fn check_data(config: &Config) -> Result<bool, Failure> {
              one with `cluster: {join: …}`",
         ));
     }
+    let mark = data_dir.with_extension("initialised");
+    if !has_data && config.cluster.initialise && mark.exists() {
+        let what = format!(
+            "this node made a cluster before, and {} is empty: what it knew is lost",
+            data_dir.display()
+        );
+        return Err(Failure::refused(what).next(format!(
+            "if the cluster's other nodes are there, remove this one and let it join under a new \
+             id (docs/cluster.md); to make a new cluster, delete {} first",
+            mark.display()
+        )));
+    }
     files::make_private_dir(data_dir).map_err(|error| Failure::refused(error.to_string()))?;
+    if config.cluster.initialise {
+        let text = b"This node has made its cluster. See docs/cluster.md before you delete this.\n";
+        files::replace(&mark, text, Readable::All)
+            .map_err(|error| Failure::refused(error.to_string()))?;
+    }
     Ok(has_data)
 }
 
