@@ -4,6 +4,7 @@ use clap::Subcommand;
 use client::{Request, Shape};
 
 use crate::cli::Global;
+use crate::commands::cluster_certificates::{self, CertificatesArgs};
 use crate::failure::{Exit, Outcome};
 use crate::output::Column;
 
@@ -32,13 +33,16 @@ pub(crate) enum ClusterCommand {
     /// Show the cluster as the asked node knows it; works without a quorum too.
     #[command(after_help = "Example: qgate cluster status --endpoint http://127.0.0.1:4000")]
     Status,
+    Certificates(CertificatesArgs),
 }
 
 /// Runs `qgate cluster …`.
 pub(crate) async fn run(global: &Global, command: ClusterCommand) -> Outcome {
-    let (client, output) = (global.client()?, global.output());
+    let output = global.output();
     match command {
+        ClusterCommand::Certificates(args) => cluster_certificates::run(output, &args)?,
         ClusterCommand::Status => {
+            let client = global.client()?;
             let answer = client
                 .send(Request::get(&["v1", "cluster"]).expecting(&[
                     ("cluster_id", Shape::Text),
