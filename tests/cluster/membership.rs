@@ -1,6 +1,6 @@
 //! Nodes come and go under load, and a client that sends again by key sees no failed request: a
 //! follower is cut off and heals, a new node joins and votes, and the leader stops in order. All
-//! nodes started again on their data have everything.
+//! nodes started again on their data have everything, and one without its data is not let in.
 //!
 //! A node that is cut off is one that is frozen: it sends nothing and takes nothing.
 #![cfg(test)]
@@ -133,5 +133,18 @@ async fn nodes_come_and_go_without_a_failed_request() {
     assert!(faults.is_empty(), "after all were started again: {faults}");
     assert!(cluster.equal().await >= before, "leaves are gone");
 
-    cluster.stop(&cluster.ids());
+    // Without its data a node is nobody that the others know.
+    let leader = cluster.leader().await;
+    let wiped = [4, 2].into_iter().find(|node| *node != leader).expect("one of two");
+    cluster.stop(&[wiped]);
+    fs::remove_dir_all(home.path().join(format!("dev/node-{wiped}/data"))).expect("its data");
+    cluster.start_again(wiped);
+    let (code, log) = cluster.ended(wiped);
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("joins under a new id"), "{log}");
+    assert_eq!(cluster.leader().await, leader, "the leader is not disturbed");
+    send_again(&clients, &mut asked[..100]).await;
+    assert!(cluster.equal().await >= before);
+    let others: Vec<u64> = cluster.ids().into_iter().filter(|node| *node != wiped).collect();
+    cluster.stop(&others);
 }
