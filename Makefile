@@ -20,7 +20,7 @@ define first_build_note
 endef
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 run: tools ## start a gate on this machine with the example policies; DEV='--secret …' adds to it
 	$(first_build_note)
@@ -41,7 +41,7 @@ lint: tools ## check formatting and clippy
 	$(first_build_note)
 	@$(STAGE) clippy cargo clippy $(BUILD) --all-targets -- -D warnings
 
-.PHONY: dist bench fuzz
+.PHONY: dist bench bench-failover fuzz
 dist: tools ## build the binary that is shipped: slower to build, a tenth faster to run
 	$(first_build_note)
 	@$(STAGE) build cargo build $(BUILD)
@@ -51,6 +51,10 @@ dist: tools ## build the binary that is shipped: slower to build, a tenth faster
 bench: dist ## the shipped gate beside its disk and PostgreSQL; BENCH='--seconds 5' changes a run
 	@$(STAGE) judgement cargo bench --workspace $(CARGO_FLAGS) --bench judgement
 	@$(STAGE) bench cargo bench --workspace $(CARGO_FLAGS) --bench one_node -- \
+		--gate $(abspath $(TARGET))/dist/qgate $(BENCH)
+
+bench-failover: dist ## kill the leader of three 200 times under load; BENCH='--kills 20' changes a run
+	@$(STAGE) bench-failover cargo bench --workspace $(CARGO_FLAGS) --bench failover -- \
 		--gate $(abspath $(TARGET))/dist/qgate $(BENCH)
 
 fuzz: export FUZZ_SEED ?= $(shell date +%s)

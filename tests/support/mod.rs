@@ -4,6 +4,9 @@
 //! when a test fails.
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part of it")]
 
+pub mod cluster;
+pub mod history;
+pub mod load;
 pub mod node;
 pub mod target;
 

@@ -3,22 +3,19 @@
 //! Invariant: keys are readable for their owner only; the same directory keeps the same cluster.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use gate::join_token;
 use gate::seal::DataKey;
 use tls::NodeName;
-use tls::authority::Authority;
 use types::LogTime;
 
+use crate::authority_dir::{AuthorityDir, read, write};
 use crate::config::{Join, PeerTls};
 use crate::data_key;
 use crate::failure::Failure;
-use crate::files::{self, Readable};
+use crate::files::Readable;
 
-/// Bytes of one of its files.
-const FILE_BYTES_MAX: usize = 64 * 1024;
 /// How long a node's certificate counts. Each start issues new ones.
 const CERTIFICATE_DAYS: u32 = 30;
 /// How long a token counts: a start takes less.
@@ -28,7 +25,7 @@ const TOKEN_MS: u64 = 60 * 60 * 1_000;
 pub(crate) struct DevCluster {
     directory: PathBuf,
     id: String,
-    authority: Authority,
+    authority: AuthorityDir,
     key: DataKey,
 }
 
@@ -41,15 +38,7 @@ impl DevCluster {
         let has_data = directory.join("node-1").join("data").is_dir();
         let key = data_key::load(&directory.join("data.key"), has_data)?;
         let directory = directory.join("ca");
-        files::make_private_dir(&directory).map_err(|error| broken(&error))?;
-        let (certificate, secret) = (directory.join("ca.pem"), directory.join("ca.key"));
-        let authority = match (read(&certificate)?, read(&secret)?) {
-            (Some(certificate), Some(secret)) => Authority::load(&certificate, &secret),
-            _ => Authority::make("Quorum Gate development"),
-        };
-        let authority = authority.map_err(|error| Failure::refused(error.to_string()))?;
-        write(&certificate, authority.certificate_pem(), Readable::All)?;
-        write(&secret, &authority.key_pem(), Readable::Owner)?;
+        let authority = AuthorityDir::open(&directory, "Quorum Gate development")?;
         let file = directory.join("cluster-id");
         let id = match read(&file)? {
             Some(id) => id.trim().to_owned(),
@@ -69,16 +58,9 @@ impl DevCluster {
     /// # Errors
     /// Whatever the file system says.
     pub(crate) fn certify(&self, node: u64, home: &Path) -> Result<PeerTls, Failure> {
-        let issued = NodeName::new(&self.id, node)
-            .map_err(|error| Failure::refused(error.to_string()))
-            .and_then(|name| {
-                let issued = self.authority.issue(&name, &[], CERTIFICATE_DAYS);
-                issued.map_err(|error| Failure::refused(error.to_string()))
-            })?;
-        let (certificate, key) = (home.join("node.pem"), home.join("node.key"));
-        write(&certificate, &issued.certificate_pem, Readable::All)?;
-        write(&key, &issued.key_pem, Readable::Owner)?;
-        Ok(PeerTls { ca: self.directory.join("ca.pem"), certificate, key })
+        let name = NodeName::new(&self.id, node);
+        let name = name.map_err(|error| Failure::refused(error.to_string()))?;
+        self.authority.issue(&name, CERTIFICATE_DAYS, home, "node")
     }
 
     /// What lets a node join through others.
@@ -93,20 +75,4 @@ impl DevCluster {
         write(&token_file, &format!("{token}\n"), Readable::Owner)?;
         Ok(Join { ask, token_file })
     }
-}
-
-fn read(path: &Path) -> Result<Option<String>, Failure> {
-    match files::read(path, FILE_BYTES_MAX) {
-        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(broken(&error)),
-    }
-}
-
-fn write(path: &Path, text: &str, readable: Readable) -> Result<(), Failure> {
-    files::replace(path, text.as_bytes(), readable).map_err(|error| broken(&error))
-}
-
-fn broken(error: &io::Error) -> Failure {
-    Failure::refused(error.to_string())
 }

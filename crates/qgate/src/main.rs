@@ -4,6 +4,7 @@
 //! that says which kind of error it was.
 #![forbid(unsafe_code)]
 
+mod authority_dir;
 mod cli;
 mod commands;
 mod config;

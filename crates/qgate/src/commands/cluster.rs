@@ -10,6 +10,7 @@ use types::limits::CLUSTER_CHANGE_MS_MAX;
 
 use crate::cli::Global;
 use crate::commands::agent::seconds;
+use crate::commands::cluster_certificates::{self, CertificatesArgs};
 use crate::failure::{Exit, Outcome};
 use crate::output::{Column, line, note};
 
@@ -62,6 +63,7 @@ pub(crate) enum ClusterCommand {
     /// Let another voter lead: the one that is named, or the best there is.
     #[command(after_help = "Example: qgate cluster transfer-leader 2")]
     TransferLeader(TransferArgs),
+    Certificates(CertificatesArgs),
 }
 
 /// A node of the cluster.
@@ -92,6 +94,10 @@ pub(crate) struct TokenArgs {
 pub(crate) async fn run(global: &Global, command: ClusterCommand) -> Outcome {
     match command {
         ClusterCommand::Status => status(global).await,
+        ClusterCommand::Certificates(args) => {
+            cluster_certificates::run(global.output(), &args)?;
+            Ok(Exit::Done)
+        }
         ClusterCommand::Token(args) => token(global, args.valid).await,
         ClusterCommand::Promote(args) => {
             change(global, "promote", &json!({ "node": args.node })).await

@@ -4,6 +4,7 @@ pub(crate) mod agent;
 pub(crate) mod audit;
 pub(crate) mod channel;
 pub(crate) mod cluster;
+mod cluster_certificates;
 pub(crate) mod demo;
 pub(crate) mod destination;
 pub(crate) mod dev;
