@@ -72,15 +72,17 @@ fn begun(last: WriteHash) -> XxHash3_128 {
 mod tests {
     use super::*;
 
+    type Write = (&'static [u8], Option<&'static [u8]>);
+
     #[test]
     fn every_write_counts_in_its_place() {
-        let run = |writes: &[(&[u8], Option<&[u8]>)]| {
+        let run = |writes: &[Write]| {
             let mut hashing = Hashing::after(WriteHash::default());
             writes.iter().for_each(|(key, value)| hashing.write(key, *value));
             hashing.end(LogIndex(1));
             hashing.last()
         };
-        let writes: [&[(&[u8], Option<&[u8]>)]; 8] = [
+        let writes: [&[Write]; 8] = [
             &[],
             &[(b"a", Some(b"b"))],
             &[(b"a", Some(b""))],

@@ -222,7 +222,7 @@ impl Overdue {
         self.watched.retain(|(_, proposed)| {
             proposed.upgrade().is_some_and(|proposed| !proposed.is_ended())
         });
-        self.core.queue.expire();
+        self.core.queue.expire(route.is_some_and(Route::is_here));
     }
 }
 

@@ -165,11 +165,16 @@ impl Queue {
         failed.into_iter().for_each(Item::fail);
     }
 
-    /// Tells everybody who has waited too long, or must not wait for another node's leader.
-    pub(crate) fn expire(&self) {
+    /// Tells everybody who has waited too long, and, on a node that does not lead, whose command is
+    /// for a leader alone.
+    pub(crate) fn expire(&self, leads: bool) {
         let mut expired = Vec::new();
         let mut waiting = self.waiting.lock();
-        while waiting.items.front().is_some_and(|item| !item.stays(self.patience)) {
+        let is_due = |item: &Item| {
+            let is_late = item.queued_at.elapsed() >= self.patience || item.is_given_up();
+            is_late || (!leads && !item.stays(self.patience))
+        };
+        while waiting.items.front().is_some_and(is_due) {
             if let Some(item) = waiting.items.pop_front() {
                 waiting.bytes -= item.command.len();
                 expired.push(item);
@@ -306,6 +311,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_for_a_leader_alone_waits_while_this_node_leads() {
+        let queue = queue();
+        let mut leader_only = queue.push(vec![0; 3], Reach::Leader).expect("room");
+        queue.expire(true);
+        assert!(leader_only.try_recv().is_err(), "it waits");
+        queue.expire(false);
+        assert_eq!(leader_only.await.expect("answered").err(), Some(ProposeError::NoLeader));
+    }
+
+    #[tokio::test]
     async fn patience_ends() {
         let queue = Queue::new(Duration::ZERO);
         let sent = push(&queue, 1).expect("room");
@@ -313,7 +328,7 @@ mod tests {
         queue.put_back(batch, true);
         assert_eq!(sent.await.expect("answered").err(), Some(ProposeError::Unknown));
         let waited = push(&queue, 1).expect("room");
-        queue.expire();
+        queue.expire(true);
         assert_eq!(waited.await.expect("answered").err(), Some(ProposeError::NoLeader));
         assert_eq!((queue.len(), queue.bytes()), (0, 0));
     }

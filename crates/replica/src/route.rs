@@ -40,8 +40,12 @@ impl Routes {
 
     /// Waits until a leader is known; `None` once Raft has ended.
     pub(crate) async fn known(&self) -> Option<Route> {
+        if let Some(route) = self.now() {
+            return Some(route);
+        }
         let mut watch = self.0.clone();
         loop {
+            // Looked at after the watch began, so that no change falls between.
             if let Some(route) = self.now() {
                 return Some(route);
             }
