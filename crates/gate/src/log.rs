@@ -188,6 +188,8 @@ pub struct Seen {
     pub feature_level: u32,
     /// It serves.
     pub healthy: bool,
+    /// Its disk has room for new things.
+    pub has_room: bool,
 }
 
 /// The replicated log with the state it makes.
@@ -237,7 +239,7 @@ pub trait Log: Send + Sync + 'static {
     /// Changes who belongs to the cluster, votes or leads, and answers once that is so.
     fn change(&self, change: Change) -> BoxFuture<'_, Result<LogIndex, ChangeError>>;
 
-    /// The disk of this node has room for what nobody waits for yet.
+    /// The disks of this node and of the one that leads have room for what nobody waits for yet.
     fn has_room(&self) -> bool {
         true
     }

@@ -59,7 +59,7 @@ macro_rules! table {
 table! {
     /// Requests answered, by route, method and class of the status; `gone` for callers that left.
     HTTP_REQUESTS: Counter in Count, "gate_http_requests_total" ["route", "method", "status"];
-    /// From a request's head to its answer's, long polls included.
+    /// From a request's head to its answer's, long polls included; of a batch to its last line.
     HTTP_REQUEST_SECONDS: Histogram in Seconds by SPANS,
         "gate_http_request_seconds" ["route", "method"];
     /// Requests being worked on.

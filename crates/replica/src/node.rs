@@ -477,6 +477,7 @@ impl Log for Replica {
     }
 
     fn has_room(&self) -> bool {
-        self.core.disk.has_room()
+        let leader = self.core.route.now().and_then(|route| self.core.look.of(route.leader));
+        self.core.disk.has_room() && leader.is_none_or(|leader| leader.has_room)
     }
 }

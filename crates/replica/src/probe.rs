@@ -111,6 +111,7 @@ impl Core {
             disk_size_bytes: disk.map_or(0, |disk| disk.size_bytes),
             feature_level: ledger::FEATURE_LEVEL,
             healthy: self.is_healthy(),
+            has_room: self.disk.has_room(),
         }
     }
 }
@@ -176,6 +177,7 @@ async fn look(
         disk_size_bytes: reply.disk_size_bytes,
         feature_level: reply.feature_level,
         healthy: reply.healthy,
+        has_room: reply.has_room,
     };
     core.look.seen.lock().insert(node, (Instant::now(), seen));
     Some((node, reply))
