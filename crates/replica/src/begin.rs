@@ -52,6 +52,12 @@ pub enum StartError {
         /// Cluster of the data, or of the token.
         cluster_id: String,
     },
+    /// The state is there and the log is not: for whom this node voted is forgotten.
+    #[error(
+        "the log is lost, with the votes of this node; remove it from the cluster and let it join \
+         under a new id with an empty directory"
+    )]
+    LogLost,
     /// There is nothing to go on with.
     #[error("this data directory belongs to no cluster yet; have it make one or join one")]
     NoCluster,
@@ -90,7 +96,11 @@ pub(crate) fn check_state(log: &LogStore, state: &StateStore) -> Result<(), Star
 }
 
 /// Whose data it is; fresh data becomes this node's.
-pub(crate) fn identify(log: &LogStore, config: &Config) -> Result<Identity, StartError> {
+pub(crate) fn identify(
+    log: &LogStore,
+    config: &Config,
+    has_state: bool,
+) -> Result<Identity, StartError> {
     let certified = config.identity.as_ref().map(|identity| identity.name().clone());
     if let Some(name) = &certified
         && name.node() != config.node.0
@@ -108,6 +118,7 @@ pub(crate) fn identify(log: &LogStore, config: &Config) -> Result<Identity, Star
             }
             identity
         }
+        None if has_state => return Err(StartError::LogLost),
         None => {
             let incarnation = random()?;
             let cluster_id = match (&config.begin, &certified) {

@@ -135,7 +135,7 @@ async fn answer(core: &Core, open: &Open, reply: ForwardReply) -> Result<(), Sta
                 Err(_) => unknown.push(item),
             },
             Some(Outcome::Error(error)) => match ForwardError::try_from(error) {
-                Ok(ForwardError::QueueFull) => item.end(Err(ProposeError::QueueFull)),
+                Ok(ForwardError::QueueFull) => item.refuse_full(),
                 Ok(ForwardError::NotLeader) => not_begun.push(item),
                 _ => unknown.push(item),
             },

@@ -257,7 +257,7 @@ async fn wait_caught_up(core: &Core, node: u64) -> Result<(), ChangeError> {
         if Instant::now() > ends {
             let behind = core.last_log().0.saturating_sub(core.matched(node).unwrap_or(0));
             return Err(refused(format!(
-                "node {node} is {behind} entries behind; wait until it has caught up"
+                "node {node} is silent or {behind} entries behind; wait until it has caught up"
             )));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -278,7 +278,9 @@ impl Core {
     }
 
     fn has_caught_up(&self, node: u64) -> bool {
-        let matched = self.matched(node);
+        // What a node had does not say that it is still there.
+        let is_there = self.look.of(node).is_some_and(|seen| seen.healthy);
+        let matched = self.matched(node).filter(|_| is_there);
         matched.is_some_and(|index| self.last_log().0.saturating_sub(index) <= BEHIND_MAX)
     }
 }
@@ -298,8 +300,20 @@ pub(crate) async fn run(core: Arc<Core>) {
         }
         // An operator's change goes first.
         let Ok(_one) = core.changing.try_lock() else { continue };
+        finish_change(&core).await;
         promote_learners(&core).await;
         place.look(&core).await;
+    }
+}
+
+/// Ends a change of the membership whose leader did not come to that.
+async fn finish_change(core: &Core) {
+    let is_open = {
+        let metrics = core.metrics.borrow_watched();
+        metrics.membership_config.membership().get_joint_config().len() > 1
+    };
+    if is_open && let Err(status) = apply(core, ChangeMembers::AddVoterIds(BTreeSet::new())).await {
+        tracing::warn!(why = status.message(), "a change of the membership is not at its end yet");
     }
 }
 
@@ -346,7 +360,8 @@ impl Place {
         self.rest = Some((Instant::now(), (last * 2).min(PLACE_REST_MAX)));
         tracing::info!(node, "should lead by its priority; handing over");
         match hand_over(core, node).await {
-            Ok(()) => self.rest = None,
+            // Who gets it may not keep it; that is not tried again at once either.
+            Ok(()) => {}
             Err(error) => tracing::warn!(node, %error, "leadership stays here"),
         }
     }

@@ -144,6 +144,11 @@ impl Core {
         self.queue.close();
     }
 
+    /// Its state is that of the majority, as far as it knows.
+    pub(crate) fn is_in_service(&self) -> bool {
+        self.look.out_of_service().is_none()
+    }
+
     pub(crate) fn is_healthy(&self) -> bool {
         self.look.out_of_service().is_none()
             && !*self.stopping.borrow()
@@ -177,7 +182,7 @@ impl Replica {
         let disk = DiskWatch::new(config.disk_reserve_bytes);
         disk.look(&config.data_dir);
         check_state(&log, &state)?;
-        let identity = identify(&log, &config)?;
+        let identity = identify(&log, &config, state.applied().is_some())?;
         let cluster_id = identity.cluster_id.clone();
         config.address.incarnation = identity.incarnation;
         config.address.shall_vote = true;

@@ -34,8 +34,8 @@ pub(crate) const TO: &str = "gate-to";
 pub(crate) const DATA: &str = "gate-data";
 
 /// Of a connection that says nothing: a dead one must not be believed in for long.
-const SILENCE_MAX: Duration = Duration::from_secs(2);
-const ALIVE_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(2);
+pub(crate) const ALIVE_EVERY: Duration = Duration::from_secs(1);
 /// What may be on its way without an answer. A window below this would halve the speed of
 /// replication over a long way.
 const WINDOW_BYTES: u32 = 8 * 1024 * 1024;

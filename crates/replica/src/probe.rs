@@ -24,7 +24,7 @@ use crate::route::Route;
 use crate::verdict::{self, Verdict};
 
 /// How often every other node is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long a look may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// A clock that is further from the middle of all clocks does not lead.
@@ -62,6 +62,12 @@ impl Look {
         (at.elapsed() < SEEN_FOR).then(|| seen.clone())
     }
 
+    /// This node must not lead.
+    pub(crate) fn is_barred(&self) -> bool {
+        let bars = self.bars.lock();
+        bars.has_just_started || bars.clock_is_off || bars.out_of_service.is_some()
+    }
+
     /// Why this node is out of service, if it is.
     pub(crate) fn out_of_service(&self) -> Option<String> {
         self.bars.lock().out_of_service.clone()
@@ -73,6 +79,7 @@ impl Core {
     fn bar(&self, change: impl FnOnce(&mut Bars)) {
         let mut bars = self.look.bars.lock();
         change(&mut bars);
+        // Raft asks this for its own elections only; see `server` for what is handed over.
         let may = !bars.has_just_started && !bars.clock_is_off && bars.out_of_service.is_none();
         self.raft.runtime_config().elect(may);
     }
@@ -234,6 +241,8 @@ async fn judge_state(core: &Core, replies: &[&(u64, ProbeReply)], voters: usize)
         tracing::error!(why, "out of service; remove this node and let it join under a new id");
         core.meters.state_differs();
         core.bar(|bars| bars.out_of_service = Some(why));
+        // Nothing is answered from this state any more.
+        core.queue.close();
         return step_aside(core).await;
     }
 }

@@ -59,6 +59,10 @@ pub(crate) async fn run(core: Arc<Core>) {
             core.queue.put_back(items, false);
             continue;
         }
+        let items = if route.is_here() { items } else { Item::for_any_leader(items) };
+        if items.is_empty() {
+            continue;
+        }
         let is_one = items.len() == 1;
         let proposed = Proposed::new(&core, route, items, permit);
         overdue.watch(&proposed);
@@ -143,11 +147,20 @@ impl Proposed {
         }
     }
 
-    fn end(&self, result: ClientWriteResult<TypeConfig>) {
+    fn end(self: &Arc<Self>, result: ClientWriteResult<TypeConfig>) {
         let written = match result {
-            Ok(written) => written,
-            Err(ClientWriteError::ForwardToLeader(_)) => return self.give_back(false),
-            Err(_) => return self.give_back(true),
+            // A node out of service says nothing from its state.
+            Ok(written) if self.core.upgrade().is_some_and(|core| core.is_in_service()) => written,
+            Err(ClientWriteError::ForwardToLeader(_)) => {
+                // It may not write now, though it may still be said to lead: not at once again.
+                let refused = self.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(REST).await;
+                    refused.give_back(false);
+                });
+                return;
+            }
+            Ok(_) | Err(_) => return self.give_back(true),
         };
         let Some(items) = self.take() else { return };
         let (index, term) = (LogIndex(written.log_id.index), written.log_id.leader_id.term);

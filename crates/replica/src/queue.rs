@@ -45,6 +45,21 @@ impl Item {
         }
     }
 
+    /// Tells that the leader's queue is full: nothing happened, unless an earlier try did.
+    pub(crate) fn refuse_full(self) {
+        let error = if self.was_sent { ProposeError::Unknown } else { ProposeError::QueueFull };
+        self.end(Err(error));
+    }
+
+    /// Those that may go to another leader than this node; the others are told.
+    pub(crate) fn for_any_leader(items: Vec<Self>) -> Vec<Self> {
+        let (any, here): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| {
+            matches!(item.answer, Answer::Here(_)) && item.reach == Reach::Cluster
+        });
+        here.into_iter().for_each(Self::fail);
+        any
+    }
+
     /// Nobody waits for it any more.
     fn is_given_up(&self) -> bool {
         match &self.answer {

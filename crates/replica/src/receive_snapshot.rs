@@ -3,6 +3,7 @@
 //! Promise: the old state serves until the new one is whole; an error leaves the old one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::errors::Fatal;
 use store::StoreError;
@@ -17,6 +18,9 @@ use crate::convert;
 use crate::node::Core;
 use crate::raft::{TypeConfig, Vote};
 use crate::state_machine;
+
+/// A sender that says nothing for so long is not there.
+const PART_WITHIN: Duration = Duration::from_secs(60);
 
 /// Answers on their way.
 pub(crate) type Replies = mpsc::Sender<Result<SnapshotReply, Status>>;
@@ -55,8 +59,11 @@ async fn receive_one(
     let vote = convert::vote_of(header.vote)?;
     let state = core.state.clone();
     let manifest = header.manifest;
-    let begun = blocking(move || begin(&state, &manifest)).await?;
-    let (mut incoming, wanted) = begun;
+    let Some((mut incoming, wanted)) = blocking(move || begin(&state, &manifest)).await? else {
+        // It is here already; the answer that said so was lost.
+        let vote = core.raft.with_raft_state(|state| *state.vote_ref()).await;
+        return vote.map_err(|error| Status::unavailable(error.to_string()));
+    };
     let files = wanted.into_iter().map(|Wanted { name, offset }| SnapshotFile { name, offset });
     let wanted = SnapshotWanted { files: files.collect() };
     let reply = SnapshotReply { reply: Some(Reply::Wanted(wanted)) };
@@ -92,14 +99,23 @@ async fn receive_one(
     }
 }
 
-fn begin(state: &StateStore, manifest: &[u8]) -> Result<(Incoming, Vec<Wanted>), StoreError> {
-    let incoming = state.receive(manifest)?;
+/// What is wanted of a snapshot; `None` if the state is as new.
+fn begin(
+    state: &StateStore,
+    manifest: &[u8],
+) -> Result<Option<(Incoming, Vec<Wanted>)>, StoreError> {
+    let incoming = match state.receive(manifest) {
+        Err(StoreError::NotNewer { .. }) => return Ok(None),
+        received => received?,
+    };
     let wanted = incoming.wanted()?;
-    Ok((incoming, wanted))
+    Ok(Some((incoming, wanted)))
 }
 
 async fn next(parts: &mut Streaming<SnapshotPart>) -> Result<Option<Part>, Status> {
-    Ok(parts.message().await?.and_then(|part| part.part))
+    let late = |_| Status::deadline_exceeded("the sender of a snapshot says nothing");
+    let part = tokio::time::timeout(PART_WITHIN, parts.message()).await.map_err(late)??;
+    Ok(part.and_then(|part| part.part))
 }
 
 async fn blocking<T: Send + 'static>(

@@ -26,7 +26,7 @@ use wire::peer::{
 use crate::convert::{self, StreamResult};
 use crate::gather;
 use crate::node::Core;
-use crate::peers::{self, CLUSTER, DATA, FROM, TO};
+use crate::peers::{self, ALIVE_EVERY, CLUSTER, DATA, FROM, SILENCE_MAX, TO};
 use crate::transport::{Certified, arrivals};
 use crate::{join, members, reads, receive_snapshot};
 
@@ -47,6 +47,8 @@ pub(crate) fn open(core: Arc<Core>, listener: TcpListener) -> JoinHandle<()> {
         let mut told = stopping.clone();
         let told = async move { _ = told.wait_for(|stopping| *stopping).await };
         let served = Server::builder()
+            .http2_keepalive_interval(Some(ALIVE_EVERY))
+            .http2_keepalive_timeout(Some(SILENCE_MAX))
             .max_concurrent_streams(PEER_STREAMS_MAX)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(2 * WINDOW_BYTES)
@@ -75,7 +77,7 @@ struct Door {
 type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Door {
-    /// Refuses whoever is not of this cluster, or does not mean this node with the data that it has.
+    /// Refuses whoever is not of this cluster, or does not mean this node with its data.
     fn check<T>(&self, request: &Request<T>) -> Result<(Arc<Core>, u64), Status> {
         let (core, from) = self.check_new(request)?;
         let data = request.metadata().get(DATA).and_then(|value| value.to_str().ok());
@@ -120,6 +122,10 @@ impl Door {
         }
         Ok((core, from))
     }
+}
+
+fn must_serve(core: &Core) -> Result<(), Status> {
+    if core.is_healthy() { Ok(()) } else { Err(Status::unavailable("this node is out of service")) }
 }
 
 fn stopped(error: impl std::fmt::Display) -> Status {
@@ -210,6 +216,9 @@ impl Peer for Door {
         request: Request<TransferRequest>,
     ) -> Result<Response<TransferReply>, Status> {
         let (core, _) = self.check(&request)?;
+        if core.look.is_barred() || !core.is_healthy() {
+            return Err(Status::unavailable("this node must not lead now"));
+        }
         let request = convert::transfer_request_of(request.into_inner())?;
         let reply = core.raft.handle_transfer_leader(request).await.map_err(stopped)?;
         Ok(Response::new(convert::transfer_reply(&reply)))
@@ -248,6 +257,7 @@ impl Peer for Door {
 
     async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinReply>, Status> {
         let (core, node) = self.check_new(&request)?;
+        must_serve(&core)?;
         join::take_in(&core, node, request.into_inner()).await.map(Response::new)
     }
 
@@ -256,6 +266,7 @@ impl Peer for Door {
         request: Request<ChangeRequest>,
     ) -> Result<Response<ChangeReply>, Status> {
         let (core, _) = self.check(&request)?;
+        must_serve(&core)?;
         let LogIndex(index) = members::passed_on(&core, request.into_inner()).await?;
         Ok(Response::new(ChangeReply { index }))
     }
@@ -295,7 +306,7 @@ async fn bring(core: Arc<Core>, mut requests: Streaming<ForwardRequest>, replies
         }
         let places = gather::places(number, commands.len(), replies.clone(), permit);
         for (command, place) in commands.into_iter().zip(places) {
-            if core.route.now().is_some_and(|route| route.is_here()) {
+            if core.route.now().is_some_and(|route| route.is_here()) && core.is_healthy() {
                 core.queue.push_brought(command, place);
             } else {
                 place.fill(Err(gate::log::ProposeError::NoLeader));

@@ -6,7 +6,7 @@
 //! with 1 and the reason when the node cannot go on.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -152,6 +152,12 @@ impl Node {
         let replica = Replica::start(settings, peers).await.map_err(|error| {
             Failure::refused(format!("node {} cannot start: {error}", config.node.id))
         })?;
+        if config.cluster.initialise {
+            let text =
+                b"This node has made its cluster. See docs/cluster.md before you delete this.\n";
+            files::replace(&mark(&config.data_dir), text, Readable::All)
+                .map_err(|error| Failure::refused(error.to_string()))?;
+        }
         let settings = Settings {
             open_registration: config.registration.open,
             data_key,
@@ -295,7 +301,8 @@ impl Node {
 /// True if there is data already. A node that shall not make a cluster needs some.
 fn check_data(config: &Config) -> Result<bool, Failure> {
     let data_dir = &config.data_dir;
-    let has_data = std::fs::read_dir(data_dir).is_ok_and(|mut entries| entries.next().is_some());
+    // The log: other things may lie there too, such as what a file system makes of its own.
+    let has_data = data_dir.join("raft").is_dir();
     if !has_data && !config.cluster.initialise && config.cluster.join.is_none() {
         let what = format!("{} holds no cluster, and none is to be made", data_dir.display());
         return Err(Failure::usage(what).next(
@@ -303,7 +310,7 @@ fn check_data(config: &Config) -> Result<bool, Failure> {
              one with `cluster: {join: …}`",
         ));
     }
-    let mark = data_dir.with_extension("initialised");
+    let mark = mark(data_dir);
     if !has_data && config.cluster.initialise && mark.exists() {
         let what = format!(
             "this node made a cluster before, and {} is empty: what it knew is lost",
@@ -316,12 +323,14 @@ fn check_data(config: &Config) -> Result<bool, Failure> {
         )));
     }
     files::make_private_dir(data_dir).map_err(|error| Failure::refused(error.to_string()))?;
-    if config.cluster.initialise {
-        let text = b"This node has made its cluster. See docs/cluster.md before you delete this.\n";
-        files::replace(&mark, text, Readable::All)
-            .map_err(|error| Failure::refused(error.to_string()))?;
-    }
     Ok(has_data)
+}
+
+/// Says beside the data that this node has made its cluster.
+fn mark(data_dir: &Path) -> PathBuf {
+    let mut name = data_dir.as_os_str().to_owned();
+    name.push(".initialised");
+    PathBuf::from(name)
 }
 
 /// The certificate with which this node speaks to others.
