@@ -3,7 +3,7 @@
 //!
 //! Invariant: a token gives nothing but a place as a learner, and only under an id that is free.
 
-use types::LogTime;
+use types::{LogTime, hex};
 
 use crate::seal::{DataKey, has_mac, mac};
 
@@ -37,7 +37,7 @@ pub enum JoinTokenError {
 pub fn sign(key: &DataKey, cluster_id: &str, until: LogTime) -> String {
     let body = format!("{cluster_id}.{}", until.0);
     let mac = mac(&key.derived(PURPOSE), &[body.as_bytes()]);
-    let mac: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mac = hex(&mac);
     format!("{JOIN_PREFIX}{body}.{mac}")
 }
 

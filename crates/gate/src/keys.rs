@@ -47,7 +47,7 @@ impl fmt::Debug for ApiKey {
 
 /// A fresh secret: so many random bytes in hex behind a prefix.
 pub(crate) fn draw<const BYTES: usize>(prefix: &str) -> String {
-    let hex: String = random::<BYTES>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = types::hex(&random::<BYTES>());
     format!("{prefix}{hex}")
 }
 

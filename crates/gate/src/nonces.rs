@@ -55,7 +55,7 @@ fn issue(key: &DataKey, expires_at: LogTime, drawn: [u8; SAID_BYTES - EXPIRY_BYT
     bytes[EXPIRY_BYTES..SAID_BYTES].copy_from_slice(&drawn);
     let mac = mac(&key.derived(PURPOSE), &[&bytes[..SAID_BYTES]]);
     bytes[SAID_BYTES..].copy_from_slice(&mac[..BYTES - SAID_BYTES]);
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = types::hex(&bytes);
     Nonce { text: format!("{PREFIX}{hex}"), expires_at }
 }
 

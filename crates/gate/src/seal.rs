@@ -63,7 +63,7 @@ impl DataKey {
     /// 64 hex digits, for the file that keeps it.
     #[must_use]
     pub fn to_hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        types::hex(&self.0)
     }
 
     /// Seals a token that belongs to `owner`.

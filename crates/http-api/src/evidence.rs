@@ -40,7 +40,7 @@ impl EvidenceKey {
 impl From<&DataKey> for EvidenceKey {
     /// The key is the text of 64 hex digits, not the bytes that they stand for.
     fn from(key: &DataKey) -> Self {
-        Self(key.derived("evidence v1").iter().map(|byte| format!("{byte:02x}")).collect())
+        Self(types::hex(&key.derived("evidence v1")))
     }
 }
 

@@ -5,28 +5,26 @@ use serde_json::{Map, Value, json};
 /// Members of an object: name and type; a type that ends in `?` may be null.
 type Members = &'static [(&'static str, &'static str)];
 
+/// An intent as it is submitted.
+#[rustfmt::skip]
+const PROPOSE: Members = &[
+    ("destination", "string?"), ("resource", "string?"), ("policy", "string?"),
+    ("trigger", "string?"), ("action", "string?"), ("payload", "any"),
+    ("recordCount", "integer?"), ("record_count", "integer?"),
+    ("estimated_value_usd", "number?"),
+    ("sensitivity_tags", "strings"), ("idempotency_key", "string?"),
+    ("on_behalf_of", "string?"), ("expiresIn", "string?"), ("metadata", "object?"),
+    ("profile", "string?"), ("request_key", "string?"),
+    ("principal_id", "string?"), ("approval_provider", "string?"),
+    ("approval_channel", "object?"), ("assurance", "object?")];
+
 #[rustfmt::skip]
 const OBJECTS: &[(&str, Members)] = &[
     ("Problem", &[("error", "string"), ("code", "string"), ("message", "string"),
         ("request_id", "string"), ("field", "string"), ("outcome", "string")]),
-    ("Propose", &[("destination", "string?"), ("resource", "string?"), ("policy", "string?"),
-        ("trigger", "string?"), ("action", "string?"), ("payload", "any"),
-        ("recordCount", "integer?"), ("record_count", "integer?"),
-        ("estimated_value_usd", "number?"),
-        ("sensitivity_tags", "strings"), ("idempotency_key", "string?"),
-        ("on_behalf_of", "string?"), ("expiresIn", "string?"), ("metadata", "object?"),
-        ("profile", "string?"), ("request_key", "string?"),
-        ("principal_id", "string?"), ("approval_provider", "string?"),
-        ("approval_channel", "object?"), ("assurance", "object?")]),
-    ("ProposeLine", &[("destination", "string?"), ("resource", "string?"), ("policy", "string?"),
-        ("trigger", "string?"), ("action", "string?"), ("payload", "any"),
-        ("recordCount", "integer?"), ("record_count", "integer?"),
-        ("estimated_value_usd", "number?"),
-        ("sensitivity_tags", "strings"), ("idempotency_key", "string?"),
-        ("on_behalf_of", "string?"), ("expiresIn", "string?"), ("metadata", "object?"),
-        ("profile", "string?"), ("request_key", "string?"),
-        ("principal_id", "string?"), ("approval_provider", "string?"),
-        ("approval_channel", "object?"), ("assurance", "object?")]),
+    ("Propose", PROPOSE),
+    // The same, one a line.
+    ("ProposeLine", PROPOSE),
     ("ProposeAnswer", &[("proposalId", "string"), ("intentId", "string"), ("messageId", "string"),
         ("status", "string"), ("phase", "string"), ("approvalState", "string?"),
         ("approvalLinkToken", "string?"), ("profile", "string?"),

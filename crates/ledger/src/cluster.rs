@@ -106,33 +106,32 @@ pub(crate) fn change(
     envelope: &Envelope,
     command: &ChangeCluster,
 ) -> Result<Transition, Stop> {
-    if let ChangeCluster::Admit(node) = command {
-        return admit(ledger, node);
-    }
-    let by = operator(ledger, stamp, envelope)?;
-    let asked = |change, node| Event::ClusterChangeRequested { change, node, by };
-    let event = match *command {
-        ChangeCluster::Admit(node) => Event::NodeAdmitted { node },
+    let by = || operator(ledger, stamp, envelope);
+    let asked =
+        |change, node| by().map(|by| done(Event::ClusterChangeRequested { change, node, by }));
+    match *command {
+        ChangeCluster::Admit(node) => admit(ledger, &node),
         ChangeCluster::Promote(node) => asked(ClusterChange::Promote, Some(node)),
         ChangeCluster::Demote(node) => asked(ClusterChange::Demote, Some(node)),
         ChangeCluster::TransferLeader(node) => asked(ClusterChange::TransferLeader, node),
         ChangeCluster::Remove(node) => {
+            let by = by()?;
             if row(ledger, node)?.is_some_and(|row| row.removed_at.is_some()) {
                 // It was recorded, and perhaps not made yet.
                 return Ok(Transition::reply(Reply::Done));
             }
-            Event::NodeRemoved { node, by }
+            Ok(done(Event::NodeRemoved { node, by }))
         }
         ChangeCluster::IssueJoinToken { valid_ms } => {
+            let by = by()?;
             let expires_at = stamp.time.plus_ms(valid_ms.min(JOIN_TOKEN_MS_MAX));
-            return Ok(Transition {
+            Ok(Transition {
                 reply: Reply::JoinToken { expires_at },
                 events: alloc::vec![Event::JoinTokenIssued { expires_at, by }],
                 effects: alloc::vec![],
-            });
+            })
         }
-    };
-    Ok(done(event))
+    }
 }
 
 fn admit(ledger: &impl Read, node: &NewNode) -> Result<Transition, Stop> {

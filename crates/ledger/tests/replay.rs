@@ -10,26 +10,10 @@ use ledger::{
     Overlay, Read, Reply, Session, query,
 };
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
+use support::crm::{GATES, request};
 use support::{ADMIN, NS, Node, START, accepted, channel, http_destination, untrue_no_effect};
 use types::*;
-
-const GATES: &str = "gates:
-  - name: crm
-    resource: crm.contacts
-    policies:
-      - require_approval_over: 2
-      - idempotency_key: { window_seconds: 60, key: batch }
-";
-
-fn request(records: usize, batch: u64) -> Value {
-    let records: Vec<Value> = (0..records).map(|id| json!({"id": id})).collect();
-    json!({
-        "resource": "crm.contacts",
-        "payload": {"batch": batch, "records": records},
-        "expires_in_ms": 90_000,
-    })
-}
 
 fn replay(entries: &[Vec<u8>], session_length: usize) -> MapState {
     let mut state = MapState::default();

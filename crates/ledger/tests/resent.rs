@@ -5,26 +5,9 @@
 mod support;
 
 use ledger::{Command, Reply, RequestKey, query};
-use serde_json::{Value, json};
+use support::crm::{GATES, request};
 use support::{Node, accepted, word};
 use types::*;
-
-const GATES: &str = "gates:
-  - name: crm
-    resource: crm.contacts
-    policies:
-      - require_approval_over: 2
-      - idempotency_key: { window_seconds: 60, key: batch }
-";
-
-fn request(records: usize, batch: u64) -> Value {
-    let records: Vec<Value> = (0..records).map(|id| json!({"id": id})).collect();
-    json!({
-        "resource": "crm.contacts",
-        "payload": {"batch": batch, "records": records},
-        "expires_in_ms": 90_000,
-    })
-}
 
 #[test]
 fn a_resent_submit_gets_its_first_answer_and_another_request_another_id() {

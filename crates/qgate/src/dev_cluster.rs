@@ -42,9 +42,12 @@ impl DevCluster {
         let file = directory.join("cluster-id");
         let id = match read(&file)? {
             Some(id) => id.trim().to_owned(),
-            None => gate::ids::random::<16>().iter().map(|byte| format!("{byte:02x}")).collect(),
+            None => {
+                let id = types::hex(&gate::ids::random::<16>());
+                write(&file, &format!("{id}\n"), Readable::All)?;
+                id
+            }
         };
-        write(&file, &format!("{id}\n"), Readable::All)?;
         Ok(Self { directory, id, authority, key })
     }
 

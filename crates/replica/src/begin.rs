@@ -6,7 +6,7 @@
 use store::StoreError;
 use store::log::{LogStore, MetaKind};
 use store::state::StateStore;
-use types::NodeId;
+use types::{NodeId, hex};
 
 use crate::codec::{self, Identity};
 use crate::config::{Begin, Config};
@@ -109,7 +109,9 @@ pub(crate) fn identify(
         return Err(StartError::OthersCertificate { found, configured: config.node });
     }
     let certified = certified.map(|name| name.cluster_id().to_owned());
-    let identity = match log.meta(MetaKind::Node)? {
+    let stored = log.meta(MetaKind::Node)?;
+    let is_new = stored.is_none();
+    let identity = match stored {
         Some(bytes) => {
             let identity = codec::decode_identity(&bytes).map_err(StartError::raft)?;
             if identity.node != config.node {
@@ -136,7 +138,9 @@ pub(crate) fn identify(
         let cluster_id = identity.cluster_id;
         return Err(StartError::OtherCluster { certified, cluster_id });
     }
-    log.save_meta_wait(MetaKind::Node, &codec::encode_identity(&identity))?;
+    if is_new {
+        log.save_meta_wait(MetaKind::Node, &codec::encode_identity(&identity))?;
+    }
     Ok(identity)
 }
 
@@ -144,8 +148,4 @@ fn random() -> Result<[u8; 16], StartError> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(StartError::raft)?;
     Ok(random)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -254,11 +254,9 @@ fn membership_of(form: MembershipForm) -> Result<(Option<LogId>, Voters), CodecE
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use types::hex;
 
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
+    use super::*;
 
     fn log_id() -> LogId {
         LogId { leader_id: LeaderId { term: 3, node_id: 2 }, index: 500 }

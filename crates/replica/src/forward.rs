@@ -7,14 +7,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures::stream;
 use gate::log::{Committed, ProposeError};
 use ledger::Reply;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use types::LogIndex;
 use types::codec::decode;
@@ -44,7 +43,7 @@ struct Stream {
     route: Route,
     requests: mpsc::Sender<ForwardRequest>,
     open: Open,
-    next: AtomicU64,
+    next: u64,
 }
 
 impl Forwarder {
@@ -61,11 +60,12 @@ impl Forwarder {
         if !is_open {
             self.stream = self.connect(route);
         }
-        let Some(stream) = &self.stream else {
+        let Some(stream) = &mut self.stream else {
             return proposed.give_back(false);
         };
-        let Some(commands) = proposed.shared_commands() else { return };
-        let number = stream.next.fetch_add(1, Ordering::Relaxed);
+        let Some(commands) = proposed.commands() else { return };
+        let number = stream.next;
+        stream.next += 1;
         match stream.open.lock().as_mut() {
             Some(open) => _ = open.insert(number, proposed),
             None => return proposed.give_back(false),
@@ -82,11 +82,8 @@ impl Forwarder {
         let open: Open = Arc::new(Mutex::new(Some(HashMap::new())));
         let (core, waiting) = (self.core.clone(), open.clone());
         tokio::spawn(async move {
-            let outgoing = stream::unfold(receiver, |mut receiver| async move {
-                Some((receiver.recv().await?, receiver))
-            });
             let ended = async {
-                let mut replies = client.forward(outgoing).await?.into_inner();
+                let mut replies = client.forward(ReceiverStream::new(receiver)).await?.into_inner();
                 while let Some(reply) = replies.message().await? {
                     answer(&core, &waiting, reply).await?;
                 }
@@ -106,7 +103,7 @@ impl Forwarder {
             left.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
             left.into_iter().for_each(|(_, proposed)| proposed.give_back(true));
         });
-        Some(Stream { route, requests, open, next: AtomicU64::new(0) })
+        Some(Stream { route, requests, open, next: 0 })
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use gate::log::{
@@ -72,9 +72,6 @@ pub(crate) struct Core {
     pub(crate) changing: tokio::sync::Mutex<()>,
     /// Held while a snapshot is received.
     pub(crate) receiving: tokio::sync::Mutex<()>,
-    /// Until then this node votes for nobody: before it stopped it may have promised a leader not
-    /// to, and does not remember.
-    silent_until: Option<Instant>,
     pub(crate) reads: mpsc::Sender<reads::Ask>,
     pub(crate) stopping: watch::Sender<bool>,
     fault: watch::Sender<Option<String>>,
@@ -117,7 +114,7 @@ impl Core {
 
     /// Whether votes may be answered yet.
     pub(crate) fn may_vote(&self) -> Result<(), tonic::Status> {
-        if self.silent_until.is_some_and(|until| Instant::now() < until) {
+        if self.look.has_just_started() {
             return Err(tonic::Status::unavailable("this node has just started"));
         }
         Ok(())
@@ -146,11 +143,11 @@ impl Core {
 
     /// Its state is that of the majority, as far as it knows.
     pub(crate) fn is_in_service(&self) -> bool {
-        self.look.out_of_service().is_none()
+        !self.look.is_out_of_service()
     }
 
     pub(crate) fn is_healthy(&self) -> bool {
-        self.look.out_of_service().is_none()
+        self.is_in_service()
             && !*self.stopping.borrow()
             && self.fault.borrow().is_none()
             && self.log.poisoned().is_none()
@@ -209,7 +206,6 @@ impl Replica {
         let is_known = raft.is_initialized().await.map_err(StartError::raft)?;
         // A voter that votes alone has promised nobody anything.
         let must_wait = is_known && raft.voter_ids().count() > 1;
-        let silent_until = must_wait.then(|| Instant::now() + config.lease());
         if !is_known && config.begin == Begin::Cluster {
             let members = BTreeMap::from([(config.node.0, config.address.clone())]);
             raft.initialize(members).await.map_err(StartError::raft)?;
@@ -229,7 +225,6 @@ impl Replica {
             peers,
             changing: tokio::sync::Mutex::default(),
             receiving: tokio::sync::Mutex::default(),
-            silent_until,
             reads,
             stopping: watch::Sender::new(false),
             fault: watch::Sender::new(None),
@@ -404,7 +399,7 @@ impl Log for Replica {
         consistency: Consistency,
         min_index: LogIndex,
     ) -> BoxFuture<'_, Result<ReadPoint, ProposeError>> {
-        if self.core.look.out_of_service().is_some() {
+        if !self.core.is_in_service() {
             return Box::pin(async { Err(ProposeError::Stopping) });
         }
         Box::pin(reads::read_point(&self.core, consistency, min_index))

@@ -19,8 +19,8 @@ use tonic::service::Interceptor;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Status};
 use tower::service_fn;
-use types::NodeId;
 use types::limits::PEER_MESSAGE_BYTES_MAX;
+use types::{NodeId, hex};
 use wire::peer::peer_client::PeerClient;
 
 use crate::raft::NodeAddress;
@@ -160,14 +160,9 @@ async fn connect(
         None => Ok(Stream::Plain(stream)),
         Some((identity, name)) => {
             let stream = identity.connect(stream, &name, wait).await.map_err(io::Error::other)?;
-            Ok(Stream::Tls(Box::new(stream)))
+            Ok(Stream::Tls(Box::new(stream), name))
         }
     }
-}
-
-/// An incarnation as it travels.
-pub(crate) fn shown(data: &[u8; 16]) -> String {
-    data.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Writes into each call whom it is from and for.
@@ -185,7 +180,7 @@ impl Named {
             (TO, value(to.to_string())?),
         ];
         if let Some(data) = data {
-            all.push((DATA, value(shown(&data))?));
+            all.push((DATA, value(hex(&data))?));
         }
         Ok(Self(all))
     }

@@ -3,7 +3,7 @@
 //! Promise: a node whose state differs from that of a majority takes itself out of service and says
 //! so; one whose clock is off does not lead. Invariant: what is decided here rests on voters alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -42,12 +42,18 @@ pub(crate) struct Look {
 }
 
 /// Why this node does not stand for election.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 struct Bars {
     has_just_started: bool,
     clock_is_off: bool,
     /// Its state is not that of the majority.
-    out_of_service: Option<String>,
+    is_out_of_service: bool,
+}
+
+impl Bars {
+    fn any(&self) -> bool {
+        self.has_just_started || self.clock_is_off || self.is_out_of_service
+    }
 }
 
 impl Look {
@@ -64,13 +70,18 @@ impl Look {
 
     /// This node must not lead.
     pub(crate) fn is_barred(&self) -> bool {
-        let bars = self.bars.lock();
-        bars.has_just_started || bars.clock_is_off || bars.out_of_service.is_some()
+        self.bars.lock().any()
     }
 
-    /// Why this node is out of service, if it is.
-    pub(crate) fn out_of_service(&self) -> Option<String> {
-        self.bars.lock().out_of_service.clone()
+    /// Before it stopped this node may have promised a leader to vote for nobody else, and does
+    /// not remember.
+    pub(crate) fn has_just_started(&self) -> bool {
+        self.bars.lock().has_just_started
+    }
+
+    /// This node's state is not that of the majority.
+    pub(crate) fn is_out_of_service(&self) -> bool {
+        self.bars.lock().is_out_of_service
     }
 }
 
@@ -80,8 +91,7 @@ impl Core {
         let mut bars = self.look.bars.lock();
         change(&mut bars);
         // Raft asks this for its own elections only; see `server` for what is handed over.
-        let may = !bars.has_just_started && !bars.clock_is_off && bars.out_of_service.is_none();
-        self.raft.runtime_config().elect(may);
+        self.raft.runtime_config().elect(!bars.any());
     }
 
     /// Keeps this node from standing for election for so long.
@@ -100,11 +110,7 @@ impl Core {
     pub(crate) fn probed(&self, request: &ProbeRequest) -> ProbeReply {
         let found = {
             let hashes = self.listeners.hashes.lock();
-            let at = |index: &u64| {
-                let place = hashes.binary_search_by_key(&LogIndex(*index), |(index, _)| *index);
-                place.ok().and_then(|place| hashes.get(place).copied())
-            };
-            request.indexes.iter().find_map(at)
+            request.indexes.iter().find_map(|index| hash_after(&hashes, LogIndex(*index)))
         };
         let (hashed, hash) =
             found.map_or((0, Vec::new()), |(index, hash)| (index.0, hash.0.into()));
@@ -190,6 +196,15 @@ async fn look(
     Some((node, reply))
 }
 
+/// An entry with the hash of writes after it, if that is kept.
+fn hash_after(
+    hashes: &VecDeque<(LogIndex, WriteHash)>,
+    index: LogIndex,
+) -> Option<(LogIndex, WriteHash)> {
+    let place = hashes.binary_search_by_key(&index, |(index, _)| *index).ok()?;
+    hashes.get(place).copied()
+}
+
 async fn judge_clock(core: &Core, voters: &[u64]) {
     let offsets: Vec<i64> =
         voters.iter().filter_map(|node| Some(core.look.of(*node)?.clock_offset_us)).collect();
@@ -215,7 +230,7 @@ async fn judge_clock(core: &Core, voters: &[u64]) {
 }
 
 async fn judge_state(core: &Core, replies: &[&(u64, ProbeReply)], voters: usize) {
-    if core.look.out_of_service().is_some() {
+    if core.look.is_out_of_service() {
         return step_aside(core).await;
     }
     // At the entry that most have, the newest of those.
@@ -226,12 +241,8 @@ async fn judge_state(core: &Core, replies: &[&(u64, ProbeReply)], voters: usize)
         }
     }
     for (index, others) in at.into_iter().rev() {
-        let own = {
-            let hashes = core.listeners.hashes.lock();
-            let place = hashes.binary_search_by_key(&LogIndex(index), |(index, _)| *index);
-            place.ok().and_then(|place| hashes.get(place).map(|(_, hash)| *hash))
-        };
-        let Some(WriteHash(own)) = own else { continue };
+        let own = hash_after(&core.listeners.hashes.lock(), LogIndex(index));
+        let Some((_, WriteHash(own))) = own else { continue };
         let why = match verdict::of_hashes(&own.as_slice(), &others, voters) {
             Verdict::Same => continue,
             Verdict::Differs => "its state is not that of the majority",
@@ -240,7 +251,7 @@ async fn judge_state(core: &Core, replies: &[&(u64, ProbeReply)], voters: usize)
         let why = format!("{why} after entry {index}");
         tracing::error!(why, "out of service; remove this node and let it join under a new id");
         core.meters.state_differs();
-        core.bar(|bars| bars.out_of_service = Some(why));
+        core.bar(|bars| bars.is_out_of_service = true);
         // Nothing is answered from this state any more.
         core.queue.close();
         return step_aside(core).await;

@@ -10,6 +10,7 @@ use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use gate::log::{Committed, ProposeError};
 use ledger::{BatchHeader, encode_batch};
 use openraft::errors::ClientWriteError;
@@ -86,10 +87,9 @@ async fn propose(core: &Core, proposed: &Arc<Proposed>) {
         return tokio::time::sleep(REST).await;
     };
     let header = BatchHeader { level: COMMANDS_LEVEL, time, proposer: core.config.node };
-    let Some(bytes) = proposed.with_commands(|commands| encode_batch(&header, commands)) else {
-        return;
-    };
-    core.meters.proposed(proposed.commands, bytes.len());
+    let Some(commands) = proposed.commands() else { return };
+    let bytes = encode_batch(&header, &commands);
+    core.meters.proposed(commands.len(), bytes.len());
     let answered = proposed.clone();
     let call = Call::new(move |result| answered.end(result));
     if core.raft.client_write_ff(BatchBytes(bytes.into()), Some(call)).await.is_err() {
@@ -102,7 +102,6 @@ async fn propose(core: &Core, proposed: &Arc<Proposed>) {
 pub(crate) struct Proposed {
     core: Weak<Core>,
     pub(crate) route: Route,
-    pub(crate) commands: usize,
     open: Mutex<Option<(Vec<Item>, OwnedSemaphorePermit)>>,
 }
 
@@ -113,8 +112,8 @@ impl Proposed {
         items: Vec<Item>,
         permit: OwnedSemaphorePermit,
     ) -> Arc<Self> {
-        let (core, commands) = (Arc::downgrade(core), items.len());
-        Arc::new(Self { core, route, commands, open: Mutex::new(Some((items, permit))) })
+        let core = Arc::downgrade(core);
+        Arc::new(Self { core, route, open: Mutex::new(Some((items, permit))) })
     }
 
     /// Takes the batch out and makes room for the next, which is on its way while the answers of
@@ -123,16 +122,8 @@ impl Proposed {
         self.open.lock().take().map(|(items, _permit)| items)
     }
 
-    /// Looks at its commands while it is open.
-    pub(crate) fn with_commands<T>(&self, look: impl FnOnce(&[&[u8]]) -> T) -> Option<T> {
-        let open = self.open.lock();
-        let (items, _) = open.as_ref()?;
-        let commands: Vec<&[u8]> = items.iter().map(|item| item.command.as_ref()).collect();
-        Some(look(&commands))
-    }
-
     /// Its commands, shared, while it is open.
-    pub(crate) fn shared_commands(&self) -> Option<Vec<bytes::Bytes>> {
+    pub(crate) fn commands(&self) -> Option<Vec<Bytes>> {
         let open = self.open.lock();
         let (items, _) = open.as_ref()?;
         Some(items.iter().map(|item| item.command.clone()).collect())

@@ -51,11 +51,14 @@ impl Item {
         self.end(Err(error));
     }
 
+    /// It may go to another leader than this node.
+    fn is_for_any_leader(&self) -> bool {
+        matches!(self.answer, Answer::Here(_)) && self.reach == Reach::Cluster
+    }
+
     /// Those that may go to another leader than this node; the others are told.
     pub(crate) fn for_any_leader(items: Vec<Self>) -> Vec<Self> {
-        let (any, here): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| {
-            matches!(item.answer, Answer::Here(_)) && item.reach == Reach::Cluster
-        });
+        let (any, here): (Vec<_>, Vec<_>) = items.into_iter().partition(Self::is_for_any_leader);
         here.into_iter().for_each(Self::fail);
         any
     }
@@ -76,10 +79,7 @@ impl Item {
 
     /// It is tried again here when a try came to nothing; otherwise its owner is told.
     fn stays(&self, patience: Duration) -> bool {
-        matches!(self.answer, Answer::Here(_))
-            && self.reach == Reach::Cluster
-            && !self.is_given_up()
-            && self.queued_at.elapsed() < patience
+        self.is_for_any_leader() && !self.is_given_up() && self.queued_at.elapsed() < patience
     }
 }
 

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::stream;
 use parking_lot::Mutex;
 use store::state::Snapshot;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use types::limits::SNAPSHOT_CHUNK_BYTES;
 use wire::peer::snapshot_part::Part;
@@ -72,12 +72,7 @@ pub(crate) async fn send(
     let (parts, receiver) = mpsc::channel::<SnapshotPart>(CHUNKS_AHEAD);
     let parts = Parts(parts);
     parts.push(Part::Header(SnapshotHeader { vote: Some(convert::vote(vote)), manifest })).await?;
-    let outgoing =
-        stream::unfold(
-            receiver,
-            |mut receiver| async move { Some((receiver.recv().await?, receiver)) },
-        );
-    let mut replies = within(client.snapshot(outgoing)).await?.into_inner();
+    let mut replies = within(client.snapshot(ReceiverStream::new(receiver))).await?.into_inner();
     match next(&mut replies).await? {
         Reply::Installed(vote) => return convert::vote_of(Some(vote)),
         Reply::Wanted(SnapshotWanted { files }) => {

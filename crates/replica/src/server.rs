@@ -8,14 +8,15 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::future::{Either, ready, select};
-use futures::{Stream, StreamExt as _, stream};
+use futures::{Stream, StreamExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
+use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
-use types::LogIndex;
 use types::limits::{FORWARDS_MAX, PEER_MESSAGE_BYTES_MAX, PEER_STREAMS_MAX};
+use types::{LogIndex, hex};
 use wire::peer::peer_server::{Peer, PeerServer};
 use wire::peer::{
     AppendReply, AppendRequest, ChangeReply, ChangeRequest, ForwardReply, ForwardRequest,
@@ -26,7 +27,7 @@ use wire::peer::{
 use crate::convert::{self, StreamResult};
 use crate::gather;
 use crate::node::Core;
-use crate::peers::{self, ALIVE_EVERY, CLUSTER, DATA, FROM, SILENCE_MAX, TO};
+use crate::peers::{ALIVE_EVERY, CLUSTER, DATA, FROM, SILENCE_MAX, TO};
 use crate::transport::{Certified, arrivals};
 use crate::{join, members, reads, receive_snapshot};
 
@@ -81,7 +82,7 @@ impl Door {
     fn check<T>(&self, request: &Request<T>) -> Result<(Arc<Core>, u64), Status> {
         let (core, from) = self.check_new(request)?;
         let data = request.metadata().get(DATA).and_then(|value| value.to_str().ok());
-        if data != Some(peers::shown(&core.config.address.incarnation).as_str()) {
+        if data != Some(hex(&core.config.address.incarnation).as_str()) {
             let what = "this node lost the data that it is known by";
             return Err(Status::failed_precondition(what));
         }
@@ -231,10 +232,7 @@ impl Peer for Door {
         let (core, _) = self.check(&request)?;
         let (replies, receiver) = mpsc::channel(2);
         tokio::spawn(receive_snapshot::receive(core, request.into_inner(), replies));
-        let replies = stream::unfold(receiver, |mut receiver| async move {
-            Some((receiver.recv().await?, receiver))
-        });
-        Ok(Response::new(Box::pin(replies)))
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
     async fn forward(
@@ -244,10 +242,7 @@ impl Peer for Door {
         let (core, _) = self.check(&request)?;
         let (replies, receiver) = mpsc::unbounded_channel();
         tokio::spawn(bring(core, request.into_inner(), replies));
-        let replies = stream::unfold(receiver, |mut receiver| async move {
-            Some((receiver.recv().await?, receiver))
-        });
-        Ok(Response::new(Box::pin(replies)))
+        Ok(Response::new(Box::pin(UnboundedReceiverStream::new(receiver))))
     }
 
     async fn probe(&self, request: Request<ProbeRequest>) -> Result<Response<ProbeReply>, Status> {

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::stream;
+use futures::StreamExt as _;
 use tls::{Identity, NodeName, TlsStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 use types::limits::PEER_CONNECTIONS_MAX;
 
@@ -24,7 +25,8 @@ const ACCEPT_REST: Duration = Duration::from_millis(50);
 /// A connection to or from another node.
 pub(crate) enum Stream {
     Plain(TcpStream),
-    Tls(Box<TlsStream>),
+    /// With the name of the node at the other end.
+    Tls(Box<TlsStream>, NodeName),
 }
 
 impl AsyncRead for Stream {
@@ -35,7 +37,7 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(stream, _) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }
@@ -48,7 +50,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tls(stream, _) => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
@@ -59,87 +61,44 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Self::Tls(stream, _) => Pin::new(stream).poll_write_vectored(context, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
+            Self::Tls(stream, _) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+            Self::Tls(stream, _) => Pin::new(stream).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(stream, _) => Pin::new(stream).poll_shutdown(context),
         }
     }
-}
-
-/// A connection that arrived, and whose certificate came with it.
-pub(crate) struct Arrived {
-    stream: Stream,
-    name: Option<NodeName>,
 }
 
 /// Who is at the other end of a connection, by its certificate; `None` in plain text.
 #[derive(Debug, Clone)]
 pub(crate) struct Certified(pub(crate) Option<NodeName>);
 
-impl Connected for Arrived {
+impl Connected for Stream {
     type ConnectInfo = Certified;
 
     fn connect_info(&self) -> Certified {
-        Certified(self.name.clone())
-    }
-}
-
-impl AsyncRead for Arrived {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Arrived {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+        Certified(match self {
+            Self::Plain(_) => None,
+            Self::Tls(_, name) => Some(name.clone()),
+        })
     }
 }
 
@@ -147,19 +106,16 @@ impl AsyncWrite for Arrived {
 pub(crate) fn arrivals(
     listener: TcpListener,
     identity: Option<Arc<Identity>>,
-) -> impl futures::Stream<Item = io::Result<Arrived>> {
+) -> impl futures::Stream<Item = io::Result<Stream>> {
     let (sender, receiver) = mpsc::channel(PEER_CONNECTIONS_MAX);
     tokio::spawn(accept(listener, identity, sender));
-    stream::unfold(
-        receiver,
-        |mut receiver| async move { Some((Ok(receiver.recv().await?), receiver)) },
-    )
+    ReceiverStream::new(receiver).map(Ok)
 }
 
 async fn accept(
     listener: TcpListener,
     identity: Option<Arc<Identity>>,
-    arrived: mpsc::Sender<Arrived>,
+    arrived: mpsc::Sender<Stream>,
 ) {
     let places = Arc::new(Semaphore::new(PEER_CONNECTIONS_MAX));
     loop {
@@ -179,8 +135,7 @@ async fn accept(
         let Ok(place) = places.clone().try_acquire_owned() else { continue };
         _ = stream.set_nodelay(true);
         let Some(identity) = identity.clone() else {
-            let plain = Arrived { stream: Stream::Plain(stream), name: None };
-            if arrived.send(plain).await.is_err() {
+            if arrived.send(Stream::Plain(stream)).await.is_err() {
                 return;
             }
             continue;
@@ -190,8 +145,7 @@ async fn accept(
             let _place = place;
             match identity.accept(stream, HANDSHAKE_WAIT).await {
                 Ok((stream, name)) => {
-                    let stream = Stream::Tls(Box::new(stream));
-                    _ = arrived.send(Arrived { stream, name: Some(name) }).await;
+                    _ = arrived.send(Stream::Tls(Box::new(stream), name)).await;
                 }
                 Err(error) => tracing::debug!(%error, "a node's connection was refused"),
             }

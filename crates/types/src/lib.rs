@@ -23,7 +23,7 @@ pub use agent::{AgentStatus, Role};
 pub use channel::{Channel, ChannelKind, Notice};
 pub use decision::{Hit, Outcome, Place, Reason, RuleSource};
 pub use destination::{Connector, Destination, ExecuteWhen, HttpTarget, StatusRange};
-pub use digest::{Digest, Salt};
+pub use digest::{Digest, Salt, hex};
 pub use ids::{
     AgentId, DeliveryId, ExecutionId, IntentId, KeyId, NamespaceId, NodeId, ParseIdError, WebhookId,
 };
