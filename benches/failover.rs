@@ -17,9 +17,10 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use rustix::process::Signal;
-use support::cluster::{Cluster, node_ports};
+use support::cluster::Cluster;
 use support::history::{Asked, Faults};
 use support::load::{Load, listed, send_again};
+use support::ports::base_port;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The goals, on a local network.
@@ -85,7 +86,7 @@ async fn run(options: &Options) -> bool {
     println!("gate         {}", options.gate.display());
     println!("load         {clients} clients, two keys each every {every_ms} ms\n");
     let mut cluster =
-        Cluster::start(&options.gate, home.path(), Path::new(POLICIES), 3, node_ports());
+        Cluster::start(&options.gate, home.path(), Path::new(POLICIES), 3, base_port());
     let began = Instant::now();
     let (mut times, mut asked) = kill_all(&mut cluster, options).await;
     println!("\n{} keys in {} s; looking at each\n", asked.len(), began.elapsed().as_secs());

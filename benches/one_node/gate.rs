@@ -1,7 +1,7 @@
 //! The gate under measurement: `qgate dev` with the three gates of the incident.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,12 +12,11 @@ use serde_json::Value;
 
 use crate::http::{GateConnection, lead_id, payload};
 use crate::load::Numbers;
+use crate::ports::base_port;
 use crate::process::Owned;
 
 /// How long it may take until it answers.
 const START_WITHIN: Duration = Duration::from_secs(60);
-/// Ports that one node takes, one after the other.
-const PORTS: u16 = 4;
 const POLICIES: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/incident/gates.yaml");
 
@@ -49,7 +48,7 @@ impl Gate {
         let (data, log) = (home.join("gate"), home.join("gate.log"));
         let mut command = Command::new(binary);
         command.arg("dev").arg("--data").arg(&data).arg("--policies").arg(&policies);
-        command.arg("--base-port").arg(free_ports()?.to_string());
+        command.arg("--base-port").arg(base_port().to_string());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
         let mut process = Owned::start("qgate dev", &mut command, Signal::TERM)?;
         let answered = wait_for(&data.join("dev.json"), &mut process).await;
@@ -96,17 +95,4 @@ async fn wait_for(file: &Path, process: &mut Owned) -> Result<Value> {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     anyhow::bail!("the gate did not answer within {} s", START_WITHIN.as_secs())
-}
-
-/// The first of several ports in a row on which nobody listens.
-fn free_ports() -> Result<u16> {
-    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-    for _ in 0..100 {
-        let first = bind(0)?.local_addr()?.port();
-        let last = first.saturating_add(PORTS - 1);
-        if last > first && (first..=last).all(|port| bind(port).is_ok()) {
-            return Ok(first);
-        }
-    }
-    anyhow::bail!("no {PORTS} free ports in a row")
 }

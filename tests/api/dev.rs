@@ -15,7 +15,8 @@ use std::thread;
 use client::{Decision, Error, Verdict};
 use rustix::process::{Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
-use support::{Dev, Process, base_port, fixture, incident, log_file, pid, qgate, ready, until};
+use support::ports::base_port;
+use support::{Dev, Process, fixture, incident, log_file, pid, qgate, ready, until};
 use tempfile::TempDir;
 
 /// Everything that must be the same after a restart.

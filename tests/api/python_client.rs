@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use rustix::process::Signal;
-use support::{Dev, base_port};
+use support::Dev;
+use support::ports::base_port;
 use tempfile::TempDir;
 
 fn tests() -> PathBuf {

@@ -13,10 +13,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use support::cluster::{Cluster, node_ports};
+use support::cluster::Cluster;
 use support::fixture;
 use support::history::{Asked, Faults, Listed, Told, payload};
 use support::load::{Load, listed, send_again};
+use support::ports::base_port;
 use tempfile::TempDir;
 use types::Digest;
 
@@ -32,7 +33,7 @@ const EVERY: Duration = Duration::from_millis(20);
 async fn killed_leaders_lose_nothing_and_open_no_gate_twice() {
     let home = TempDir::new().expect("a directory");
     let gate = Path::new(env!("CARGO_BIN_EXE_qgate"));
-    let mut cluster = Cluster::start(gate, home.path(), &fixture(""), 3, node_ports());
+    let mut cluster = Cluster::start(gate, home.path(), &fixture(""), 3, base_port());
     let mut load = Load::start(cluster.pairs(PAIRS), EVERY);
     let mut times = Vec::new();
     for kill in 0..KILLS {

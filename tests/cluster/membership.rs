@@ -15,10 +15,11 @@ use std::time::Duration;
 
 use client::Request;
 use rustix::process::Signal;
-use support::cluster::{Cluster, node_ports};
+use support::cluster::Cluster;
 use support::history::Faults;
 use support::load::{Load, listed, send_again};
 use support::node::eventually;
+use support::ports::base_port;
 use support::{DEADLINE, fixture};
 use tempfile::TempDir;
 
@@ -87,7 +88,7 @@ async fn caught_up(cluster: &Cluster, node: u64) {
 async fn nodes_come_and_go_without_a_failed_request() {
     let home = TempDir::new().expect("a directory");
     let gate = Path::new(env!("CARGO_BIN_EXE_qgate"));
-    let base_port = node_ports();
+    let base_port = base_port();
     let mut cluster = Cluster::start(gate, home.path(), &fixture(""), 3, base_port);
     let load = Load::start(cluster.pairs(PAIRS), EVERY);
     load.answers(ANSWERS_BETWEEN).await;

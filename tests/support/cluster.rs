@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -16,15 +15,6 @@ use serde_json::Value;
 
 use super::node::eventually;
 use super::{DEADLINE, Process, log_file, pid, until};
-
-/// Ports from one node to the next, as `qgate dev` has them.
-const PORT_STEP: u16 = 10;
-/// Nodes that there is room for in a row of ports.
-const NODES_MAX: u16 = 4;
-/// Where ports are looked for: below those that the system gives to outgoing connections, since a
-/// node that is started again needs those that it had.
-const PORTS_FROM: u16 = 20_000;
-const PORT_ROWS: u16 = 300;
 
 /// The launcher, and its nodes.
 pub struct Cluster {
@@ -246,17 +236,4 @@ impl Cluster {
         })
         .await
     }
-}
-
-/// The first port of a row for four nodes on which nobody listens.
-pub fn node_ports() -> u16 {
-    let own = u16::try_from(std::process::id() % u32::from(PORT_ROWS)).expect("a small number");
-    let rows = (0..PORT_ROWS).map(|step| (own + step) % PORT_ROWS);
-    let mut firsts = rows.map(|row| PORTS_FROM + row * PORT_STEP * NODES_MAX);
-    let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let is_free = |first: &u16| {
-        let ports = (0..NODES_MAX).flat_map(|node| (0..4).map(move |port| node * PORT_STEP + port));
-        ports.map(|offset| first + offset).all(free)
-    };
-    firsts.find(is_free).expect("free ports in a row")
 }

@@ -8,11 +8,12 @@ pub mod cluster;
 pub mod history;
 pub mod load;
 pub mod node;
+pub mod ports;
 pub mod target;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
@@ -144,15 +145,6 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < ends, "{what}: not within {DEADLINE:?}");
         thread::sleep(LOOK_EVERY);
     }
-}
-
-/// The first of four ports on which nobody listens.
-pub fn base_port() -> u16 {
-    until("four free ports", || {
-        let first = TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port();
-        let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        (first..first.checked_add(4)?).all(free).then_some(first)
-    })
 }
 
 pub fn fixture(name: &str) -> PathBuf {

@@ -10,7 +10,8 @@ use client::{Client, Endpoint, Error, Method, Refusal, Request, Settings};
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
-use super::{DEADLINE, LOOK_EVERY, Process, base_port, pid, qgate, scrape};
+use super::ports::base_port;
+use super::{DEADLINE, LOOK_EVERY, Process, pid, qgate, scrape};
 
 /// What lets calls to targets on this machine out, and webhooks too.
 pub const LOOPBACK: &str =

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -14,22 +13,13 @@ use types::Digest;
 use types::limits::DRAIN_MS_MAX;
 
 use crate::config::{Cluster, Config, Http, Join, Listen, Log, Node, Peer, PeerTls, Registration};
+use crate::dev_ports::Ports;
 use crate::failure::Failure;
 use crate::files::{self, Readable};
 use crate::outward::{Outbound, Secret};
 
 /// Bytes of a state file.
 const STATE_BYTES_MAX: usize = 1024 * 1024;
-/// From one node's ports to the next.
-const PORT_STEP: u16 = 10;
-/// Ports of one node.
-const PORTS_PER_NODE: u16 = 4;
-/// Where free ports are looked for: below those that systems give to outgoing connections, so that
-/// none is taken between the look and its use by chance.
-const FREE_FROM: u16 = 20_000;
-/// How many places there are to look at.
-const FREE_PLACES: u16 = 1_200;
-
 /// One node of `dev.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DevNode {
@@ -213,72 +203,7 @@ pub(crate) struct Common {
     pub(crate) data_key_file: PathBuf,
 }
 
-/// The ports of one node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ports {
-    first: u16,
-}
-
 impl Ports {
-    /// The ports of a node, counted from 0.
-    ///
-    /// # Errors
-    /// If they do not fit below 65536.
-    pub(crate) fn of(base: u16, position: u16) -> Result<Self, Failure> {
-        let first = PORT_STEP.checked_mul(position).and_then(|step| base.checked_add(step));
-        let fits = |first: &u16| base > 0 && first.checked_add(PORTS_PER_NODE - 1).is_some();
-        first.filter(fits).map(|first| Self { first }).ok_or_else(|| {
-            Failure::usage(format!("--base-port {base} leaves no room for the ports of a node"))
-        })
-    }
-
-    /// The ports of so many nodes from a base on.
-    ///
-    /// # Errors
-    /// If they do not fit below 65536.
-    pub(crate) fn row(base: u16, nodes: u16) -> Result<Vec<Self>, Failure> {
-        (0..nodes).map(|position| Self::of(base, position)).collect()
-    }
-
-    /// Ports on which nobody listens, for so many nodes. Processes begin at places of their own.
-    ///
-    /// # Errors
-    /// If there are none.
-    pub(crate) fn free(nodes: u16) -> Result<Vec<Self>, Failure> {
-        let own = u16::try_from(std::process::id() % u32::from(FREE_PLACES)).unwrap_or_default();
-        let places = (0..FREE_PLACES).map(|step| (own + step) % FREE_PLACES);
-        let rows = places.filter_map(|place| Self::row(FREE_FROM + place * PORT_STEP, nodes).ok());
-        let mut free = rows.filter(|row| row.iter().all(|ports| ports.check_free().is_ok()));
-        free.next().ok_or_else(|| {
-            Failure::refused("this machine has not enough free ports in a row")
-                .next("name some with --base-port")
-        })
-    }
-
-    fn address(self, offset: u16) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.first + offset))
-    }
-
-    /// Refuses ports that something else listens on.
-    ///
-    /// # Errors
-    /// Names the address.
-    pub(crate) fn check_free(self) -> Result<(), Failure> {
-        for offset in 0..PORTS_PER_NODE {
-            let address = self.address(offset);
-            TcpListener::bind(address).map_err(|error| {
-                Failure::refused(format!("{address} cannot be listened on: {error}"))
-                    .next("stop what listens there, or choose others with --base-port")
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Where other nodes reach the node.
-    pub(crate) fn peer(self) -> String {
-        self.address(2).to_string()
-    }
-
     /// The configuration of a node on these ports, which makes the cluster unless it joins it.
     pub(crate) fn config(self, id: u64, data_dir: PathBuf, set: &DevSet, common: Common) -> Config {
         let Common { tls, join, data_key_file } = common;
@@ -441,25 +366,6 @@ mod tests {
             dev.publish(&DevFile { nodes: vec![node], keys: keys() }).unwrap();
             let said = dev.blamed(failed()).next.unwrap_or_default();
             assert_eq!(said.contains(&format!("kill {}", std::process::id())), named, "{said}");
-        }
-    }
-
-    #[test]
-    #[rustfmt::skip]
-    fn ports_follow_the_base() {
-        let cases = [
-            // base, position, http and metrics
-            (4_000,  0, Some((4_000, 4_003))),
-            (4_000,  2, Some((4_020, 4_023))),
-            (65_532, 0, Some((65_532, 65_535))),
-            (65_533, 0, None),
-            (65_530, 1, None),
-            (0,      0, None),
-        ];
-        for (base, position, expected) in cases {
-            let found = Ports::of(base, position).ok();
-            let found = found.map(|ports| (ports.address(0).port(), ports.address(3).port()));
-            assert_eq!(found, expected, "{base} {position}");
         }
     }
 

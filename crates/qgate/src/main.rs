@@ -13,6 +13,7 @@ mod demo;
 mod dev_child;
 mod dev_cluster;
 mod dev_keys;
+mod dev_ports;
 mod dev_state;
 mod failure;
 mod files;

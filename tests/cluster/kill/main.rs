@@ -18,7 +18,8 @@ use load::{Answered, Clients, Progress, Story};
 use rustix::process::{Signal, kill_process, test_kill_process};
 use serde_json::Value;
 use support::node::eventually;
-use support::{Dev, Process, base_port, fixture, log_file, pid, qgate, ready, until};
+use support::ports::base_port;
+use support::{Dev, Process, fixture, log_file, pid, qgate, ready, until};
 use tempfile::TempDir;
 
 /// How often the node is killed.

@@ -15,7 +15,8 @@ use crate::demo::report::Report;
 use crate::demo::story::Story;
 use crate::demo::targets::Targets;
 use crate::demo::{contrast, fixtures, trail};
-use crate::dev_state::{DevDir, DevSet, Ports};
+use crate::dev_ports::{Ports, Taken};
+use crate::dev_state::{DevDir, DevSet};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::Output;
 use crate::signals::StopSignals;
@@ -48,13 +49,12 @@ pub(crate) struct DemoArgs {
 pub(crate) async fn run(output: Output, args: DemoArgs) -> Outcome {
     let mut stop = StopSignals::new()?;
     let home = Home::of(args.keep.as_deref())?;
-    let ports = match args.base_port {
-        Some(base) => Ports::row(base, NODES)?,
-        None => Ports::free(NODES)?,
+    let taken = match args.base_port {
+        Some(base) => Taken::named(base, NODES)?,
+        None => Taken::free(NODES)?,
     };
-    ports.iter().try_for_each(|ports| ports.check_free())?;
     let mut report = Report::new(output);
-    let played = play(&home, &ports, &mut report, &mut stop).await;
+    let played = play(&home, &taken.nodes, &mut report, &mut stop).await;
     if played.is_ok() {
         report.finish();
     }
