@@ -41,7 +41,7 @@ lint: tools ## check formatting and clippy
 	$(first_build_note)
 	@$(STAGE) clippy cargo clippy $(BUILD) --all-targets -- -D warnings
 
-.PHONY: dist bench bench-failover fuzz
+.PHONY: dist bench bench-cluster bench-growth bench-failover fuzz
 dist: tools ## build the binary that is shipped: slower to build, a tenth faster to run
 	$(first_build_note)
 	@$(STAGE) build cargo build $(BUILD)
@@ -51,6 +51,15 @@ dist: tools ## build the binary that is shipped: slower to build, a tenth faster
 bench: dist ## the shipped gate beside its disk and PostgreSQL; BENCH='--seconds 5' changes a run
 	@$(STAGE) judgement cargo bench --workspace $(CARGO_FLAGS) --bench judgement
 	@$(STAGE) bench cargo bench --workspace $(CARGO_FLAGS) --bench one_node -- \
+		--gate $(abspath $(TARGET))/dist/qgate $(BENCH)
+
+bench-cluster: dist ## three shipped gates beside three members of etcd; BENCH='--rounds 1' changes a run
+	@$(STAGE) fetch-etcd scripts/fetch-etcd $(TARGET)/etcd
+	@$(STAGE) bench-cluster cargo bench --workspace $(CARGO_FLAGS) --bench three_nodes -- \
+		--gate $(abspath $(TARGET))/dist/qgate --etcd $(abspath $(TARGET))/etcd/etcd $(BENCH)
+
+bench-growth: dist ## what 1,000,000 stored intents cost beside 10,000; BENCH='--intents …' changes a run
+	@$(STAGE) bench-growth cargo bench --workspace $(CARGO_FLAGS) --bench growth -- \
 		--gate $(abspath $(TARGET))/dist/qgate $(BENCH)
 
 bench-failover: dist ## kill the leader of three 200 times under load; BENCH='--kills 20' changes a run

@@ -11,17 +11,20 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+#[path = "common/run.rs"]
+mod run;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use anyhow::{Result, ensure};
 use clap::Parser;
 use rustix::process::Signal;
 use support::cluster::Cluster;
 use support::history::{Asked, Faults};
 use support::load::{Load, listed, send_again};
 use support::ports::base_port;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// The goals, on a local network.
 const P50_MAX: Duration = Duration::from_millis(600);
@@ -57,33 +60,19 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    // One thread for the load: the nodes share the cores with it.
+    let options = Options::parse();
+    // The load has a thread of its own: the main one waits for processes.
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = runtime.worker_threads(1).enable_all().build().expect("a runtime");
-    let good = runtime.block_on(until_stopped(Options::parse()));
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    run::to_the_end(runtime.worker_threads(1), run(&options))
 }
 
-/// A signal ends the run as a failure does: everything that was started is stopped.
-async fn until_stopped(options: Options) -> bool {
-    let mut terminate = signal(SignalKind::terminate()).expect("a signal");
-    let mut interrupt = signal(SignalKind::interrupt()).expect("a signal");
-    tokio::select! {
-        good = run(&options) => good,
-        _ = terminate.recv() => false,
-        _ = interrupt.recv() => false,
-    }
-}
-
-async fn run(options: &Options) -> bool {
-    std::fs::create_dir_all(&options.dir).expect("the directory can be made");
-    let home = tempfile::Builder::new().prefix("failover-").tempdir_in(&options.dir);
-    let home = home.expect("a directory");
+async fn run(options: &Options) -> Result<()> {
+    let home = run::home("failover-", &options.dir)?;
     let Options { kills, clients, every_ms, .. } = options;
     println!(
         "three nodes and their load on this machine, profile lan; {kills} kills of the leader"
     );
-    println!("gate         {}", options.gate.display());
+    println!("build        {}", run::build(&options.gate)?);
     println!("load         {clients} clients, two keys each every {every_ms} ms\n");
     let mut cluster =
         Cluster::start(&options.gate, home.path(), Path::new(POLICIES), 3, base_port());
@@ -105,12 +94,10 @@ async fn run(options: &Options) -> bool {
     println!("  the goals: p50 {} ms, p99 {} ms", ms(P50_MAX), ms(P99_MAX));
     println!("keys         {faults}");
     let fast = p50 <= P50_MAX && p99 <= P99_MAX;
-    match (faults.is_empty(), fast) {
-        (false, _) => println!("\nfailed: a promise was broken"),
-        (true, false) => println!("\nfailed: nothing was lost, and a goal was missed"),
-        (true, true) => println!("\nnothing was lost, doubled or left undecided"),
-    }
-    faults.is_empty() && fast
+    ensure!(faults.is_empty(), "a promise was broken");
+    ensure!(fast, "nothing was lost, and a goal was missed");
+    println!("\nnothing was lost, doubled or left undecided");
+    Ok(())
 }
 
 /// Kills the leader so many times under load; the times, and what the load was told.

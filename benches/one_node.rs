@@ -1,37 +1,44 @@
 //! One gate, its disk and PostgreSQL, measured side by side in one run on one machine.
 //!
 //! `cargo bench --workspace --bench one_node -- --help` lists what can be changed. Everything runs
-//! on loopback, below one directory that is removed at the end, and every process that was started
 //! on loopback, below one directory that is removed at the end, and every process that was
 //! started is stopped by its id. Promise: a number stands beside what it was measured on, ratios
 //! are rounded against the gate, and a phase in which a request failed makes the run fail.
 #![allow(clippy::print_stdout, reason = "its output is what it is for")]
 
+#[path = "common/callers.rs"]
+mod callers;
 #[path = "one_node/disk.rs"]
 mod disk;
 #[path = "one_node/gate.rs"]
 mod gate;
-#[path = "one_node/http.rs"]
+#[path = "common/http.rs"]
 mod http;
-#[path = "one_node/load.rs"]
+#[path = "common/load.rs"]
 mod load;
-#[path = "one_node/machine.rs"]
+#[path = "common/machine.rs"]
 mod machine;
-#[path = "one_node/numbers.rs"]
+#[path = "common/measure.rs"]
+mod measure;
+#[path = "common/numbers.rs"]
 mod numbers;
+#[path = "../tests/support/ports.rs"]
+mod ports;
 #[path = "one_node/postgres.rs"]
 mod postgres;
-#[path = "one_node/process.rs"]
+#[path = "common/process.rs"]
 mod process;
 #[path = "one_node/rounds.rs"]
 mod rounds;
+#[path = "common/run.rs"]
+mod run;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Builder;
 
 use crate::machine::Machine;
 
@@ -71,40 +78,16 @@ pub(crate) struct Options {
 }
 
 fn main() -> ExitCode {
-    // The generator gets one thread, so that it takes at most one core from what it measures.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let done = match runtime {
-        Ok(runtime) => runtime.block_on(until_stopped(Options::parse())),
-        Err(error) => Err(error.into()),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            println!("\nfailed: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// A signal ends the run as a failure does: everything that was started is stopped.
-async fn until_stopped(options: Options) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        done = run(&options) => done,
-        _ = terminate.recv() => anyhow::bail!("stopped by SIGTERM"),
-        _ = interrupt.recv() => anyhow::bail!("stopped by SIGINT"),
-    }
+    let options = Options::parse();
+    run::to_the_end(&mut Builder::new_current_thread(), run(&options))
 }
 
 async fn run(options: &Options) -> Result<()> {
-    std::fs::create_dir_all(&options.dir)
-        .with_context(|| format!("cannot make {}", options.dir.display()))?;
-    let home = tempfile::Builder::new().prefix("one-node-").tempdir_in(&options.dir)?;
+    let home = run::home("one-node-", &options.dir)?;
     let machine = Machine::of(home.path())?;
     println!("one gate on this machine; nothing here says anything about another one");
     println!("machine      {machine}");
-    println!("build        {}", gate::build(&options.gate)?);
+    println!("build        {}", run::build(&options.gate)?);
     println!(
         "load         from this process, one thread, on the same cores; {} s a phase after {} s \
          of warm-up",

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::http::{GateConnection, lead_id, payload};
+use crate::callers::{Submits, lead_id};
 use crate::load::Numbers;
 use crate::ports::base_port;
 use crate::process::Owned;
@@ -19,16 +19,6 @@ use crate::process::Owned;
 const START_WITHIN: Duration = Duration::from_secs(60);
 const POLICIES: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/incident/gates.yaml");
-
-/// What a binary says of itself, and which of the profiles its directory is.
-pub(crate) fn build(binary: &Path) -> Result<String> {
-    let said = Command::new(binary).arg("--version").output();
-    let said = said.with_context(|| format!("cannot run {}", binary.display()))?;
-    ensure!(said.status.success(), "{} does not say its version", binary.display());
-    let profile = binary.parent().and_then(Path::file_name).unwrap_or_default();
-    let version = String::from_utf8_lossy(&said.stdout);
-    Ok(format!("{}, profile {}", version.trim(), profile.display()))
-}
 
 /// A running gate with one node.
 pub(crate) struct Gate {
@@ -62,22 +52,20 @@ impl Gate {
     }
 
     /// Keep-alive connections with the agent's key.
-    pub(crate) async fn connections(&self, count: u16) -> Result<Vec<GateConnection>> {
+    pub(crate) async fn connections(&self, count: u16) -> Result<Vec<Submits>> {
         let mut connections = Vec::new();
         for _ in 0..count {
-            connections.push(GateConnection::open(self.address, &self.key).await?);
+            connections.push(Submits::open(self.address, &self.key).await?);
         }
         Ok(connections)
     }
 
     /// It allows a new lead and refuses the same one again: policy and dedup are at work.
     pub(crate) async fn prove(&self, numbers: &Numbers) -> Result<()> {
-        let mut connection = GateConnection::open(self.address, &self.key).await?;
-        let payload = payload(&lead_id(numbers.next()));
-        let (status, body) = connection.send(&payload).await?;
-        let answer: Value = serde_json::from_slice(body)?;
-        ensure!(status == 200 && answer["status"] == "approved", "not approved: {answer}");
-        let (status, body) = connection.send(&payload).await?;
+        let mut connection = Submits::open(self.address, &self.key).await?;
+        let number = numbers.next();
+        connection.accepted(number).await?;
+        let (status, body) = connection.submit(&lead_id(number)).await?;
         let answer = String::from_utf8_lossy(body);
         ensure!(status == 409, "a duplicate was not refused: {status} {answer}");
         Ok(())

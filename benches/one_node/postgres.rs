@@ -15,8 +15,8 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 use tokio_postgres::{Client, NoTls, Statement};
 
-use crate::http::{lead_id, payload};
-use crate::load::{Numbers, Submit};
+use crate::callers::{lead_id, payload};
+use crate::load::{Caller, Numbers};
 use crate::process::Owned;
 
 const START_WITHIN: Duration = Duration::from_secs(30);
@@ -167,8 +167,8 @@ impl Postgres {
         let mut connections = self.connections(1).await?;
         let connection = connections.first_mut().context("one connection")?;
         let number = numbers.next();
-        connection.submit(number).await?;
-        ensure!(connection.submit(number).await.is_err(), "a duplicate was not refused");
+        connection.call(number).await?;
+        ensure!(connection.call(number).await.is_err(), "a duplicate was not refused");
         Ok(())
     }
 
@@ -222,8 +222,8 @@ pub(crate) struct PostgresConnection {
     call: Statement,
 }
 
-impl Submit for PostgresConnection {
-    async fn submit(&mut self, number: u64) -> Result<()> {
+impl Caller for PostgresConnection {
+    async fn call(&mut self, number: u64) -> Result<()> {
         let key = lead_id(number);
         let payload = payload(&key);
         let row = self.client.query_one(&self.call, &[&key, &payload]).await?;

@@ -142,7 +142,7 @@ impl Cluster {
         all.filter(|(_, place)| !matches!(place.run, Run::Stopped))
     }
 
-    fn process_id(&self, node: u64) -> u32 {
+    pub fn process_id(&self, node: u64) -> u32 {
         match &self.nodes[&node].run {
             Run::Launched(id) => *id,
             Run::ByHand(process) => process.0.id(),

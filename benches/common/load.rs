@@ -1,9 +1,9 @@
-//! Load on a set of connections, closed or open, the same for every system.
+//! Load by a set of callers, closed or open, the same for every system.
 //!
-//! Closed: each connection submits again as soon as it is answered. While the system stalls nothing
-//! is sent, so a stall counts once per connection, however many would have met it (coordinated
-//! omission). Open: submits have a time at which they are due, and their latency runs from there,
-//! whether a connection was free or not.
+//! Closed: each caller calls again as soon as it is answered. While the system stalls nothing is
+//! sent, so a stall counts once per caller, however many would have met it (coordinated omission).
+//! Open: calls have a time at which they are due, and their latency runs from there, whether a
+//! caller was free or not.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use tokio::task::JoinSet;
 
 use crate::numbers::Latencies;
 
-/// One connection of a system under load.
-pub(crate) trait Submit: Send + 'static {
-    /// Submits the intent with this number; fails unless it was accepted durably.
-    fn submit(&mut self, number: u64) -> impl Future<Output = Result<()>> + Send;
+/// One caller of a system under load, with a connection of its own or a share of one.
+pub(crate) trait Caller: Send + 'static {
+    /// Calls with this number; fails unless the answer is the one that was wanted.
+    fn call(&mut self, number: u64) -> impl Future<Output = Result<()>> + Send;
 }
 
-/// The numbers of a run; no two submits share one.
+/// The numbers of a run; no two calls share one.
 #[derive(Clone, Default)]
 pub(crate) struct Numbers(Arc<AtomicU64>);
 
@@ -37,6 +37,13 @@ impl Numbers {
 pub(crate) struct Window {
     pub(crate) warm_up: Duration,
     pub(crate) measured: Duration,
+}
+
+impl Window {
+    pub(crate) fn of_seconds(warm_up: u64, measured: u64) -> Self {
+        let [warm_up, measured] = [warm_up, measured].map(Duration::from_secs);
+        Self { warm_up, measured }
+    }
 }
 
 /// What a phase gave.
@@ -54,27 +61,27 @@ impl Phase {
     }
 }
 
-/// Every connection submits again as soon as it is answered.
+/// Every caller calls again as soon as it is answered.
 ///
-/// Only submits that begin and end inside the measured time count.
-pub(crate) async fn closed<S: Submit>(
-    connections: &mut Vec<S>,
+/// Only calls that begin and end inside the measured time count.
+pub(crate) async fn closed<C: Caller>(
+    callers: &mut Vec<C>,
     window: Window,
     numbers: &Numbers,
 ) -> Result<Phase> {
     let begins = Instant::now() + window.warm_up;
     let ends = begins + window.measured;
     let mut tasks = JoinSet::new();
-    for mut connection in connections.drain(..) {
+    for mut caller in callers.drain(..) {
         let numbers = numbers.clone();
         tasks.spawn(async move {
             let mut latencies = Latencies::default();
             loop {
                 let sent = Instant::now();
                 if sent >= ends {
-                    return Ok((connection, latencies));
+                    return Ok((caller, latencies));
                 }
-                connection.submit(numbers.next()).await?;
+                caller.call(numbers.next()).await?;
                 let answered = Instant::now();
                 if sent >= begins && answered <= ends {
                     latencies.add(answered - sent);
@@ -82,16 +89,16 @@ pub(crate) async fn closed<S: Submit>(
             }
         });
     }
-    let latencies = joined(tasks, connections).await?;
+    let latencies = joined(tasks, callers).await?;
     Ok(Phase { latencies, measured: window.measured })
 }
 
-/// Submits are due at this rate, whatever becomes of the earlier ones.
+/// Calls are due at this rate, whatever becomes of the earlier ones.
 ///
 /// # Errors
 /// If what is due is not answered within the measured time once more: the rate is too high.
-pub(crate) async fn open<S: Submit>(
-    connections: &mut Vec<S>,
+pub(crate) async fn open<C: Caller>(
+    callers: &mut Vec<C>,
     window: Window,
     per_second: u64,
     numbers: &Numbers,
@@ -117,16 +124,16 @@ pub(crate) async fn open<S: Submit>(
     });
     let queue = Arc::new(Mutex::new(queue));
     let mut tasks = JoinSet::new();
-    for mut connection in connections.drain(..) {
+    for mut caller in callers.drain(..) {
         let (queue, numbers) = (queue.clone(), numbers.clone());
         tasks.spawn(async move {
             let mut latencies = Latencies::default();
             loop {
                 let next = queue.lock().await.recv().await;
                 let Some(due) = next else {
-                    return Ok((connection, latencies));
+                    return Ok((caller, latencies));
                 };
-                connection.submit(numbers.next()).await?;
+                caller.call(numbers.next()).await?;
                 if due >= begins {
                     latencies.add(due.elapsed());
                 }
@@ -134,22 +141,22 @@ pub(crate) async fn open<S: Submit>(
         });
     }
     let limit = window.warm_up + window.measured * 2;
-    let latencies = tokio::time::timeout(limit, joined(tasks, connections)).await;
+    let latencies = tokio::time::timeout(limit, joined(tasks, callers)).await;
     let latencies =
         latencies.with_context(|| format!("{per_second}/s is more than it takes"))??;
     ensure!(pacer.join().is_ok(), "the pacing thread panicked");
     Ok(Phase { latencies, measured: window.measured })
 }
 
-/// Waits for all tasks and gives the connections back.
-async fn joined<S: Submit>(
-    mut tasks: JoinSet<Result<(S, Latencies)>>,
-    connections: &mut Vec<S>,
+/// Waits for all tasks and gives the callers back.
+async fn joined<C: Caller>(
+    mut tasks: JoinSet<Result<(C, Latencies)>>,
+    callers: &mut Vec<C>,
 ) -> Result<Latencies> {
     let mut latencies = Latencies::default();
     while let Some(ended) = tasks.join_next().await {
-        let (connection, mut its) = ended??;
-        connections.push(connection);
+        let (caller, mut its) = ended??;
+        callers.push(caller);
         latencies.append(std::mem::take(&mut its));
     }
     Ok(latencies)
