@@ -1,4 +1,5 @@
 //! Callers of the gate, each with a connection of its own: submits, batches of them, reads.
+#![allow(dead_code, reason = "each bench uses its part of it")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

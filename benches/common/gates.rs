@@ -1,4 +1,5 @@
 //! The gates under measurement: `qgate dev --nodes 3` with the policies of the incidents.
+#![allow(dead_code, reason = "each bench uses its part of it")]
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -4,6 +4,7 @@
 //! sent, so a stall counts once per caller, however many would have met it (coordinated omission).
 //! Open: calls have a time at which they are due, and their latency runs from there, whether a
 //! caller was free or not.
+#![allow(dead_code, reason = "each bench uses its part of it")]
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! What the numbers were measured on, and the kernel's counters around a phase.
 //!
 //! Everything is read from /proc. A counter that cannot be read is absent, never zero.
+#![allow(dead_code, reason = "each bench uses its part of it")]
 
 use std::collections::BTreeMap;
 use std::fmt;

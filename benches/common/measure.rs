@@ -1,4 +1,5 @@
 //! One phase of load, with the kernel's counters around it, printed as it comes.
+#![allow(dead_code, reason = "each bench uses its part of it")]
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
 //! Latencies and quotients, exact until they are printed, and rounded against the gate then.
+#![allow(dead_code, reason = "each bench uses its part of it")]
 
 use std::fmt;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! What every bench does around its measurement: a runtime, signals, a directory, the build.
+#![allow(dead_code, reason = "each bench uses its part of it")]
 
 use std::future::Future;
 use std::path::Path;

@@ -52,7 +52,10 @@ pub(crate) async fn run(options: &Options, home: &Path, machine: &Machine) -> Re
     meter.print_if_not_quiet();
     if let [first, .., last] = stages.as_slice() {
         let [few, many] = [first, last].map(|stage| stage.figures);
-        println!("\n{} intents beside {} (quotients are rounded against it)", last.intents, first.intents);
+        println!(
+            "\n{} intents beside {} (quotients are rounded against it)",
+            last.intents, first.intents
+        );
         println!(
             "  intents/s {}, p50 {}, p99 {}, processor time for an intent {}",
             quotient_down(many.per_second, few.per_second),

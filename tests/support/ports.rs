@@ -3,6 +3,7 @@
 //! They lie below those that the system gives to outgoing connections, since a node that is started
 //! again needs those that it had. Whoever takes some listens on one port more of each node, its
 //! mark, as `qgate demo` does.
+#![allow(unreachable_pub, reason = "the tests and a bench have it as a module")]
 
 use std::net::{Ipv4Addr, TcpListener};
 
