@@ -267,7 +267,7 @@ fn no_verb_takes_any_200_for_success() {
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     thread::spawn(move || listener.incoming().for_each(|stream| splendid(stream.unwrap())));
     let id = "int_2c2846cac3071a90";
-    let policies = fixture("");
+    let (policies, call) = (fixture(""), fixture("duplicate-call.json"));
     let verbs: &[&[&str]] = &[
         &["intent", "show", id, "--exit-decision"],
         &["intent", "approve", id, "--digest", "ab"],
@@ -290,6 +290,7 @@ fn no_verb_takes_any_200_for_success() {
         &["channel", "deliveries", "ops"],
         &["namespace", "list"],
         &["cluster", "status"],
+        &["bench", "--intent", call.to_str().unwrap(), "--vary", "/payload/rep", "--closed"],
     ];
     for words in verbs {
         let output = qgate().args(["--endpoint", &endpoint]).args(*words).output().unwrap();

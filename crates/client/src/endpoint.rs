@@ -3,6 +3,7 @@
 //! Invariant: a parsed endpoint has a scheme that this build speaks, a host, and nothing behind.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use reqwest::Url;
@@ -45,6 +46,17 @@ impl Endpoint {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         let list = parts.map(str::parse).collect::<Result<Vec<Self>, _>>()?;
         if list.is_empty() { Err(EndpointError::Empty) } else { Ok(list) }
+    }
+
+    /// Whether it is on this machine and nowhere else: a loopback address, or `localhost`.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let host = self.0.host_str().unwrap_or_default();
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        match address.map(|address| address.to_canonical()) {
+            Ok(address) => address.is_loopback(),
+            Err(_) => host == "localhost",
+        }
     }
 
     /// The address of a path below this endpoint. Each segment is escaped.
@@ -124,6 +136,25 @@ mod tests {
                 Err(error) => error.to_string(),
             };
             assert_eq!(shown, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn this_machine_is_told_from_others() {
+        let cases = [
+            ("http://127.0.0.1:4000", true),
+            ("http://127.9.9.9", true),
+            ("http://[::1]:4000", true),
+            ("http://[::ffff:127.0.0.1]:1", true),
+            ("http://LOCALHOST:1", true),
+            ("http://10.0.0.1:4000", false),
+            ("http://[::]:1", false),
+            ("http://localhost.example:1", false),
+            ("http://127.0.0.1.example", false),
+        ];
+        for (text, expected) in cases {
+            let endpoint: Endpoint = text.parse().expect("an address");
+            assert_eq!(endpoint.is_loopback(), expected, "{text}");
         }
     }
 

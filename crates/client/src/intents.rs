@@ -98,6 +98,14 @@ impl Client {
         if let Some(key) = key {
             request = request.idempotency_key(key);
         }
+        self.submit_request(request).await
+    }
+
+    /// Submits an intent that stands in the body of a request to `POST /v1/intents`.
+    ///
+    /// # Errors
+    /// As [`Client::submit`].
+    pub async fn submit_request(&self, request: Request) -> Result<Submitted, Error> {
         let answer = self.send_raw(request).await?;
         let verdict = answer.text("status").and_then(Verdict::of_status);
         let id = answer.text("intentId").map(str::to_owned);

@@ -111,6 +111,13 @@ impl Request {
         Self::new(Method::Delete, segments)
     }
 
+    /// With a body that is JSON as it stands, for those that send one text many times.
+    #[must_use]
+    pub fn json_text(mut self, text: String) -> Self {
+        self.body = Body::Json(text.into_bytes());
+        self
+    }
+
     /// With this JSON body.
     #[must_use]
     pub fn json(mut self, body: &Value) -> Self {

@@ -145,6 +145,35 @@ impl Client {
         }
     }
 
+    /// Reads what is text and no JSON, from the first endpoint alone, once and without the key:
+    /// metrics.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] if it did not answer, [`Error::NotAGate`] for a status that is not
+    /// 2xx and for a body that is no text.
+    pub async fn text(&self, segments: &[&str]) -> Result<String, Error> {
+        let Some(endpoint) = self.endpoints.first() else {
+            return Err(crate::EndpointError::Empty.into());
+        };
+        let name = endpoint.to_string();
+        let silent = |error: &reqwest::Error| {
+            Error::Unreachable(vec![Trouble { endpoint: name.clone(), what: innermost(error) }])
+        };
+        let request = Request::get(segments).anonymous();
+        let built = self.build(endpoint, &request, &fresh_key()).timeout(self.deadline);
+        let response = built.send().await.map_err(|error| silent(&error))?;
+        let status = response.status();
+        let bytes = body_of(response).await.map_err(|error| silent(&error))?;
+        let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+        match text {
+            Some(text) if status.is_success() => Ok(text),
+            _ => {
+                let what = format!("status {} where text was asked for", status.as_u16());
+                Err(Error::NotAGate { endpoint: name, what })
+            }
+        }
+    }
+
     /// Sends a request; every status but 503 is the answer.
     ///
     /// # Errors

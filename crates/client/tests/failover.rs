@@ -182,6 +182,23 @@ async fn an_open_route_gets_no_key() {
 }
 
 #[tokio::test]
+async fn text_is_read_once_and_without_the_key() {
+    let metrics = Scripted::start(vec![Act::Answer(200, "gate_is_leader 1\n")]).await;
+    let endpoints = vec![metrics.endpoint.clone(), dead().await];
+    let text = client(endpoints, 60_000).text(&["metrics"]).await.unwrap();
+    assert_eq!((text.as_str(), metrics.requests()), ("gate_is_leader 1\n", 1));
+    assert!(metrics.header("authorization").is_empty());
+
+    let door = Scripted::start(vec![Act::Answer(404, "{}")]).await;
+    let error = client(vec![door.endpoint.clone()], 60_000).text(&["metrics"]).await.unwrap_err();
+    assert!(matches!(&error, Error::NotAGate { .. }), "{error}");
+    for silent in [dead().await, Scripted::start(vec![Act::BreakOff]).await.endpoint] {
+        let error = client(vec![silent], 60_000).text(&["metrics"]).await.unwrap_err();
+        assert!(matches!(&error, Error::Unreachable(_)), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_retry_after_beyond_all_times_ends_the_request() {
     let endpoint = Scripted::start(vec![Act::Later]).await;
     let client = client(vec![endpoint.endpoint.clone()], 60_000);

@@ -35,6 +35,9 @@ struct Trial {
     request: SubmitRequest,
     /// The environment that the resource's destination declares.
     environment: Option<String>,
+    /// By what kind of destination it would be carried out, and when. An agent may know this much,
+    /// as it sees what becomes of its intents; where they go is for those who may read all.
+    carried_out: Option<Value>,
 }
 
 /// `POST /v1/policies/simulate`.
@@ -55,7 +58,7 @@ pub(crate) async fn simulate(
     let request = reading.await??;
     let namespace = call.namespace();
     let resource = request.proposal.destination.clone();
-    let ((version, set, environment, now), point) = call
+    let ((version, set, environment, carried_out, now), point) = call
         .read(|state, _, progress| {
             let head = query::policy_head(state, namespace)?;
             let version = head.map_or(0, |head| head.version);
@@ -64,11 +67,16 @@ pub(crate) async fn simulate(
                 version => state.compiled(namespace, version)?,
             };
             let serving = query::serving(state, namespace, &resource)?;
+            let carried_out = serving.as_ref().map(|found| {
+                let execute = found.has_connector().then(|| found.execute.name());
+                json!({ "kind": found.connector.kind(), "execute": execute })
+            });
             let environment = serving.and_then(|found| found.environment.clone());
-            Ok((version, set, environment, progress.time))
+            Ok((version, set, environment, carried_out, progress.time))
         })
         .await?;
-    let trial = Trial { namespace, agent: call.caller.agent.id, now, request, environment };
+    let agent = call.caller.agent.id;
+    let trial = Trial { namespace, agent, now, request, environment, carried_out };
     // Documents and payloads are the caller's and may be large.
     let work = move || run(trial, candidate, version, set);
     let body = app.gate.beside().large(work).await??;
@@ -144,6 +152,7 @@ fn run(
         "required_approvals": required,
         "covered": facts.covered,
         "record_count": facts.record_count,
+        "carried_out": trial.carried_out,
         "policy_version": version,
         "policy_digest": set.digest.to_string(),
         "windows_it_would_open": judgement.windows.len(),

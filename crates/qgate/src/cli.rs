@@ -9,8 +9,8 @@ use clap::{Args, Parser, Subcommand};
 use client::{Client, Endpoint, Settings};
 
 use crate::commands::{
-    agent, audit, channel, cluster, demo, destination, dev, inspect, intent, namespace, policy,
-    serve,
+    agent, audit, bench, channel, cluster, demo, destination, dev, inspect, intent, namespace,
+    policy, serve,
 };
 use crate::failure::Failure;
 use crate::output::{Format, Output};
@@ -68,8 +68,23 @@ impl Global {
     /// # Errors
     /// Endpoints or a key that make no sense.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        let mut settings =
-            Settings::new(Endpoint::list(&self.endpoint).map_err(client::Error::from)?);
+        self.client_of(self.endpoints()?)
+    }
+
+    /// The named endpoints, in order.
+    ///
+    /// # Errors
+    /// Endpoints that make no sense.
+    pub(crate) fn endpoints(&self) -> Result<Vec<Endpoint>, Failure> {
+        Ok(Endpoint::list(&self.endpoint).map_err(client::Error::from)?)
+    }
+
+    /// A client with the named key that asks these endpoints.
+    ///
+    /// # Errors
+    /// A key that makes no sense.
+    pub(crate) fn client_of(&self, endpoints: Vec<Endpoint>) -> Result<Client, Failure> {
+        let mut settings = Settings::new(endpoints);
         settings.key = self.key.clone().filter(|key| !key.is_empty());
         Ok(Client::new(settings)?)
     }
@@ -114,6 +129,7 @@ pub(crate) enum Command {
         after_help = "Example: qgate cluster token > join.token && qgate cluster status"
     )]
     Cluster(cluster::ClusterCommand),
+    Bench(bench::BenchArgs),
     Inspect(inspect::InspectArgs),
 }
 
@@ -210,6 +226,13 @@ mod tests {
             "qgate intent submit --batch y.ndjson --policy p",
             "qgate destination put crm.contacts",
             "qgate channel delete ops --if-version soon",
+            "qgate bench --intent x.json --vary /a --rate 0",
+            "qgate bench --intent x.json --vary /a --rate 10 --closed",
+            "qgate bench --intent x.json --vary /a --rate 10 --duplicates",
+            "qgate bench --intent x.json --vary /a --rate 10 --connections 4097",
+            "qgate bench --intent x.json --vary /a --rate 10 --metrics localhost:4003",
+            "qgate bench --intent x.json --vary /a",
+            "qgate bench --vary /a --rate 10",
         ];
         for case in cases {
             let error = Cli::try_parse_from(case.split(' ')).expect_err(case);

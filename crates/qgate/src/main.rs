@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod authority_dir;
+mod bench;
 mod cli;
 mod commands;
 mod config;
@@ -73,6 +74,7 @@ fn run(cli: Cli) -> Outcome {
             Command::Namespace(command) => commands::namespace::run(&global, command).await,
             Command::Audit(command) => commands::audit::run(&global, command).await,
             Command::Cluster(command) => commands::cluster::run(&global, command).await,
+            Command::Bench(args) => commands::bench::run(&global, args).await,
             Command::Inspect(args) => commands::inspect::run(global.output(), &args),
         }
     })

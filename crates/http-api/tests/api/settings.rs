@@ -91,12 +91,17 @@ environments:
         let tried = door.post("/v1/policies/simulate", &door.agent, body.clone()).await.is(200);
         let real = door.post("/v1/intents", &door.agent, body.clone()).await.is(200);
         assert_eq!((tried.text("status"), real.text("status")), (expected, expected));
+        tried.body["carried_out"].clone()
     };
-    outcomes("approved").await;
+    assert_eq!(outcomes("approved").await, json!(null));
     let yaml = "kind: worker\nenvironment: production\n";
     let path = format!("/v1/destinations/{}", body["destination"].as_str().unwrap());
     put_yaml(&door, &path, "", yaml).await.is(201);
-    outcomes("pending_approval").await;
+    let worker = json!({"kind": "worker", "execute": null});
+    assert_eq!(outcomes("pending_approval").await, worker);
+    put_yaml(&door, &path, "", PHONE).await.is(200);
+    let by_the_gate = json!({"kind": "http", "execute": "on_approval"});
+    assert_eq!(outcomes("approved").await, by_the_gate);
 }
 
 #[tokio::test]

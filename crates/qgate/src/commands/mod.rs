@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod audit;
+pub(crate) mod bench;
 pub(crate) mod channel;
 pub(crate) mod cluster;
 mod cluster_certificates;
