@@ -1,4 +1,4 @@
-//! What stored intents cost: three gates measured when they hold few, and again when they hold many.
+//! What stored intents cost: three gates measured when they hold few, and when they hold many.
 //!
 //! `cargo bench --workspace --bench growth -- --help` lists what can be changed. Everything runs on
 //! loopback, below one directory that is removed at the end. Promise: a number stands beside what

@@ -22,7 +22,7 @@ use tokio::sync::{broadcast, watch};
 use types::LogIndex;
 use types::limits::EFFECTS_KEPT_MAX;
 
-use crate::ahead::{Ahead, Begun, Beside, INLINE_BYTES_MAX};
+use crate::ahead::{Ahead, Begun, INLINE_BYTES_MAX};
 use crate::apply::{self, Applied, ApplyError, Chunk, Outcome};
 use crate::codec;
 use crate::meters::ApplyMeters;
@@ -101,7 +101,7 @@ impl StateMachine {
             None if chunk.bytes() <= INLINE_BYTES_MAX => {
                 return Ok(apply::apply(&self.state, &mut self.applied, chunk));
             }
-            None => Beside::start(self.state.clone(), self.applied.clone(), chunk),
+            None => self.ahead.beside(&self.state, &self.applied, chunk)?,
         };
         let written = beside.write().await?;
         Ok(written.map(|(outcome, applied)| {
