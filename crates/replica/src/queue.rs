@@ -229,7 +229,8 @@ impl Waiting {
         let mut batch = Vec::new();
         let mut bytes = 0;
         while let Some(next) = self.items.front() {
-            bytes += next.command.len();
+            // What is packed comes out again where it is applied.
+            bytes += ledger::unpacked_bytes(&next.command);
             let is_full = batch.len() >= BATCH_COMMANDS_MAX || bytes > BATCH_BYTES_MAX;
             if is_full && !batch.is_empty() {
                 break;
