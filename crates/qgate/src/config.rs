@@ -59,7 +59,7 @@ pub(crate) struct Config {
     pub(crate) disk_reserve_bytes: Option<u64>,
     /// Bytes that the data directory may take before nothing new is taken; left out: all.
     pub(crate) disk_quota_bytes: Option<u64>,
-    /// Bytes of the file system below which the node stops; left out: an eighth of the reserve.
+    /// Bytes of the file system below which the node stops; left out: a part of the reserve.
     pub(crate) disk_stop_bytes: Option<u64>,
     /// Bytes of the file that gives room back when it is deleted; left out: a share.
     pub(crate) disk_ballast_bytes: Option<u64>,

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use meters::{Gauge, number};
 use parking_lot::Mutex;
+use store::StoreError;
 use store::ballast;
 use store::disk::{self, DiskSpace, space};
 
@@ -63,11 +64,35 @@ pub(crate) struct DiskWatch {
     used: Mutex<Option<u64>>,
     /// Why nothing new is taken; for each limit by itself, since each has its slack.
     full: Mutex<Full>,
-    /// The last failure to look, so that each is told once.
-    failure: Mutex<Option<String>>,
+    failure: Failure,
+    uncounted: Failure,
     /// A ballast could not be made, and is not tried again.
     has_no_ballast: AtomicBool,
     meters: DiskMeters,
+}
+
+/// The last failure to look at something, so that each is told once.
+#[derive(Debug, Default)]
+struct Failure(Mutex<Option<String>>);
+
+impl Failure {
+    fn told<T>(&self, result: Result<T, StoreError>, what: &str) -> Option<T> {
+        let mut last = self.0.lock();
+        match result {
+            Ok(found) => {
+                *last = None;
+                Some(found)
+            }
+            Err(error) => {
+                let error = error.to_string();
+                if last.as_ref() != Some(&error) {
+                    tracing::warn!(error, "{what}");
+                    *last = Some(error);
+                }
+                None
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -112,7 +137,8 @@ impl DiskWatch {
             space: Mutex::default(),
             used: Mutex::default(),
             full: Mutex::default(),
-            failure: Mutex::default(),
+            failure: Failure::default(),
+            uncounted: Failure::default(),
             has_no_ballast: AtomicBool::new(false),
             meters: DiskMeters::default(),
         }
@@ -137,28 +163,18 @@ impl DiskWatch {
     /// ballast where there is room. Blocks as long as the system takes.
     pub(crate) fn look(&self, dir: &Path) {
         let is_counted = self.looks.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOOKS_PER_COUNT);
-        let found = space(dir).and_then(|space| {
-            let used = if is_counted { Some(disk::used(dir)?) } else { None };
-            Ok((space, used))
-        });
-        match found {
-            Ok((space, used)) => {
-                *self.failure.lock() = None;
-                if used.is_some() {
-                    *self.used.lock() = used;
-                }
+        if is_counted {
+            let used = self.uncounted.told(disk::used(dir), "the data cannot be counted");
+            if used.is_some() {
+                *self.used.lock() = used;
+            }
+        }
+        match self.failure.told(space(dir), "the disk does not say how much room it has") {
+            Some(space) => {
                 self.take(space);
                 self.keep_ballast(dir, &space);
             }
-            Err(error) => {
-                let error = error.to_string();
-                let mut failure = self.failure.lock();
-                if failure.as_ref() != Some(&error) {
-                    tracing::warn!(error, "the disk does not say how much room it has");
-                    *failure = Some(error);
-                }
-                self.meters.free.set(f64::NAN);
-            }
+            None => self.meters.free.set(f64::NAN),
         }
     }
 

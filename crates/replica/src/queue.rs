@@ -281,6 +281,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_packed_counts_in_a_batch_as_what_it_unpacks_to() {
+        let queue = queue();
+        let half = u32::try_from(BATCH_BYTES_MAX / 2).expect("it fits");
+        for _ in 0..3 {
+            let packed = [&[1], &half.to_be_bytes()[..], &[0; 4]].concat();
+            _ = queue.push(packed, Reach::Cluster).expect("room");
+        }
+        assert_eq!(queue.bytes(), 27, "it waits as it is");
+        assert_eq!(taken(&queue).await, [9, 9]);
+        assert_eq!(taken(&queue).await, [9]);
+        assert_eq!(queue.bytes(), 0);
+    }
+
+    #[tokio::test]
     async fn a_full_queue_refuses_at_once_and_a_closed_one_answers_all() {
         let queue = queue();
         let waiting: Vec<_> =

@@ -21,8 +21,9 @@ const RESERVE_LEAST: u64 = 256 * MIB;
 const RESERVE_MOST: u64 = 1024 * MIB;
 /// … and of a small file system not the most of it.
 const RESERVE_SHARE_MOST: u64 = 4;
-/// The share of the reserve at which a node stops: what it writes while it does …
+/// The share of the reserve at which a node stops, and the most that it then writes …
 const STOP_SHARE: u64 = 8;
+const STOP_MOST: u64 = 128 * MIB;
 /// … and the share that the ballast gives back, which is enough to start again.
 const BALLAST_SHARE: u64 = 2;
 /// What the system counts blocks of files in.
@@ -61,7 +62,7 @@ impl DiskSpace {
 /// Room below which a node with this reserve stops, unless the configuration says otherwise.
 #[must_use]
 pub fn default_stop(reserve: u64) -> u64 {
-    reserve / STOP_SHARE
+    (reserve / STOP_SHARE).min(STOP_MOST)
 }
 
 /// Size of the ballast of a disk, unless the configuration says otherwise: half of the reserve
@@ -72,7 +73,8 @@ pub fn default_ballast(space: &DiskSpace) -> u64 {
 }
 
 /// Bytes that a data directory takes on the disk, without its ballast. A file of several names
-/// counts once, and one that goes meanwhile does not count.
+/// counts once; one that goes meanwhile does not count, nor what is the file system's own and
+/// closed to this process.
 ///
 /// # Errors
 /// If a directory cannot be read.
@@ -82,13 +84,13 @@ pub fn used(data_dir: &Path) -> Result<u64, StoreError> {
     let mut dirs: Vec<PathBuf> = vec![data_dir.to_owned()];
     while let Some(dir) = dirs.pop() {
         let failed = |error| StoreError::file("list", &dir, error);
-        let Some(listing) = unless_gone(fs::read_dir(&dir)).map_err(failed)? else { continue };
+        let Some(listing) = if_there(fs::read_dir(&dir)).map_err(failed)? else { continue };
         for entry in listing {
             let entry = entry.map_err(failed)?;
             if dir == data_dir && ballast::is_name(&entry.file_name()) {
                 continue;
             }
-            let Some(found) = unless_gone(entry.metadata()).map_err(failed)? else { continue };
+            let Some(found) = if_there(entry.metadata()).map_err(failed)? else { continue };
             if found.is_dir() {
                 dirs.push(entry.path());
             }
@@ -100,9 +102,11 @@ pub fn used(data_dir: &Path) -> Result<u64, StoreError> {
     Ok(bytes)
 }
 
-fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
+            Ok(None)
+        }
         other => other.map(Some),
     }
 }
@@ -143,6 +147,14 @@ mod tests {
         let taken = used(dir.path()).expect("it says") - before;
         assert!((1 << 20..2 << 20).contains(&taken), "{taken}");
         assert_eq!(used(&dir.path().join("absent")).ok(), Some(0));
+    }
+
+    #[test]
+    fn a_node_stops_with_a_part_of_its_reserve_and_never_for_want_of_much() {
+        let cases = [(0, 0), (64 * MIB, 8 * MIB), (1024 * MIB, 128 * MIB), (1 << 60, 128 * MIB)];
+        for (reserve, stop) in cases {
+            assert_eq!(default_stop(reserve), stop, "{reserve}");
+        }
     }
 
     #[test]
