@@ -222,6 +222,16 @@ impl Disk {
     }
 }
 
+/// Nothing hangs any more when a test has ended, however it did.
+struct Healed(Disk);
+
+impl Drop for Healed {
+    fn drop(&mut self) {
+        self.0.slow_ms.store(0, Ordering::SeqCst);
+        self.0.hangs.store(false, Ordering::SeqCst);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_with_a_slow_disk_lets_one_lead_whose_disk_is_not() {
     let disk = Disk::default();
@@ -233,6 +243,7 @@ async fn a_leader_with_a_slow_disk_lets_one_lead_whose_disk_is_not() {
         }
     })
     .await;
+    let _healed = Healed(disk.clone());
     assert_eq!(nodes.leader_seen_by(2), Some(1));
     assert!(nodes.node(1).status().given_away.is_none());
     disk.slow_ms.store(1_000, Ordering::SeqCst);
@@ -261,6 +272,7 @@ async fn a_leader_whose_disk_hangs_is_followed_no_more_and_comes_back_when_it_do
             }
         })
         .await;
+        let _healed = Healed(disk.clone());
         nodes.propose(2, create_namespace(2)).await;
         disk.hangs.store(true, Ordering::SeqCst);
         // A sync that hangs is one that was begun.
@@ -330,6 +342,14 @@ impl SmallDisk {
         let mounted = mount.args(["-t", "tmpfs", "-o", "size=128m", "tmpfs"]).arg(at).output();
         mounted.is_ok_and(|output| output.status.success()).then(|| Self(at.to_owned()))
     }
+
+    /// Fills it until no more than so many bytes are left.
+    fn fill(&self, bytes_left: u64) {
+        let mut filler = File::create(self.0.join("filler")).expect("a file");
+        while store::disk::space(&self.0).expect("it says").free_bytes > bytes_left {
+            filler.write_all(&[0; 64 * 1024]).expect("there is room");
+        }
+    }
 }
 
 impl Drop for SmallDisk {
@@ -355,10 +375,7 @@ async fn a_leader_whose_disk_is_full_to_its_end_hands_over_and_stops() {
     })
     .await;
     nodes.propose(1, create_namespace(2)).await;
-    let mut filler = File::create(dir.path().join("filler")).expect("a file");
-    while store::disk::space(dir.path()).expect("it says").free_bytes > 2 << 20 {
-        filler.write_all(&[0; 256 * 1024]).expect("there is room");
-    }
+    disk.fill(2 << 20);
     let ended = tokio::time::timeout(LONG, nodes.node(1).failed()).await;
     let reason = ended.expect("it stops");
     assert!(reason.contains("a node stops below") && nodes.node(1).is_disk_full(), "{reason}");
@@ -370,6 +387,48 @@ async fn a_leader_whose_disk_is_full_to_its_end_hands_over_and_stops() {
     assert_ne!(leader, Some(1));
     nodes.node(1).shutdown().await;
     nodes.propose(2, create_namespace(4)).await;
+    drop(disk);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_finds_no_room_ends_the_node_and_takes_nothing_back() {
+    let dir = tempfile::tempdir().expect("dir");
+    let Some(disk) = SmallDisk::mounted(dir.path()) else {
+        println!("skipped: this process may not mount a file system");
+        return;
+    };
+    let mut config = common::config(dir.path());
+    // Nothing is kept back, so that the end comes by a write.
+    config.disk = DiskLimits { reserve_bytes: Some(0), ..FULL };
+    let replica = common::start(config.clone()).await;
+    common::propose(&replica, bootstrap()).await;
+    disk.fill(4 << 20);
+    let name = "x".repeat(256 * 1024);
+    let mut last = LogIndex(0);
+    let work = async {
+        for number in 2.. {
+            let sent = replica.propose(create_namespace_named(number, &name), Reach::Cluster);
+            match sent {
+                Ok(sent) => match sent.await.expect("answered") {
+                    Ok(committed) => last = committed.index,
+                    Err(error) => assert_ne!(error, ProposeError::NoLeader, "it was sent"),
+                },
+                Err(error) => {
+                    assert_eq!(error, ProposeError::Stopping);
+                    return;
+                }
+            }
+        }
+    };
+    tokio::time::timeout(LONG, work).await.expect("it ends");
+    let reason = tokio::time::timeout(LONG, replica.failed()).await.expect("it says why");
+    assert!(replica.is_disk_full() && last > LogIndex(1), "{reason}");
+    replica.shutdown().await;
+    drop(replica);
+    std::fs::remove_file(dir.path().join("filler")).expect("it was there");
+    let again = common::start(config).await;
+    again.read_point(Consistency::Linearizable, last).await.expect("nothing is lost");
+    again.shutdown().await;
     drop(disk);
 }
 
