@@ -432,32 +432,52 @@ async fn a_write_that_finds_no_room_ends_the_node_and_takes_nothing_back() {
     drop(disk);
 }
 
+/// How a follower is slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Slow {
+    /// Nothing comes to it.
+    Way,
+    /// It takes everything and confirms nothing.
+    Disk,
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_follower_that_takes_nothing_holds_so_many_bytes_and_nobody_up() {
+async fn a_slow_follower_holds_so_many_bytes_and_nobody_up() {
     const COMMANDS: u64 = 64;
     const COMMAND_BYTES: usize = 1024 * 1024;
-    let nodes = Nodes::with(|_, _| {}).await;
-    let leader = nodes.node(1);
-    nodes.ways[&3].held.store(true, Ordering::SeqCst);
-    let name = "x".repeat(COMMAND_BYTES);
-    let (mut most, mut last) = (0, LogIndex(0));
-    for number in 0..COMMANDS {
-        last = nodes.propose(1, create_namespace_named(1_000 + number, &name)).await;
-        most = most.max(leader.held_bytes());
+    for slow in [Slow::Way, Slow::Disk] {
+        let disk = Disk::default();
+        let nodes = Nodes::with(|node, config| {
+            if node == 3 {
+                config.log.before_sync = Some(disk.before_sync());
+            }
+        })
+        .await;
+        let healed = Healed(disk.clone());
+        let leader = nodes.node(1);
+        nodes.ways[&3].held.store(slow == Slow::Way, Ordering::SeqCst);
+        disk.hangs.store(slow == Slow::Disk, Ordering::SeqCst);
+        let name = "x".repeat(COMMAND_BYTES);
+        let (mut most, mut last) = (0, LogIndex(0));
+        for number in 0..COMMANDS {
+            last = nodes.propose(1, create_namespace_named(1_000 + number, &name)).await;
+            most = most.max(leader.held_bytes());
+        }
+        // The other one goes along, and holds what it has not confirmed at that moment.
+        let bound = 2 * REPLICATION_HELD_BYTES_MAX;
+        assert!(most <= bound && most >= COMMAND_BYTES, "{slow:?}: {most} of {bound} are held");
+        assert!(usize::try_from(COMMANDS).expect("few") * COMMAND_BYTES > bound);
+        nodes.node(2).read_point(Consistency::Stale, last).await.expect("it has everything");
+        let behind = |status: &Status| {
+            let member = status.members.iter().find(|member| member.node == NodeId(3));
+            member.and_then(|member| member.matched) < Some(last)
+        };
+        assert!(behind(&leader.status()), "it was slow");
+        nodes.ways[&3].held.store(false, Ordering::SeqCst);
+        drop(healed);
+        nodes.until(1, |status| !behind(status)).await;
+        nodes.assert_equal(1).await;
     }
-    // The other one goes along, and holds what it has not confirmed at that moment.
-    let bound = 2 * REPLICATION_HELD_BYTES_MAX;
-    assert!(most <= bound && most >= COMMAND_BYTES, "{most} of {bound} bytes are held");
-    assert!(usize::try_from(COMMANDS).expect("few") * COMMAND_BYTES > bound, "more was written");
-    nodes.node(2).read_point(Consistency::Stale, last).await.expect("it has everything");
-    let behind = |status: &Status| {
-        let member = status.members.iter().find(|member| member.node == NodeId(3));
-        member.and_then(|member| member.matched) < Some(last)
-    };
-    assert!(behind(&leader.status()), "it was held");
-    nodes.ways[&3].held.store(false, Ordering::SeqCst);
-    nodes.until(1, |status| !behind(status)).await;
-    nodes.assert_equal(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -35,7 +35,7 @@ const NODES: &[Column] = &[
     ("matched", &["matched_index"]),
     ("healthy", &["healthy"]),
     ("disk full", &["disk_full"]),
-    ("sync µs", &["sync_us"]),
+    ("sync us", &["sync_us"]),
 ];
 
 const CHANGED: &[Column] = &[
