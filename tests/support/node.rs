@@ -17,6 +17,9 @@ use super::{DEADLINE, LOOK_EVERY, Process, pid, qgate, scrape};
 pub const LOOPBACK: &str =
     "outbound: {allow: [\"127.0.0.0/8\"], webhooks_allow: [\"127.0.0.0/8\"]}\n";
 
+/// A ballast would take its bytes for each node of a test.
+pub const NO_BALLAST: &str = "disk_ballast_bytes: 0\n";
+
 /// `phone.*` is called once per lead in five minutes; `crm.*` waits for a person.
 const GATES: &str = "\
 gates:
@@ -60,7 +63,7 @@ impl Node {
         let text = format!(
             "node: {{id: 1}}\ndata_dir: data\nhttp: {{listen: \"127.0.0.1:{port}\"}}\n\
              metrics: {{listen: \"{metrics}\"}}\n\
-             cluster: {{initialise: true}}\nadmin_key_file: admin.key\n{more}"
+             cluster: {{initialise: true}}\nadmin_key_file: admin.key\n{NO_BALLAST}{more}"
         );
         fs::write(home.join("node.yaml"), text).unwrap();
         let http = format!("http://127.0.0.1:{port}");
@@ -115,6 +118,22 @@ impl Node {
     pub fn stopped(&mut self) {
         let status = self.process.wait();
         assert!(status.success(), "{status}: {}", self.log());
+    }
+
+    /// Waits until it has ended by itself, and gives its code.
+    pub fn ended(&mut self) -> Option<i32> {
+        self.process.wait().code()
+    }
+
+    /// Starts it in the hope that it ends by itself, and gives what it said.
+    pub fn serve_alone(&self) -> Output {
+        let mut command = qgate();
+        command.arg("serve").arg("--config").arg(self.home.join("node.yaml")).output().unwrap()
+    }
+
+    /// What it says of its readiness.
+    pub async fn ready_body(&self) -> Value {
+        self.agent.send(Request::get(&["readyz"]).anonymous()).await.unwrap().body
     }
 
     /// Nobody listens any more at its front door.

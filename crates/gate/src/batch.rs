@@ -8,10 +8,9 @@
 
 use std::collections::VecDeque;
 
-use ledger::Reply;
+use ledger::{Reply, encode_command};
 use tokio::sync::mpsc;
 use types::IntentId;
-use types::codec::encode;
 
 use crate::candidate::Candidate;
 use crate::engines::InForce;
@@ -255,7 +254,7 @@ where
 
 fn encoded<E>(candidate: Box<Candidate>) -> Ready<E> {
     candidate.check().map_err(NotJudged::Failed)?;
-    let bytes = encode(candidate.envelope());
+    let bytes = encode_command(candidate.envelope());
     Ok((candidate, bytes))
 }
 

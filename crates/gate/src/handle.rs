@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger::{AgentRow, Command, Envelope, Reply, RequestKey, query};
+use ledger::{AgentRow, Command, Envelope, Reply, RequestKey, encode_command, query};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use types::codec::encode;
 use types::{KeyId, LogIndex, NamespaceId, NodeId, Phase, Role};
 
 use crate::administer_settings::DocumentChecks;
@@ -190,7 +189,7 @@ impl Gate {
 
     /// Sends an envelope and waits for its answer.
     pub(crate) async fn send(&self, envelope: Envelope) -> Result<Answer, GateError> {
-        self.answer(self.queue(&envelope, || encode(&envelope))).await
+        self.answer(self.queue(&envelope, || encode_command(&envelope))).await
     }
 
     /// Puts an envelope into the queue to the log, in these bytes.
@@ -199,7 +198,9 @@ impl Gate {
         let receiver = if takes_room(&envelope.command) && !self.log.has_room() {
             Err(ProposeError::DiskFull)
         } else {
-            self.log.propose(bytes(), reach(&envelope.command))
+            let bytes = bytes();
+            self.meters.packed(&bytes);
+            self.log.propose(bytes, reach(&envelope.command))
         };
         let ends = Instant::now() + REPLY_DEADLINE;
         Queued { sent, namespace: envelope.namespace, receiver, ends }

@@ -42,8 +42,8 @@ pub enum ProposeError {
     Stopping,
     /// Nothing happened: what would take room is not taken while the disk is full to its reserve.
     #[error(
-        "this node's disk is full up to its reserve, so it takes nothing new; decisions, reports \
-         and reads go on; ask its operator to free space, or send this to another node"
+        "the disk of the node that leads, or of a majority, is full up to its reserve or quota, so \
+         nothing new is taken; decisions, reports and reads go on; ask an operator to free space"
     )]
     DiskFull,
 }
@@ -146,6 +146,40 @@ pub struct Status {
     pub changing: bool,
     /// The node serves: not stopping, not poisoned.
     pub healthy: bool,
+    /// Its disk has room for new things.
+    pub has_room: bool,
+    /// What others see of this node; its round trip and clock offset are 0.
+    pub own: Option<Seen>,
+    /// How far the nodes are from each other, as the configuration says.
+    pub profile: &'static str,
+    /// When and why this node gave the lead away last for its disk's sake.
+    pub given_away: Option<HandOver>,
+    /// What an operator should look at, as far as this node knows.
+    pub warnings: Vec<Warning>,
+}
+
+/// A leader let another node lead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandOver {
+    /// `slow_disk`, `stuck_disk`, `full_disk` or `disk_end`.
+    pub why: &'static str,
+    /// Who should lead then; `None` if there was nobody better.
+    pub to: Option<NodeId>,
+    /// How long ago.
+    pub ago: Duration,
+}
+
+/// Something is not as it should be, though the node goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// For programs.
+    pub code: &'static str,
+    /// Nothing is wrong, but it could be better.
+    pub is_only_advice: bool,
+    /// Which node it is about.
+    pub node: Option<NodeId>,
+    /// For people: what is so, and what next.
+    pub message: String,
 }
 
 /// One node of the cluster.
@@ -190,6 +224,12 @@ pub struct Seen {
     pub healthy: bool,
     /// Its disk has room for new things.
     pub has_room: bool,
+    /// How long a sync of its log usually takes, in microseconds; `None` while that is not known.
+    pub sync_us: Option<u64>,
+    /// Its syncs take much longer than those of another node.
+    pub slow_disk: bool,
+    /// Its profile: `lan`, `regional` or `global`.
+    pub profile: Option<&'static str>,
 }
 
 /// The replicated log with the state it makes.
@@ -239,7 +279,7 @@ pub trait Log: Send + Sync + 'static {
     /// Changes who belongs to the cluster, votes or leads, and answers once that is so.
     fn change(&self, change: Change) -> BoxFuture<'_, Result<LogIndex, ChangeError>>;
 
-    /// The disks of this node and of the one that leads have room for what nobody waits for yet.
+    /// The disks of the node that leads and of a majority have room for what nobody waits for yet.
     fn has_room(&self) -> bool {
         true
     }

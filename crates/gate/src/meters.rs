@@ -154,6 +154,7 @@ pub(crate) struct GateMeters {
     dedup: DedupMeters,
     waits: WaitMeters,
     failed: FailedMeters,
+    packed: [Counter; 2],
     intents: [(Phase, Gauge); Phase::ALL.len()],
     audit_tree_size: Gauge,
     namespaces: Gauge,
@@ -190,6 +191,7 @@ impl Default for GateMeters {
                 stopping: failed("stopping"),
                 disk_quota: failed("disk_quota"),
             },
+            packed: ["raw", "packed"].map(|form| meters::PACKED_BYTES.counter(&[form])),
             intents: Phase::ALL.map(|phase| (phase, meters::INTENTS.gauge(&[phase.name()]))),
             audit_tree_size: meters::AUDIT_TREE_SIZE.gauge(&[]),
             namespaces: meters::NAMESPACES.gauge(&[]),
@@ -206,6 +208,16 @@ impl GateMeters {
     pub(crate) fn sent(&self, command: &Command) -> Sent {
         let is_submit = matches!(command, Command::Submit(_));
         Sent { place: place(command), is_submit, at: Instant::now() }
+    }
+
+    /// A command goes to the log in these bytes.
+    pub(crate) fn packed(&self, command: &[u8]) {
+        let raw = ledger::unpacked_bytes(command);
+        if raw > command.len() {
+            let [before, after] = &self.packed;
+            before.increment(raw as u64);
+            after.increment(command.len() as u64);
+        }
     }
 
     /// Its answer came, or none ever will.

@@ -1,10 +1,12 @@
 //! Submitting and deciding: facts are made here, for the version in force, and made again when it
 //! moved; ids that are taken are drawn again. The caller sees neither.
 
-use ledger::{Approve, Cancel, Command, Content, Reject, ReplayGuard, Reply, RequestKey, query};
+use ledger::{
+    Approve, Cancel, Command, Content, Reject, ReplayGuard, Reply, RequestKey, encode_command,
+    query,
+};
 use policy::{Facts, Payload};
 use serde_json::Value;
-use types::codec::encode;
 use types::{Digest, IntentId, NamespaceId, PayloadKind, Proposal};
 
 use crate::candidate::{Candidate, Material};
@@ -45,6 +47,12 @@ pub struct DecideRequest {
     pub request_key: Option<RequestKey>,
 }
 
+/// A candidate and its command's bytes, which take work in proportion to its payload.
+fn encoded(candidate: Candidate) -> (Candidate, Vec<u8>) {
+    let command = encode_command(candidate.envelope());
+    (candidate, command)
+}
+
 impl Gate {
     /// Submits an intent.
     ///
@@ -57,25 +65,27 @@ impl Gate {
     ) -> Result<Answer, GateError> {
         let in_force = self.engines.in_force(self.log.as_ref(), caller.namespace)?;
         let (id, from, bytes) = (IntentId(self.ids.next()), caller.clone(), request.body_bytes);
-        let make = move || Candidate::new(id, &from, request, &in_force);
-        let mut candidate = self.beside().run(bytes, make).await?;
+        let make = move || encoded(Candidate::new(id, &from, request, &in_force));
+        let (mut candidate, mut command) = self.beside().run(bytes, make).await?;
         let mut tries = 0..TRIES_MAX;
         let answer = loop {
             if tries.next().is_none() {
                 break Err(GateError::PolicyMoving);
             }
-            match self.try_once(&candidate).await {
+            match self.try_once(&candidate, command).await {
                 Ok(Answer { reply: Reply::IdTaken, .. }) => {
                     candidate.take_id(IntentId(self.ids.next()));
+                    (candidate, command) =
+                        self.beside().run(bytes, move || encoded(candidate)).await?;
                 }
                 Ok(Answer { reply: Reply::FactsNeeded { .. }, .. }) => {
                     let in_force = self.engines.in_force(self.log.as_ref(), caller.namespace)?;
                     let cost = if candidate.is_behind(&in_force) { bytes } else { 0 };
                     let again = move || {
                         candidate.make_again(&in_force);
-                        candidate
+                        encoded(candidate)
                     };
-                    candidate = self.beside().run(cost, again).await?;
+                    (candidate, command) = self.beside().run(cost, again).await?;
                 }
                 answer => break answer,
             }
@@ -85,10 +95,10 @@ impl Gate {
     }
 
     /// Sends a submit. Its answer may be that another id is needed, or facts for other policies.
-    async fn try_once(&self, candidate: &Candidate) -> Result<Answer, GateError> {
+    async fn try_once(&self, candidate: &Candidate, command: Vec<u8>) -> Result<Answer, GateError> {
         note_intent(candidate.intent());
         candidate.check()?;
-        self.answer(self.queue(candidate.envelope(), || encode(candidate.envelope()))).await
+        self.answer(self.queue(candidate.envelope(), || command)).await
     }
 
     /// Approves a held intent.

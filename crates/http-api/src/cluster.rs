@@ -1,6 +1,6 @@
 //! The cluster as this node knows it, without asking anybody: answers without a quorum too.
 
-use gate::log::{Member, ReadPoint, Seen, Status};
+use gate::log::{HandOver, Member, ReadPoint, Seen, Status, Warning};
 use serde_json::{Value, json};
 use types::{NamespaceId, NodeId, Role};
 
@@ -28,19 +28,20 @@ pub(crate) async fn show(call: Authed) -> Result<Answer, Problem> {
         "committed_index": status.committed.0,
         "applied_index": status.applied.0,
         "changing": status.changing,
+        "profile": status.profile,
         "nodes": nodes,
+        "lead_given_away": status.given_away.as_ref().map(given_away),
+        "warnings": status.warnings.iter().map(warning).collect::<Vec<_>>(),
     }))
     .at(ReadPoint { index: status.applied, term: status.term }))
 }
 
 fn node(status: &Status, member: &Member) -> Value {
-    let seen = member.seen.as_ref();
+    let is_own = member.node == status.node;
+    let far = member.seen.as_ref();
     // Of a node that does not answer nothing is known: null says so.
-    let healthy = if member.node == status.node {
-        Some(status.healthy)
-    } else {
-        seen.map(|seen| seen.healthy)
-    };
+    let seen = if is_own { status.own.as_ref() } else { far };
+    let healthy = if is_own { Some(status.healthy) } else { far.map(|seen| seen.healthy) };
     let micros = |seen: &Seen| u64::try_from(seen.round_trip.as_micros()).ok();
     json!({
         "id": member.node.0,
@@ -52,10 +53,28 @@ fn node(status: &Status, member: &Member) -> Value {
         "matched_index": member.matched.map(|index| index.0),
         "healthy": healthy,
         "applied_index": seen.map(|seen| seen.applied.0),
-        "round_trip_us": seen.and_then(micros),
-        "clock_offset_us": seen.map(|seen| seen.clock_offset_us),
+        "round_trip_us": far.and_then(micros),
+        "clock_offset_us": far.map(|seen| seen.clock_offset_us),
         "disk_free_bytes": seen.map(|seen| seen.disk_free_bytes),
         "disk_size_bytes": seen.map(|seen| seen.disk_size_bytes),
+        "disk_full": seen.map(|seen| !seen.has_room),
+        "disk_slow": seen.map(|seen| seen.slow_disk),
+        "sync_us": seen.and_then(|seen| seen.sync_us),
+        "profile": seen.and_then(|seen| seen.profile),
         "feature_level": seen.map(|seen| seen.feature_level),
+    })
+}
+
+fn given_away(over: &HandOver) -> Value {
+    let to = over.to.map(|NodeId(node)| node);
+    json!({ "why": over.why, "to": to, "seconds_ago": over.ago.as_secs() })
+}
+
+fn warning(warning: &Warning) -> Value {
+    json!({
+        "code": warning.code,
+        "level": if warning.is_only_advice { "info" } else { "warning" },
+        "node": warning.node.map(|NodeId(node)| node),
+        "message": warning.message,
     })
 }

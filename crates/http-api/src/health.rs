@@ -48,12 +48,25 @@ pub(crate) async fn ready(call: Call) -> Result<Answer, Problem> {
         ("leader_known", status.leader.is_some(), "a leader is known"),
         ("read_index", fresh, "a majority confirmed a read index in time"),
     ];
+    // Of what these say much goes on, and a node that is started again would say the same.
+    let takes_new = log.has_room();
+    let lesser = [
+        ("takes_new", takes_new, "disks have room, so new intents are taken"),
+        ("disk_has_room", status.has_room, "this node's disk is not full to its reserve or quota"),
+    ];
     let passed = checks.iter().all(|(_, passed, _)| *passed);
     let mut body = json!({ "status": if passed { "ok" } else { "unavailable" } });
+    let failed = lesser.iter().filter(|(_, passed, _)| !passed).map(|(name, _, _)| *name);
+    let failed: Vec<&str> = failed.collect();
+    if !failed.is_empty() {
+        body["degraded"] = failed.into();
+    }
     if verbose {
-        let listed = checks
-            .iter()
-            .map(|(name, passed, means)| json!({ "name": name, "ok": passed, "means": means }));
+        let all = checks.iter().map(|check| (check, true));
+        let all = all.chain(lesser.iter().map(|check| (check, false)));
+        let listed = all.map(|((name, passed, means), required)| {
+            json!({ "name": name, "ok": passed, "means": means, "required": required })
+        });
         body["checks"] = listed.collect();
     }
     let status = if passed { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

@@ -1,8 +1,8 @@
 //! The form of a log entry's data: a batch of commands with the leader's stamp.
 //!
 //! `format byte ‖ CBOR [level, time, proposer, [command bytes …]]`. Commands stay the bytes that
-//! the node which took the request encoded. An unknown format, level or command stops the node:
-//! skipping one would make replicas differ in silence.
+//! the node which took the request encoded and, if they were large, packed. An unknown format,
+//! level or command stops the node: skipping one would make replicas differ in silence.
 
 use alloc::vec::Vec;
 
@@ -12,6 +12,7 @@ use types::codec::{decode, encode};
 use types::{LogTime, NodeId};
 
 use crate::command::Envelope;
+use crate::pack::{unpack, unpacked_bytes};
 use crate::read::Fault;
 
 /// The newest feature level that this build knows.
@@ -59,6 +60,18 @@ pub fn encode_batch<B: AsRef<[u8]>>(header: &BatchHeader, commands: &[B]) -> Vec
     bytes
 }
 
+/// Bytes of the commands of a batch when they are unpacked, as they say themselves; those that are
+/// stored if it does not decode.
+#[must_use]
+pub fn batch_bytes(batch: &[u8]) -> usize {
+    let rest = batch.get(1..).unwrap_or_default();
+    let commands = decode::<Wire<'_>>(rest, "log entry").map(|wire| wire.commands);
+    commands.map_or(batch.len(), |commands| {
+        let bytes = commands.iter().map(|command| unpacked_bytes(command));
+        bytes.fold(0, usize::saturating_add)
+    })
+}
+
 /// Decodes a batch. Its level is compared with what this build can apply, not with the level in
 /// force: whether a newer kind of command is let in is decided before it is proposed. What is
 /// committed every node must apply alike, and a build that knows the level does; one that took the
@@ -82,7 +95,7 @@ pub fn decode_batch(bytes: &[u8]) -> Result<(BatchHeader, Vec<Envelope>), Fault>
     let commands = wire
         .commands
         .iter()
-        .map(|bytes| decode(bytes, "command").map_err(Fault::from))
+        .map(|bytes| Ok::<_, Fault>(decode(&unpack(bytes)?, "command")?))
         .collect::<Result<_, _>>()?;
     Ok((BatchHeader { level: wire.level, time: wire.time, proposer: wire.proposer }, commands))
 }

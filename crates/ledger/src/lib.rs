@@ -29,6 +29,7 @@ mod guard;
 mod judge;
 mod link;
 mod link_rows;
+mod pack;
 mod policies;
 pub mod query;
 mod query_audit;
@@ -60,7 +61,9 @@ mod write_hash;
 
 pub use audit::{Leaf, LeafBody, LeafDetail};
 pub use cluster::{ChangeCluster, ClusterChange, NewNode, NodeRow};
-pub use codec::{BatchHeader, FEATURE_LEVEL, FIRST_FEATURE_LEVEL, decode_batch, encode_batch};
+pub use codec::{
+    BatchHeader, FEATURE_LEVEL, FIRST_FEATURE_LEVEL, batch_bytes, decode_batch, encode_batch,
+};
 pub use command::{
     ApplyChannels, ApplyDestinations, ApplyPolicies, Approve, AttemptEnd, Bootstrap, Cancel, Claim,
     Command, CreateNamespace, Envelope, FirstKey, IssueOrder, RegisterAgent, RegisterWebhook,
@@ -71,6 +74,7 @@ pub use event::{Event, RefusedBy};
 pub use guard::{ClaimedTime, NonceClaim, ReplayGuard, ReplayReason};
 pub use link::{DecideByLink, IssueLink};
 pub use link_rows::{Factor, LinkMark, LinkRow};
+pub use pack::{encode_command, unpacked_bytes};
 pub use policy::PolicySet;
 pub use read::{Direction, Fault, MapState, Overlay, Read, Visit, Writes};
 pub use reply::{Duplicate, Effect, Refusal, Reply};

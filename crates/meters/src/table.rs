@@ -77,6 +77,9 @@ table! {
     /// Commands without an answer of the ledger, by why there was none.
     COMMANDS_FAILED: Counter in Count, "gate_commands_failed_total" ["reason"];
 
+    /// Bytes of the large commands that this node packed for the log, before and after that.
+    PACKED_BYTES: Counter in Bytes, "gate_packed_bytes_total" ["form"];
+
     /// Commands recognised as asked for before: inside of a dedup window, under an
     /// `idempotency_key` of the body, or under an `Idempotency-Key` header, which replays.
     DEDUP_HITS: Counter in Count, "gate_dedup_hits_total" ["kind"];
@@ -105,6 +108,10 @@ table! {
     IS_LEADER: Gauge in Count, "gate_is_leader" [];
     /// Leaders this node has seen begin to lead, itself included.
     LEADER_CHANGES: Counter in Count, "gate_leader_changes_total" [];
+    /// Times this node gave the lead away for its disk's sake, or had to and found nobody.
+    LEAD_GIVEN_AWAY: Counter in Count, "gate_lead_given_away_total" ["why"];
+    /// Other voters to which a round trip takes too long for the profile of this node.
+    VOTERS_TOO_FAR: Gauge in Count, "gate_voters_too_far" [];
     /// The term this node is in.
     TERM: Gauge in Count, "gate_term" [];
     /// Nodes that vote.
@@ -145,6 +152,8 @@ table! {
     READ_INDEX_SECONDS: Histogram in Seconds by SPANS, "gate_read_index_seconds" [];
     /// Reads that one such round served.
     READ_ROUND_READS: Histogram in Count by SIZES, "gate_read_round_reads" [];
+    /// Bytes of entries that are sent to other nodes and not confirmed, over all of them.
+    REPLICATION_HELD_BYTES: Gauge in Bytes, "gate_replication_held_bytes" [];
     /// Applying one run of entries: judging them and writing what they change.
     APPLY_SECONDS: Histogram in Seconds by SPANS, "gate_apply_seconds" [];
     /// Entries applied in one write of the state.
@@ -158,6 +167,9 @@ table! {
     WAL_BATCH_BYTES: Histogram in Bytes by BYTES, "gate_wal_batch_bytes" [];
     /// How long the sync of the log that runs now has taken so far; 0 while none runs.
     WAL_STALL_SECONDS: Gauge in Seconds, "gate_wal_stall_seconds" [];
+    /// How long a sync of the log usually takes: the median over ten seconds of what each half took
+    /// on average; not a number while there is nothing to sync.
+    WAL_FSYNC_USUAL_SECONDS: Gauge in Seconds, "gate_wal_fsync_usual_seconds" [];
     /// Entries appended to the log.
     WAL_ENTRIES: Counter in Count, "gate_wal_entries_total" [];
     /// Bytes of entries appended to the log, frames included.
@@ -172,10 +184,23 @@ table! {
     DISK_FREE_BYTES: Gauge in Bytes, "gate_disk_free_bytes" [];
     /// Bytes of that which are kept back: with less, nothing new is taken.
     DISK_RESERVE_BYTES: Gauge in Bytes, "gate_disk_reserve_bytes" [];
+    /// Bytes of that below which the node stops.
+    DISK_STOP_BYTES: Gauge in Bytes, "gate_disk_stop_bytes" [];
     /// Bytes of the file system of the data directory.
     DISK_SIZE_BYTES: Gauge in Bytes, "gate_disk_size_bytes" [];
-    /// 1 while nothing new is taken for want of room on the disk.
+    /// Bytes that the data directory takes, its ballast aside, counted every five seconds.
+    DISK_USED_BYTES: Gauge in Bytes, "gate_disk_used_bytes" [];
+    /// Bytes that the data directory may take: with more, nothing new is taken; not a number where
+    /// the configuration names none.
+    DISK_QUOTA_BYTES: Gauge in Bytes, "gate_disk_quota_bytes" [];
+    /// Bytes that deleting the ballast gives back; 0 if there is none.
+    DISK_BALLAST_BYTES: Gauge in Bytes, "gate_disk_ballast_bytes" [];
+    /// 1 while this node's disk has no room for new things.
     DISK_FULL: Gauge in Count, "gate_disk_full" [];
+    /// 1 while syncs of this node's log take long, and much longer than those of another node.
+    DISK_SLOW: Gauge in Count, "gate_disk_slow" [];
+    /// 1 while a sync of this node's log does not end: it neither votes nor leads.
+    DISK_STUCK: Gauge in Count, "gate_disk_stuck" [];
     /// The write of one applied run of entries; a part of `gate_apply_seconds`.
     STATE_WRITE_SECONDS: Histogram in Seconds by SPANS, "gate_state_write_seconds" [];
     /// One flush of the state to the disk.

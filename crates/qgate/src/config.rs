@@ -13,6 +13,7 @@ use serde::Deserialize;
 use types::ids::NODE_ID_MAX;
 use types::limits::{EXECUTOR_DRAIN_MS_DEFAULT, EXECUTOR_DRAIN_MS_MAX};
 
+use crate::disk_limits;
 use crate::files;
 use crate::outward::{Outbound, Secret};
 
@@ -56,6 +57,12 @@ pub(crate) struct Config {
     /// Bytes of the data directory's file system below which nothing new is taken; left out: a
     /// share of the file system.
     pub(crate) disk_reserve_bytes: Option<u64>,
+    /// Bytes that the data directory may take before nothing new is taken; left out: all.
+    pub(crate) disk_quota_bytes: Option<u64>,
+    /// Bytes of the file system below which the node stops; left out: a part of the reserve.
+    pub(crate) disk_stop_bytes: Option<u64>,
+    /// Bytes of the file that gives room back when it is deleted; left out: a share.
+    pub(crate) disk_ballast_bytes: Option<u64>,
     /// Where the file lies: other files that it names are relative to that.
     #[serde(skip)]
     pub(crate) base: PathBuf,
@@ -302,9 +309,7 @@ impl Config {
             text.push_str(&format!("  {}: {}\n", quoted(Path::new(name)), secret.to_yaml()));
         }
         text.push_str(&format!("executor_drain_seconds: {}\n", self.executor_drain_seconds));
-        if let Some(bytes) = self.disk_reserve_bytes {
-            text.push_str(&format!("disk_reserve_bytes: {bytes}\n"));
-        }
+        text.push_str(&disk_limits::to_yaml(self));
         text.push_str(&format!("data_key_file: {}\n", quoted(&self.data_key_file)));
         if let Some(file) = &self.admin_key_file {
             text.push_str(&format!("admin_key_file: {}\n", quoted(file)));
@@ -362,6 +367,7 @@ impl Config {
             let found = self.executor_drain_seconds;
             return Err(format!("executor_drain_seconds is {found}; at most {drain_max}"));
         }
+        disk_limits::check(self)?;
         self.check_addresses()
     }
 
@@ -412,7 +418,6 @@ mod tests {
             ("registration: {open: true}\n",                  "ok"),
             ("executor_drain_seconds: 600\n",                 "ok"),
             ("executor_drain_seconds: 601\n",                 " executor_drain_seconds is 601"),
-            ("disk_reserve_bytes: 1000000\n",                 "ok"),
             ("disk_reserve_bytes: a lot\n",                   "4:21"),
             ("colour: red\n",                                 "4:1: unknown field `colour`"),
             ("log:\n  format: json\n  filtre: x\n",           "6:3: unknown field `filtre`"),

@@ -227,6 +227,9 @@ impl Ports {
             // Ctrl-C should not wait for a target that holds a call.
             executor_drain_seconds: DRAIN_MS_MAX / 1_000,
             disk_reserve_bytes: None,
+            disk_quota_bytes: None,
+            disk_stop_bytes: None,
+            disk_ballast_bytes: Some(0),
             base: PathBuf::new(),
             admin_key_file: initialise.then(|| PathBuf::from("admin.key")),
         }

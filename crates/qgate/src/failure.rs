@@ -22,6 +22,8 @@ pub(crate) enum Exit {
     Unreachable = 3,
     /// Somebody answered, but the cluster cannot decide now.
     NoQuorum = 4,
+    /// A node has no room on its disk: starting it again changes nothing before there is some.
+    DiskFull = 5,
     /// With `--exit-decision`: people decide.
     Held = 10,
     /// With `--exit-decision`: it must not run.
@@ -72,6 +74,11 @@ impl Failure {
 
     pub(crate) fn usage(what: impl Into<String>) -> Self {
         Self { exit: Exit::Usage, what: what.into(), next: None, refusal: None }
+    }
+
+    /// A node that stopped for want of room.
+    pub(crate) fn disk_full(what: impl Into<String>) -> Self {
+        Self { exit: Exit::DiskFull, ..Self::refused(what) }
     }
 
     /// For programs: as `--output json` prints it on stderr.

@@ -16,6 +16,7 @@ mod dev_cluster;
 mod dev_keys;
 mod dev_ports;
 mod dev_state;
+mod disk_limits;
 mod failure;
 mod files;
 mod first_key;

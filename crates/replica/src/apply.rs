@@ -80,13 +80,13 @@ impl Chunk {
     /// Adds an entry and says whether the chunk is full.
     pub(crate) fn push(&mut self, entry: Entry) -> bool {
         if let Payload::Normal(batch) = &entry.payload {
-            self.bytes += batch.0.len();
+            self.bytes += ledger::batch_bytes(&batch.0);
         }
         self.entries.push(entry);
         self.entries.len() >= APPLY_ENTRIES_MAX || self.bytes >= APPLY_BYTES_MAX
     }
 
-    /// Bytes of the commands.
+    /// Bytes of the commands when they are unpacked.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }

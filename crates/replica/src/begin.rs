@@ -17,6 +17,9 @@ pub enum StartError {
     /// The disk.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The disk is full to its end.
+    #[error("{0}")]
+    DiskFull(String),
     /// The data is another node's.
     #[error(
         "this data belongs to node {}, not to node {}; point it at its own",
@@ -78,6 +81,16 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// There is no room on the disk to start with.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::DiskFull(_) => true,
+            Self::Store(error) => error.is_disk_full(),
+            _ => false,
+        }
+    }
+
     #[expect(clippy::needless_pass_by_value, reason = "`map_err` gives the error away")]
     pub(crate) fn raft(error: impl ToString) -> Self {
         Self::Raft(error.to_string())

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use gate::seal::DataKey;
 use openraft::SnapshotPolicy;
+use store::log::LogOptions;
 use tls::Identity;
 use types::NodeId;
 use types::limits::{
@@ -14,6 +15,7 @@ use types::limits::{
 };
 
 use crate::clock::{MachineTime, TimeSource};
+use crate::disk::DiskLimits;
 use crate::join::JoinPlan;
 use crate::raft::NodeAddress;
 
@@ -27,7 +29,7 @@ const CONNECT_MS_MIN: u64 = 500;
 const PAYLOAD_ENTRIES_MAX: u64 = 1_024;
 
 /// How far apart the nodes are. A longer way wants more patience before an election.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Profile {
     /// One site.
     #[default]
@@ -39,8 +41,26 @@ pub enum Profile {
 }
 
 impl Profile {
+    /// All of them, the least patient first.
+    pub(crate) const ALL: [Self; 3] = [Self::Lan, Self::Regional, Self::Global];
+
+    /// The one of that name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|profile| profile.name() == name)
+    }
+
+    /// As the configuration says it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lan => "lan",
+            Self::Regional => "regional",
+            Self::Global => "global",
+        }
+    }
+
     /// Heartbeat, and the shortest and longest election time-out, in milliseconds.
-    fn times_ms(self) -> (u64, u64, u64) {
+    pub(crate) fn times_ms(self) -> (u64, u64, u64) {
         match self {
             Self::Lan => (50, 150, 300),
             Self::Regional => (300, 2_000, 4_000),
@@ -93,8 +113,10 @@ pub struct Config {
     pub snapshot_bytes: u64,
     /// Entries kept in the log behind a snapshot.
     pub log_kept_entries: u64,
-    /// Bytes of the disk that are kept back; `None` for a share of the file system.
-    pub disk_reserve_bytes: Option<u64>,
+    /// What it may take of its disk.
+    pub disk: DiskLimits,
+    /// How its log is run.
+    pub log: LogOptions,
     /// Where time comes from.
     pub time: Arc<dyn TimeSource>,
 }
@@ -119,7 +141,9 @@ impl Config {
             snapshot_entries: SNAPSHOT_ENTRIES,
             snapshot_bytes: SNAPSHOT_BYTES,
             log_kept_entries: LOG_KEPT_ENTRIES,
-            disk_reserve_bytes: None,
+            // Who runs a node decides whether it has a ballast.
+            disk: DiskLimits { ballast_bytes: Some(0), ..DiskLimits::default() },
+            log: LogOptions::default(),
             time: Arc::new(MachineTime::default()),
         }
     }
@@ -168,7 +192,7 @@ mod tests {
 
     #[test]
     fn every_profile_is_valid_and_keeps_the_safe_choices() {
-        for profile in [Profile::Lan, Profile::Regional, Profile::Global] {
+        for profile in Profile::ALL {
             let mut config =
                 Config::new("d".into(), NodeId(1), NodeAddress::default(), DataKey::draw());
             config.profile = profile;

@@ -277,11 +277,16 @@ impl Core {
         metrics.replication.as_ref()?.get(&node)?.as_ref().map(|id| id.index)
     }
 
-    fn has_caught_up(&self, node: u64) -> bool {
+    pub(crate) fn has_caught_up(&self, node: u64) -> bool {
         // What a node had does not say that it is still there.
         let is_there = self.look.of(node).is_some_and(|seen| seen.healthy);
         let matched = self.matched(node).filter(|_| is_there);
         matched.is_some_and(|index| self.last_log().0.saturating_sub(index) <= BEHIND_MAX)
+    }
+
+    /// Its disk is fit for a leader's.
+    fn has_good_disk(&self, node: u64) -> bool {
+        self.look.of(node).is_some_and(|seen| seen.has_room && !seen.slow_disk)
     }
 }
 
@@ -345,7 +350,9 @@ impl Place {
     async fn look(&mut self, core: &Core) {
         let priority = |node: u64| core.address_of(node).map_or(0, |address| address.priority);
         let own = priority(core.config.node.0);
-        let better = best(core).into_iter().find(|node| priority(*node) > own);
+        // It does not go back to a node that gave it away for its disk's sake.
+        let is_better = |node: &u64| priority(*node) > own && core.has_good_disk(*node);
+        let better = best(core).into_iter().find(is_better);
         let Some(node) = better.filter(|node| core.has_caught_up(*node)) else {
             self.steady = 0;
             return;

@@ -11,6 +11,7 @@ use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver as _;
 
 use crate::node::Core;
+use crate::strain::Why;
 
 /// Metrics of the one writer of the state.
 pub(crate) struct ApplyMeters {
@@ -44,6 +45,7 @@ pub(crate) struct ReplicaMeters {
     leader_changes: Counter,
     queue_commands: Gauge,
     queue_bytes: Gauge,
+    held_bytes: Gauge,
     last_log_index: Gauge,
     snapshot_index: Gauge,
     purged_index: Gauge,
@@ -62,6 +64,7 @@ impl Default for ReplicaMeters {
             leader_changes: meters::LEADER_CHANGES.counter(&[]),
             queue_commands: meters::QUEUE_COMMANDS.gauge(&[]),
             queue_bytes: meters::QUEUE_BYTES.gauge(&[]),
+            held_bytes: meters::REPLICATION_HELD_BYTES.gauge(&[]),
             last_log_index: meters::LAST_LOG_INDEX.gauge(&[]),
             snapshot_index: meters::SNAPSHOT_INDEX.gauge(&[]),
             purged_index: meters::PURGED_INDEX.gauge(&[]),
@@ -94,6 +97,7 @@ impl ReplicaMeters {
     pub(crate) fn sample(&self, core: &Core) {
         self.queue_commands.set(number(core.queue.len() as u64));
         self.queue_bytes.set(number(core.queue.bytes() as u64));
+        self.held_bytes.set(number(core.held.now() as u64));
         let quorum_acked = {
             let metrics = core.metrics.borrow_watched();
             self.last_log_index.set(number(metrics.last_log_index.unwrap_or(0)));
@@ -109,6 +113,50 @@ impl ReplicaMeters {
         let wall_us = core.config.time.read().wall_us;
         let ahead = core.leader_time().map(|time| seconds(time.0) - seconds(wall_us / 1_000));
         self.clock_offset.set(ahead.unwrap_or(f64::NAN));
+    }
+}
+
+/// Metrics of disks and ways that are not what they should be.
+pub(crate) struct StrainMeters {
+    usual: Gauge,
+    slow: Gauge,
+    stuck: Gauge,
+    too_far: Gauge,
+    given_away: [(Why, Counter); 4],
+}
+
+impl Default for StrainMeters {
+    fn default() -> Self {
+        let whys = [Why::SlowDisk, Why::StuckDisk, Why::FullDisk, Why::DiskEnd];
+        Self {
+            usual: meters::WAL_FSYNC_USUAL_SECONDS.gauge(&[]),
+            slow: meters::DISK_SLOW.gauge(&[]),
+            stuck: meters::DISK_STUCK.gauge(&[]),
+            too_far: meters::VOTERS_TOO_FAR.gauge(&[]),
+            given_away: whys.map(|why| (why, meters::LEAD_GIVEN_AWAY.counter(&[why.name()]))),
+        }
+    }
+}
+
+impl StrainMeters {
+    /// How long syncs take, and what that says of the disk.
+    pub(crate) fn syncs(&self, usual_us: Option<u64>, is_slow: bool, is_stuck: bool) {
+        let seconds = |us| Duration::from_micros(us).as_secs_f64();
+        self.usual.set(usual_us.map_or(f64::NAN, seconds));
+        self.slow.set(u32::from(is_slow));
+        self.stuck.set(u32::from(is_stuck));
+    }
+
+    /// So many voters are too far for the profile.
+    pub(crate) fn too_far(&self, voters: usize) {
+        self.too_far.set(number(voters as u64));
+    }
+
+    /// The lead is given away, or shall be.
+    pub(crate) fn given_away(&self, why: Why) {
+        for (counted, counter) in &self.given_away {
+            counter.increment(u64::from(*counted == why));
+        }
     }
 }
 

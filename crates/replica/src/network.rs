@@ -5,7 +5,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -23,6 +22,7 @@ use openraft::raft::{
 use tonic::Status;
 
 use crate::convert;
+use crate::held::{Held, HeldBytes};
 use crate::peers::{At, Client, Peers, Purpose};
 use crate::raft::{NodeAddress, TypeConfig};
 use crate::send_snapshot;
@@ -39,13 +39,14 @@ const REST_MAX: Duration = Duration::from_millis(500);
 pub(crate) struct Network {
     pub(crate) peers: Arc<Peers>,
     pub(crate) pace: send_snapshot::Pace,
+    pub(crate) held: HeldBytes,
 }
 
 impl Network {
     fn way(&self, target: u64, node: &NodeAddress, purpose: Purpose) -> Way {
-        let Self { peers, pace } = self;
-        let (peers, pace) = (peers.clone(), pace.clone());
-        Way { peers, target, address: node.clone(), purpose, pace, rest: REST_MIN }
+        let Self { peers, pace, held } = self;
+        let (peers, pace, held) = (peers.clone(), pace.clone(), held.clone());
+        Way { peers, target, address: node.clone(), purpose, pace, held, rest: REST_MIN }
     }
 }
 
@@ -72,6 +73,7 @@ pub(crate) struct Way {
     address: NodeAddress,
     purpose: Purpose,
     pace: send_snapshot::Pace,
+    held: HeldBytes,
     /// Before the next stream, after one that was not made.
     rest: Duration,
 }
@@ -112,25 +114,28 @@ impl Way {
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
     {
         let mut client = self.peers.client(At::member(self.target, &self.address), self.purpose)?;
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let sent = waiting.clone();
-        let requests = input.map(move |request| {
-            sent.fetch_add(1, Ordering::Relaxed);
-            convert::append_request(&request)
+        let held = Arc::new(Held::new(self.held.clone()));
+        let sent = held.clone();
+        let requests = input.then(move |request| {
+            let sent = sent.clone();
+            async move {
+                sent.add(&request).await;
+                convert::append_request(&request)
+            }
         });
         let replies = client.append(requests).await?.into_inner();
-        let results = stream::try_unfold((replies, waiting), |(mut replies, waiting)| async move {
+        let results = stream::try_unfold((replies, held), |(mut replies, held)| async move {
             loop {
                 let Ok(reply) = tokio::time::timeout(ACKNOWLEDGED_WITHIN, replies.message()).await
                 else {
-                    if waiting.load(Ordering::Relaxed) == 0 {
+                    if held.is_empty() {
                         continue;
                     }
                     return Err(Status::deadline_exceeded("entries were not acknowledged in time"));
                 };
                 let Some(reply) = reply? else { return Ok(None) };
-                waiting.fetch_sub(1, Ordering::Relaxed);
-                return Ok(Some((convert::append_reply_of(reply)?, (replies, waiting))));
+                held.confirmed();
+                return Ok(Some((convert::append_reply_of(reply)?, (replies, held))));
             }
         });
         Ok(results.map(|result| result.map_err(|status| unreachable(&status).into())).boxed())

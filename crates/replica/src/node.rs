@@ -11,15 +11,15 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use gate::log::{
-    Change, ChangeError, Consistency, Log, Member, Progress, ProposeError, Reach, ReadPoint,
-    Standing, Status,
+    Change, ChangeError, Consistency, Log, Progress, ProposeError, Reach, ReadPoint, Standing,
+    Status,
 };
 use ledger::{Effect, Fault, Read};
 use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::{Raft, RaftMetrics, ServerState};
 use parking_lot::Mutex;
-use store::log::{LogOptions, LogStats, LogStore};
+use store::log::{LogStats, LogStore};
 use store::state::StateStore;
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -32,6 +32,7 @@ use crate::begin::{StartError, check_state, identify};
 use crate::clock::LeaderClock;
 use crate::config::{Begin, Config};
 use crate::disk::DiskWatch;
+use crate::held::HeldBytes;
 use crate::log_store::RaftLog;
 use crate::meters::{self, ReplicaMeters};
 use crate::network::Network;
@@ -42,7 +43,8 @@ use crate::raft::{NodeAddress, TypeConfig};
 use crate::route::{Route, Routes};
 use crate::send_snapshot::Pace;
 use crate::state_machine::{Listeners, StateMachine};
-use crate::{join, members, probe, propose, reads, server, upkeep};
+use crate::strain::{self, Strain};
+use crate::{join, members, probe, propose, reads, server, status, upkeep};
 
 /// How long a stop waits for Raft's tasks to let the disk go.
 const RELEASE_WAIT: Duration = Duration::from_secs(5);
@@ -79,6 +81,8 @@ pub(crate) struct Core {
     pub(crate) meters: ReplicaMeters,
     pub(crate) disk: DiskWatch,
     pub(crate) look: Look,
+    pub(crate) strain: Strain,
+    pub(crate) held: HeldBytes,
 }
 
 impl Core {
@@ -151,6 +155,7 @@ impl Core {
             && !*self.stopping.borrow()
             && self.fault.borrow().is_none()
             && self.log.poisoned().is_none()
+            && !self.strain.is_stuck()
             && self.metrics.borrow_watched().running_state.is_ok()
     }
 }
@@ -173,11 +178,16 @@ impl Replica {
         listener: Option<TcpListener>,
     ) -> Result<Arc<Self>, StartError> {
         let meters = ReplicaMeters::default();
-        let log = Arc::new(LogStore::open(&config.data_dir, &LogOptions::default())?);
+        // Before anything is written: a node that was full when it stopped is full when it starts.
+        let disk = DiskWatch::new(config.disk);
+        if config.data_dir.is_dir() {
+            disk.look(&config.data_dir);
+        }
+        if disk.is_at_end() {
+            return Err(StartError::DiskFull(disk.end_of(&config.data_dir)));
+        }
+        let log = Arc::new(LogStore::open(&config.data_dir, &config.log)?);
         let state = Arc::new(StateStore::open(&config.data_dir)?);
-        // Before anything is taken: a node that was full when it stopped is full when it starts.
-        let disk = DiskWatch::new(config.disk_reserve_bytes);
-        disk.look(&config.data_dir);
         check_state(&log, &state)?;
         let identity = identify(&log, &config, state.applied().is_some())?;
         let cluster_id = identity.cluster_id.clone();
@@ -193,7 +203,8 @@ impl Replica {
             config.connect_wait(),
         ));
         let pace = Pace::new(config.snapshot_bytes_per_second);
-        let network = Network { peers: peers.clone(), pace };
+        let held = HeldBytes::default();
+        let network = Network { peers: peers.clone(), pace, held: held.clone() };
         let raft = Raft::new(
             config.node.0,
             Arc::new(config.raft(&cluster_id).map_err(StartError::raft)?),
@@ -232,6 +243,8 @@ impl Replica {
             meters,
             disk,
             look: Look::default(),
+            strain: Strain::default(),
+            held,
         });
         if must_wait {
             core.stay_silent(core.config.lease());
@@ -242,6 +255,7 @@ impl Replica {
             tokio::spawn(upkeep::run(core.clone())),
             tokio::spawn(members::run(core.clone())),
             tokio::spawn(probe::run(core.clone())),
+            tokio::spawn(strain::run(core.clone())),
             tokio::spawn(watch_raft(core.clone())),
             tokio::spawn(meters::count_leaders(core.clone())),
         ];
@@ -280,6 +294,12 @@ impl Replica {
             Ok(reason) => reason.clone().unwrap_or_default(),
             Err(_) => "the replica is gone".to_owned(),
         }
+    }
+
+    /// It stopped, or has to, for want of room on its disk.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        self.core.disk.is_at_end() || self.core.fault.borrow().as_deref().is_some_and(no_room)
     }
 
     /// Stops taking part, answers what waits, and lets the disk go.
@@ -346,6 +366,12 @@ impl Replica {
         self.core.queue.len()
     }
 
+    /// Bytes of entries that are sent to other nodes and not confirmed.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.core.held.now()
+    }
+
     /// Brings the metrics up to date that are read only when somebody asks.
     pub fn sample(&self) {
         self.core.log.sample();
@@ -358,6 +384,11 @@ impl Replica {
     pub fn state(&self) -> &StateStore {
         &self.core.state
     }
+}
+
+/// Raft hands on what the disk said as text.
+fn no_room(reason: &str) -> bool {
+    reason.contains(store::NO_SPACE)
 }
 
 impl Drop for Replica {
@@ -433,43 +464,7 @@ impl Log for Replica {
     }
 
     fn status(&self) -> Status {
-        let metrics = self.core.metrics.borrow_watched();
-        let own = metrics.id;
-        let membership = metrics.membership_config.membership();
-        let voters: Vec<u64> = membership.voter_ids().collect();
-        let matched = |id: u64| {
-            if id == own {
-                return metrics.last_log_index.map(LogIndex);
-            }
-            let replication = metrics.replication.as_ref()?;
-            replication.get(&id)?.as_ref().map(|id| LogIndex(id.index))
-        };
-        let members = membership.nodes().map(|(id, node)| Member {
-            node: NodeId(*id),
-            voter: voters.contains(id),
-            http: node.http.clone(),
-            peer: node.peer.clone(),
-            region: node.region.clone(),
-            incarnation: node.incarnation,
-            priority: node.priority,
-            matched: matched(*id),
-            seen: self.core.look.of(*id),
-        });
-        let index =
-            |id: &Option<crate::raft::LogId>| LogIndex(id.as_ref().map_or(0, |id| id.index));
-        let status = Status {
-            node: NodeId(own),
-            cluster_id: self.core.cluster_id.clone(),
-            leader: metrics.current_leader.map(NodeId),
-            term: metrics.current_term,
-            committed: index(&metrics.local_committed),
-            applied: index(&metrics.last_applied),
-            members: members.collect(),
-            changing: membership.get_joint_config().len() > 1,
-            healthy: false,
-        };
-        drop(metrics);
-        Status { healthy: self.core.is_healthy(), ..status }
+        status::of(&self.core)
     }
 
     fn change(&self, change: Change) -> BoxFuture<'_, Result<LogIndex, ChangeError>> {
@@ -477,7 +472,13 @@ impl Log for Replica {
     }
 
     fn has_room(&self) -> bool {
-        let leader = self.core.route.now().and_then(|route| self.core.look.of(route.leader));
-        self.core.disk.has_room() && leader.is_none_or(|leader| leader.has_room)
+        let core = &self.core;
+        let leader_has_room = match core.route.now() {
+            Some(route) if !route.is_here() => {
+                core.look.of(route.leader).is_none_or(|leader| leader.has_room)
+            }
+            _ => core.disk.has_room(),
+        };
+        leader_has_room && !core.strain.majority_is_full()
     }
 }

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use types::LogIndex;
 use wire::peer::{ProbeReply, ProbeRequest};
 
+use crate::config::Profile;
 use crate::members;
 use crate::node::Core;
 use crate::peers::{At, Purpose};
@@ -43,16 +44,18 @@ pub(crate) struct Look {
 
 /// Why this node does not stand for election.
 #[derive(Debug, Default)]
-struct Bars {
+pub(crate) struct Bars {
     has_just_started: bool,
     clock_is_off: bool,
     /// Its state is not that of the majority.
     is_out_of_service: bool,
+    /// A sync of its log does not end.
+    pub(crate) disk_is_stuck: bool,
 }
 
 impl Bars {
     fn any(&self) -> bool {
-        self.has_just_started || self.clock_is_off || self.is_out_of_service
+        self.has_just_started || self.clock_is_off || self.is_out_of_service || self.disk_is_stuck
     }
 }
 
@@ -87,7 +90,7 @@ impl Look {
 
 impl Core {
     /// Changes what keeps this node from standing for election.
-    fn bar(&self, change: impl FnOnce(&mut Bars)) {
+    pub(crate) fn bar(&self, change: impl FnOnce(&mut Bars)) {
         let mut bars = self.look.bars.lock();
         change(&mut bars);
         // Raft asks this for its own elections only; see `server` for what is handed over.
@@ -125,6 +128,9 @@ impl Core {
             feature_level: ledger::FEATURE_LEVEL,
             healthy: self.is_healthy(),
             has_room: self.disk.has_room(),
+            sync_us: self.strain.usual_us().unwrap_or(0),
+            slow_disk: self.strain.is_slow(),
+            profile: self.config.profile.name().to_owned(),
         }
     }
 }
@@ -191,6 +197,9 @@ async fn look(
         feature_level: reply.feature_level,
         healthy: reply.healthy,
         has_room: reply.has_room,
+        sync_us: Some(reply.sync_us).filter(|us| *us > 0),
+        slow_disk: reply.slow_disk,
+        profile: Profile::named(&reply.profile).map(Profile::name),
     };
     core.look.seen.lock().insert(node, (Instant::now(), seen));
     Some((node, reply))

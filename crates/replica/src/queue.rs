@@ -229,7 +229,8 @@ impl Waiting {
         let mut batch = Vec::new();
         let mut bytes = 0;
         while let Some(next) = self.items.front() {
-            bytes += next.command.len();
+            // What is packed comes out again where it is applied.
+            bytes += ledger::unpacked_bytes(&next.command);
             let is_full = batch.len() >= BATCH_COMMANDS_MAX || bytes > BATCH_BYTES_MAX;
             if is_full && !batch.is_empty() {
                 break;
@@ -276,6 +277,20 @@ mod tests {
         assert_eq!(taken(&queue).await, [1]);
         assert_eq!(taken(&queue).await, [BATCH_BYTES_MAX + 1], "a large one travels alone");
         assert_eq!(taken(&queue).await, [3]);
+        assert_eq!(queue.bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_packed_counts_in_a_batch_as_what_it_unpacks_to() {
+        let queue = queue();
+        let half = u32::try_from(BATCH_BYTES_MAX / 2).expect("it fits");
+        for _ in 0..3 {
+            let packed = [&[1], &half.to_be_bytes()[..], &[0; 4]].concat();
+            _ = queue.push(packed, Reach::Cluster).expect("room");
+        }
+        assert_eq!(queue.bytes(), 27, "it waits as it is");
+        assert_eq!(taken(&queue).await, [9, 9]);
+        assert_eq!(taken(&queue).await, [9]);
         assert_eq!(queue.bytes(), 0);
     }
 

@@ -10,11 +10,12 @@ use std::time::Duration;
 use store::StoreError;
 
 use crate::node::Core;
+use crate::strain;
 
 /// How often it looks.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// Runs until the node stops, or the disk fails, which stops the node.
+/// Runs until the node stops, or the disk fails or has no room, which stops the node.
 pub(crate) async fn run(core: Arc<Core>) {
     let mut stopping = core.stopping.subscribe();
     let mut bytes_at_snapshot = 0;
@@ -27,6 +28,9 @@ pub(crate) async fn run(core: Arc<Core>) {
         let look = move || looking.disk.look(&looking.config.data_dir);
         // A look that panicked leaves what is known as it is.
         _ = tokio::task::spawn_blocking(look).await;
+        if core.disk.is_at_end() {
+            return strain::stop_without_room(&core).await;
+        }
         if core.state.needs_flush()
             && let Err(error) = flush(&core).await
         {

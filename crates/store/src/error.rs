@@ -78,6 +78,9 @@ pub enum StoreError {
     },
 }
 
+/// What the system calls a disk without room, in the words in which the database hands it on.
+pub const NO_SPACE: &str = "No space left";
+
 impl StoreError {
     pub(crate) fn file(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self::File { action, path: path.to_owned(), source: Arc::new(source) }
@@ -91,9 +94,9 @@ impl StoreError {
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
         match self {
-            Self::Database { source, .. } => source.as_ref().contains("No space left"),
+            Self::Database { source, .. } => source.as_ref().contains(NO_SPACE),
             Self::File { source, .. } => source.kind() == io::ErrorKind::StorageFull,
-            Self::Poisoned(reason) => reason.contains("No space left"),
+            Self::Poisoned(reason) => reason.contains(NO_SPACE),
             _ => false,
         }
     }

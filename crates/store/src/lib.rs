@@ -5,6 +5,7 @@
 //! the log has given up, because the log is purged only behind a flushed state.
 #![forbid(unsafe_code)]
 
+pub mod ballast;
 mod database;
 pub mod disk;
 mod error;
@@ -14,4 +15,4 @@ pub mod log;
 mod meters;
 pub mod state;
 
-pub use error::StoreError;
+pub use error::{NO_SPACE, StoreError};

@@ -19,6 +19,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -29,6 +30,7 @@ use crate::error::{Context as _, StoreError};
 use crate::failpoint;
 use crate::meters::{Caches, LogMeters};
 
+pub use queue::BeforeSync;
 use queue::{Durable, Operation, Queue};
 pub use stats::LogStats;
 use tail::Tail;
@@ -67,11 +69,13 @@ pub struct LogOptions {
     pub tail_bytes: usize,
     /// Bytes of entries after which a new log file begins; two more wait, filled ahead.
     pub memtable_bytes: usize,
+    /// What the disk of a test does before each sync: it takes its time, or hangs.
+    pub before_sync: Option<BeforeSync>,
 }
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self { tail_bytes: 32 * 1024 * 1024, memtable_bytes: 16 * 1024 * 1024 }
+        Self { tail_bytes: 32 * 1024 * 1024, memtable_bytes: 16 * 1024 * 1024, before_sync: None }
     }
 }
 
@@ -113,7 +117,7 @@ impl LogStore {
     pub fn open(data_dir: &Path, options: &LogOptions) -> Result<Self, StoreError> {
         let (db, window, marks) = recover::open(data_dir, options)?;
         let db = Arc::new(db);
-        let queue = Arc::new(Queue::new(marks));
+        let queue = Arc::new(Queue::new(marks, options.before_sync.clone()));
         let thread = recover::spawn(&db, &queue)?;
         let (window, meters) = (RwLock::new(window), LogMeters::default());
         Ok(Self { db, window, queue, thread: Some(thread), meters })
@@ -371,10 +375,15 @@ impl LogStore {
         self.queue.counters.read()
     }
 
+    /// How long the sync that runs now has taken so far; 0 while none runs.
+    #[must_use]
+    pub fn stalled(&self) -> Duration {
+        self.queue.counters.stalled()
+    }
+
     /// Brings the metrics up to date that are read only when somebody asks.
     pub fn sample(&self) {
-        let stalled = self.queue.counters.stalled();
-        self.meters.counted(&self.stats(), stalled, self.poisoned().is_some());
+        self.meters.counted(&self.stats(), self.stalled(), self.poisoned().is_some());
         self.meters.database.sample(&self.db, &[LOG, META], Caches::Own);
     }
 

@@ -71,6 +71,10 @@ pub const QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub const BATCH_COMMANDS_MAX: usize = 1_024;
 /// Bytes of commands in one log entry; one larger command travels alone.
 pub const BATCH_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Bytes of a command from which on it is packed, where that saves an eighth of them.
+pub const PACK_BYTES_MIN: usize = 4 * 1024;
+/// Bytes of a packed command when it is unpacked; a larger one is not packed.
+pub const COMMAND_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Hits shown per reason.
 pub const HITS_MAX: usize = 100;
 /// Characters of a hit's excerpt.
@@ -127,6 +131,9 @@ pub const PROPOSE_WAIT_MS_MAX: u64 = 30_000;
 pub const LEADER_WAIT_MS_MAX: u64 = 5_000;
 /// Batches of commands that a node may have on their way to the leader.
 pub const FORWARDS_MAX: usize = 4;
+/// Bytes of entries that are on their way to one follower, or wait there, and are not confirmed;
+/// an entry counts for at least 4 KiB, and one larger entry goes alone.
+pub const REPLICATION_HELD_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of one message between nodes.
 pub const PEER_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Connections of other nodes whose handshake is under way, or that wait to be served.

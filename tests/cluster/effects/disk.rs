@@ -10,7 +10,7 @@ use client::{Decision, Error, Refusal};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::node::{Node, eventually, refusal};
+use crate::support::node::{NO_BALLAST, Node, eventually, refusal};
 
 const MIB: u32 = 1_048_576;
 
@@ -86,6 +86,23 @@ impl SmallDisk {
     }
 }
 
+impl SmallDisk {
+    fn free(&self) -> u64 {
+        rustix::fs::statvfs(&self.0).map(|disk| disk.f_bavail * disk.f_frsize).unwrap()
+    }
+
+    /// Fills it, a mebibyte at a time, until so many are left. Gives the file that does.
+    fn fill(&self, mib_left: u32) -> PathBuf {
+        let path = self.0.join("filler");
+        let mut file = fs::File::create(&path).unwrap();
+        while self.free() > u64::from(mib_left * MIB) {
+            file.write_all(&[0; 1_048_576]).unwrap();
+        }
+        // An open file would keep its space when it is removed.
+        path
+    }
+}
+
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         // Lazily: a process of a failed test may still hold it for a moment.
@@ -104,19 +121,75 @@ async fn a_small_disk_that_fills_is_full_before_its_end_and_has_room_when_some_i
     let mut node = Node::start(home.path(), "").await;
     assert_eq!(node.metric("gate_disk_reserve_bytes"), f64::from(64 * MIB), "a quarter of it");
     let held = node.submit("crm.contacts", json!({ "id": 1 })).await;
-    let ballast = data.join("ballast");
-    // A mebibyte at a time, until half of the reserve is left.
-    let mut file = fs::File::create(&ballast).unwrap();
-    let free = || rustix::fs::statvfs(&data).map(|disk| disk.f_bavail * disk.f_frsize).unwrap();
-    while free() > u64::from(32 * MIB) {
-        file.write_all(&[0; 1_048_576]).unwrap();
-    }
-    // An open file would keep its space when it is removed.
-    drop(file);
+    // Half of the reserve is left.
+    let filler = disk.fill(32);
     eventually("the disk is full", || refused(&node)).await;
     goes_on_without_new_things(&node, &held).await;
-    fs::remove_file(&ballast).unwrap();
+    let ready = node.ready_body().await;
+    assert_eq!(ready, json!({ "status": "ok", "degraded": ["takes_new", "disk_has_room"] }));
+    fs::remove_file(&filler).unwrap();
     eventually("there is room", || async { refused(&node).await.is_none().then_some(()) }).await;
     node.stop();
     drop(disk);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_full_to_its_end_stops_the_node_and_the_ballast_lets_it_start_again() {
+    let home = TempDir::new().unwrap();
+    let data = home.path().join("data");
+    let Some(disk) = SmallDisk::mounted(&data, 256) else {
+        println!("skipped: this process may not mount a file system");
+        return;
+    };
+    let mut node = Node::start(home.path(), "").await;
+    let held = node.submit("crm.contacts", json!({ "id": 1 })).await;
+    let ballast = data.join("ballast");
+    assert!(!ballast.exists(), "none was asked for");
+    node.stop();
+    node.configure(|text| text.replace(NO_BALLAST, ""));
+    node.start_again().await;
+    assert_eq!(node.metric("gate_disk_ballast_bytes"), f64::from(32 * MIB));
+    assert_eq!(node.metric("gate_disk_stop_bytes"), f64::from(8 * MIB));
+    assert_eq!(fs::metadata(&ballast).unwrap().len(), u64::from(32 * MIB));
+
+    let filler = disk.fill(4);
+    assert_eq!(node.ended(), Some(5), "{}", node.log());
+    let says = format!("delete {}", ballast.display());
+    assert!(node.log().contains(&says), "{}", node.log());
+    // Whoever starts it again is told the same, and nothing is touched.
+    let again = node.serve_alone();
+    assert_eq!(again.status.code(), Some(5), "{again:?}");
+    assert!(String::from_utf8_lossy(&again.stderr).contains(&says), "{again:?}");
+
+    fs::remove_file(&ballast).unwrap();
+    node.start_again().await;
+    eventually("the disk is full", || refused(&node)).await;
+    goes_on_without_new_things(&node, &held).await;
+    fs::remove_file(&filler).unwrap();
+    eventually("there is room", || async { refused(&node).await.is_none().then_some(()) }).await;
+    eventually("the ballast is there again", || async {
+        (node.metric("gate_disk_ballast_bytes") > 0.0).then_some(())
+    })
+    .await;
+    node.stop();
+    drop(disk);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_beyond_its_quota_takes_nothing_new() {
+    let home = TempDir::new().unwrap();
+    let mut node = Node::start(home.path(), "disk_quota_bytes: 268435456\n").await;
+    let held = node.submit("crm.contacts", json!({ "id": 1 })).await;
+    assert!(node.metric("gate_disk_used_bytes") < node.metric("gate_disk_quota_bytes"));
+    node.stop();
+    // It counts what lies there, whatever that is.
+    let filler = home.path().join("data").join("filler");
+    let file = fs::File::create(&filler).unwrap();
+    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, 268_435_456).unwrap();
+    drop(file);
+    node.start_again().await;
+    goes_on_without_new_things(&node, &held).await;
+    fs::remove_file(&filler).unwrap();
+    eventually("there is room", || async { refused(&node).await.is_none().then_some(()) }).await;
+    node.stop();
 }

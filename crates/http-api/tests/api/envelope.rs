@@ -166,6 +166,12 @@ async fn a_full_disk_takes_nothing_new_and_lets_all_else_go_on() {
                 && !got.header("retry-after").is_empty()
         );
     }
+    // It serves, and says what it does not.
+    let ready = door.get("/readyz", "").await.is(200);
+    let degraded = ["takes_new", "disk_has_room"];
+    assert_eq!(ready.body, json!({ "status": "ok", "degraded": degraded }));
+    let ready = door.get("/readyz?verbose", "").await.is(200);
+    assert_eq!(ready.body["checks"][3]["ok"], false);
     door.get(&format!("/v1/intents/{held}"), &door.agent).await.is(200);
     door.post(&format!("/v1/intents/{held}/approve"), &door.reviewer, json!({})).await.is(200);
     door.post(&format!("/v1/intents/{other}/reject"), &door.reviewer, json!({})).await.is(200);
@@ -254,7 +260,10 @@ async fn the_open_routes_answer_anybody() {
     assert_eq!(live.header("access-control-allow-origin"), "");
     assert_eq!(door.get("/readyz", "").await.is(200).body, json!({ "status": "ok" }));
     let verbose = door.get("/readyz?verbose", "").await.is(200);
-    assert_eq!(verbose.body["checks"].as_array().unwrap().len(), 3);
+    let checks = verbose.body["checks"].as_array().unwrap();
+    let required: Vec<_> = checks.iter().map(|check| check["required"] == true).collect();
+    assert_eq!(required, [true, true, true, false, false]);
+    assert!(checks.iter().all(|check| check["ok"] == true));
 }
 
 /// What a request does not read is not dropped in silence where the answer would look like a yes.
@@ -388,6 +397,14 @@ async fn the_cluster_is_for_those_who_run_it() {
     assert_eq!(nodes[0]["healthy"], true);
     assert_eq!(nodes[1]["healthy"], Value::Null);
     assert_eq!(nodes[2]["matched_index"], Value::Null);
+    assert_eq!((&nodes[0]["disk_full"], &nodes[0]["sync_us"]), (&json!(true), &json!(1_500)));
+    assert_eq!((&nodes[0]["round_trip_us"], &nodes[1]["disk_full"]), (&Value::Null, &Value::Null));
+    let over = json!({ "why": "slow_disk", "to": 2, "seconds_ago": 9 });
+    assert_eq!((&got.body["profile"], &got.body["lead_given_away"]), (&json!("lan"), &over));
+    let warning = json!({
+        "code": "disk_full", "level": "warning", "node": 1, "message": "it is full",
+    });
+    assert_eq!(got.body["warnings"], json!([warning]));
 }
 
 #[tokio::test]

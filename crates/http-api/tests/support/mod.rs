@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -13,9 +14,10 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use gate::log::{
-    Change, ChangeError, Committed, Consistency, Log, Member, Progress, ProposeError, ReadPoint,
+    Change, ChangeError, Committed, Consistency, HandOver, Log, Member, Progress, ProposeError,
+    ReadPoint,
 };
-use gate::log::{Reach, Standing, Status};
+use gate::log::{Reach, Seen, Standing, Status, Warning};
 use gate::seal::DataKey;
 use gate::{DocumentChecks, Gate, Settings};
 use http_api::{Exporter, HttpConfig};
@@ -262,6 +264,20 @@ impl Log for MemoryLog {
             members,
             changing: false,
             healthy: true,
+            has_room: !self.no_room.load(Ordering::SeqCst),
+            own: Some(own(applied)),
+            profile: "lan",
+            given_away: Some(HandOver {
+                why: "slow_disk",
+                to: Some(NodeId(2)),
+                ago: Duration::from_secs(9),
+            }),
+            warnings: vec![Warning {
+                code: "disk_full",
+                is_only_advice: false,
+                node: Some(NodeId(1)),
+                message: "it is full".into(),
+            }],
         }
     }
 
@@ -269,6 +285,23 @@ impl Log for MemoryLog {
         self.changes.lock().push((change, self.applied()));
         let answer = self.change_answer.lock().clone();
         async move { answer.map(LogIndex) }.boxed()
+    }
+}
+
+/// A node with a full disk.
+fn own(applied: LogIndex) -> Seen {
+    Seen {
+        round_trip: Duration::ZERO,
+        clock_offset_us: 0,
+        applied,
+        disk_free_bytes: 1,
+        disk_size_bytes: 2,
+        feature_level: 1,
+        healthy: true,
+        has_room: false,
+        sync_us: Some(1_500),
+        slow_disk: false,
+        profile: Some("lan"),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::cli::Global;
 use crate::commands::agent::seconds;
 use crate::commands::cluster_certificates::{self, CertificatesArgs};
 use crate::failure::{Exit, Outcome};
-use crate::output::{Column, line, note};
+use crate::output::{Column, harmless, line, note};
 
 const CLUSTER: &[Column] = &[
     ("cluster", &["cluster_id"]),
@@ -20,6 +20,7 @@ const CLUSTER: &[Column] = &[
     ("leader", &["leader_id"]),
     ("term", &["term"]),
     ("changing", &["changing"]),
+    ("profile", &["profile"]),
     ("committed", &["committed_index"]),
     ("applied", &["applied_index"]),
 ];
@@ -33,6 +34,8 @@ const NODES: &[Column] = &[
     ("peer", &["peer"]),
     ("matched", &["matched_index"]),
     ("healthy", &["healthy"]),
+    ("disk full", &["disk_full"]),
+    ("sync us", &["sync_us"]),
 ];
 
 const CHANGED: &[Column] = &[
@@ -128,8 +131,23 @@ async fn status(global: &Global) -> Outcome {
     if !output.is_json() {
         output.say("");
         output.rows(&answer.body, "nodes", NODES);
+        say_more(&answer.body);
     }
     Ok(Exit::Done)
+}
+
+/// What the asked node would have somebody look at.
+fn say_more(body: &Value) {
+    let text = |value: &Value, name: &str| harmless(value[name].as_str().unwrap_or_default());
+    if let Some(over) = body.get("lead_given_away").filter(|over| !over.is_null()) {
+        let (why, ago) = (text(over, "why"), &over["seconds_ago"]);
+        line(&format!("\nthe asked node gave the lead away {ago} s ago: {why}"));
+    }
+    for warning in body["warnings"].as_array().into_iter().flatten() {
+        let node = warning["node"].as_u64().map_or_else(String::new, |id| format!(" node {id}:"));
+        let (level, message) = (text(warning, "level"), text(warning, "message"));
+        line(&format!("\n{level}:{node} {message} ({})", text(warning, "code")));
+    }
 }
 
 async fn change(global: &Global, verb: &str, body: &Value) -> Outcome {

@@ -26,12 +26,13 @@ use types::NodeId;
 
 use crate::config::{Config, Join, PeerTls, Profile};
 use crate::data_key;
+use crate::disk_limits;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::files::{self, Readable};
 use crate::first_key::FirstKeyFile;
 use crate::logging;
 use crate::metrics_door::MetricsDoor;
-use crate::output::line;
+use crate::output::{line, note};
 use crate::outward::{Outward, unusable};
 use crate::signals::StopSignals;
 
@@ -54,7 +55,9 @@ const LEAD_WITHIN: Duration = Duration::from_secs(30);
     and the same data_key_file. Nodes on several machines need `tls` in `peer`: ca, certificate\n\
     and key, in PEM, read again while the node runs.\n\n\
     A new cluster's first admin key is printed once, and lies in data_dir/admin.key, or where\n\
-    admin_key_file says, until you take it away. `grpc` is kept for releases to come.")]
+    admin_key_file says, until you take it away. `grpc` is kept for releases to come.\n\n\
+    disk_reserve_bytes, disk_quota_bytes, disk_stop_bytes and disk_ballast_bytes say what a node\n\
+    may take of its disk (docs/operations.md).")]
 pub(crate) struct ServeArgs {
     /// Its configuration in YAML, e.g. node.yaml
     #[arg(long, value_name = "FILE")]
@@ -67,6 +70,8 @@ pub(crate) struct ServeArgs {
     threads: Option<u16>,
 }
 
+/// How long a node that failed may take to let its data go.
+const STOP_WITHIN: Duration = Duration::from_secs(30);
 /// How often certificates and keys of files are looked at again.
 const RELOAD_EVERY: Duration = Duration::from_secs(1);
 /// Bytes of the file with a join token.
@@ -105,7 +110,16 @@ pub(crate) async fn run(args: ServeArgs) -> Outcome {
         Ok(()) => node.serve(listener, &mut stop).await,
         Err(failure) => Err(failure),
     };
-    node.stop().await;
+    match &served {
+        Ok(()) => node.stop().await,
+        // What it waits for may never come: a disk that hangs holds threads that nobody can end.
+        Err(failure) if tokio::time::timeout(STOP_WITHIN, node.stop()).await.is_err() => {
+            tracing::error!("a part of this node does not stop; it ends all the same");
+            note(&failure.to_string());
+            std::process::exit(failure.exit as i32);
+        }
+        Err(_) => {}
+    }
     if let Some(metrics) = metrics {
         metrics.close().await;
     }
@@ -150,7 +164,8 @@ impl Node {
         }
         let settings = replica_config(config, data_key.clone(), identity, has_data)?;
         let replica = Replica::start(settings, peers).await.map_err(|error| {
-            Failure::refused(format!("node {} cannot start: {error}", config.node.id))
+            let what = format!("node {} cannot start: {error}", config.node.id);
+            if error.is_disk_full() { Failure::disk_full(what) } else { Failure::refused(what) }
         })?;
         if config.cluster.initialise {
             let text =
@@ -185,9 +200,7 @@ impl Node {
         let cannot = |what: String| Failure::refused(format!("node {} {what}", self.id));
         let found = tokio::select! {
             found = self.replica.wait_for_leader(LEAD_WITHIN) => found,
-            reason = self.replica.failed() => {
-                return Err(cannot(format!("cannot go on: {reason}")));
-            }
+            reason = self.replica.failed() => return Err(self.failed(&reason)),
         };
         if !config.cluster.initialise {
             // The others may be down: it says so itself, and goes on when they come.
@@ -254,10 +267,7 @@ impl Node {
                 tracing::info!(node = self.id, signal, "stopping");
                 Ok(())
             }
-            reason = self.replica.failed() => {
-                Err(Failure::refused(format!("node {} cannot go on: {reason}", self.id))
-                    .next("see what its log says before this line, then start it again"))
-            }
+            reason = self.replica.failed() => Err(self.failed(&reason)),
             ended = &mut door => {
                 outgoing.iter().for_each(JoinHandle::abort);
                 return Err(door_ended(ended));
@@ -285,6 +295,16 @@ impl Node {
             Ok(Ok(())) => ended,
             other => ended.and(Err(door_ended(other))),
         }
+    }
+
+    /// Why it cannot go on, and what to do.
+    fn failed(&self, reason: &str) -> Failure {
+        let what = format!("node {} cannot go on: {reason}", self.id);
+        if self.replica.is_disk_full() {
+            return Failure::disk_full(what)
+                .next("make room on its disk as docs/operations.md says, then start it again");
+        }
+        Failure::refused(what).next("see what its log says before this line, then start it again")
     }
 
     async fn stop(self) {
@@ -363,7 +383,7 @@ fn replica_config(
     let id = NodeId(config.node.id);
     let mut replica = replica::Config::new(config.data_dir.clone(), id, address, data_key);
     replica.identity = identity;
-    replica.disk_reserve_bytes = config.disk_reserve_bytes;
+    replica.disk = disk_limits::of(config);
     if let Some(bytes) = config.cluster.snapshot_bytes_per_second {
         replica.snapshot_bytes_per_second = bytes;
     }

@@ -63,7 +63,12 @@ pub fn change_cluster(number: u64, change: ChangeCluster) -> Vec<u8> {
 
 /// A command whose reply is a number of its own, in the order of the log.
 pub fn create_namespace(number: u64) -> Vec<u8> {
-    let made = CreateNamespace { name: format!("n{number}"), admin: first_key(number) };
+    create_namespace_named(number, &format!("n{number}"))
+}
+
+/// Refused if there is one of that name, and in the log all the same.
+pub fn create_namespace_named(number: u64, name: &str) -> Vec<u8> {
+    let made = CreateNamespace { name: name.to_owned(), admin: first_key(number) };
     envelope(number, Some(KeyId(1)), Command::CreateNamespace(Box::new(made)))
 }
 

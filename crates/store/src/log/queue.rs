@@ -6,6 +6,7 @@
 //! dropped what it could not write.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -113,6 +114,16 @@ impl Marks {
     }
 }
 
+/// Called by the log's thread before each sync, as a part of it. For disks that tests make slow.
+#[derive(Clone)]
+pub struct BeforeSync(pub Arc<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for BeforeSync {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BeforeSync")
+    }
+}
+
 /// Shared by the store and its thread.
 pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
@@ -120,18 +131,20 @@ pub(crate) struct Queue {
     poison: Mutex<Option<Arc<str>>>,
     pub(crate) marks: Mutex<Marks>,
     pub(crate) counters: Counters,
+    before_sync: Option<BeforeSync>,
     #[cfg(test)]
     pub(crate) fail_syncs: std::sync::atomic::AtomicBool,
 }
 
 impl Queue {
-    pub(crate) fn new(marks: Marks) -> Self {
+    pub(crate) fn new(marks: Marks, before_sync: Option<BeforeSync>) -> Self {
         Self {
             waiting: Mutex::new(Waiting { operations: Vec::new(), closed: false }),
             woken: Condvar::new(),
             poison: Mutex::new(None),
             marks: Mutex::new(marks),
             counters: Counters::default(),
+            before_sync,
             #[cfg(test)]
             fail_syncs: std::sync::atomic::AtomicBool::new(false),
         }
@@ -204,6 +217,9 @@ impl Queue {
         self.counters.syncing(Some(began));
         let result = self.healthy().and_then(|()| {
             failpoint::hit("log.sync.before");
+            if let Some(BeforeSync(wait)) = &self.before_sync {
+                wait();
+            }
             self.sync(db)
         });
         self.counters.syncing(None);

@@ -28,8 +28,9 @@ use super::versions::Versions;
 /// Column families of rows, in the order of [`family_of`].
 pub(super) const ROW_FAMILIES: [&str; 5] = [
     "rows", // All that is small.
-    "intents", "contents", "payloads", "leaves",
+    "intents", "contents", PAYLOADS, "leaves",
 ];
+const PAYLOADS: &str = "payloads";
 /// Column family of what is this node's own: the applied entry and the membership.
 pub(super) const META: &str = "meta";
 const META_APPLIED: &[u8] = b"applied";
@@ -237,10 +238,15 @@ fn families() -> Vec<ColumnFamilyDescriptor> {
     options.set_max_write_buffer_number(MEMTABLES_MAX);
     options.set_memtable_whole_key_filtering(true);
     options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_RATIO);
+    // Payloads are the large rows. Their files follow each other and are moved down as they are,
+    // if they are compressed from the first: so it is done once, and snapshots have it too.
+    let mut large = options.clone();
+    large.set_compression_per_level(&[old, old, old]);
+    let of = |name| if name == PAYLOADS { large.clone() } else { options.clone() };
     ROW_FAMILIES
         .into_iter()
         .chain([META])
-        .map(|name| ColumnFamilyDescriptor::new(name, options.clone()))
+        .map(|name| ColumnFamilyDescriptor::new(name, of(name)))
         .collect()
 }
 

@@ -11,7 +11,8 @@ use super::*;
 
 const PAGE: usize = 4096;
 /// So small that log files are written again all the time.
-const OPTIONS: LogOptions = LogOptions { tail_bytes: 0, memtable_bytes: 64 * 1024 };
+const OPTIONS: LogOptions =
+    LogOptions { tail_bytes: 0, memtable_bytes: 64 * 1024, before_sync: None };
 
 #[derive(Debug, Clone)]
 enum Step {
