@@ -41,7 +41,7 @@ impl History {
         for (position, entry) in entries.iter().enumerate() {
             let mut state = states[position].clone();
             let (_, writes) = applied(&state, index(position), entry).expect("a golden entry");
-            state.write(writes);
+            state.write(&writes);
             states.push(state);
         }
         assert!(entries.len() > 10);
@@ -190,14 +190,14 @@ fn entries_apply_or_are_faults() {
             Ok(done) => done,
             Err(fault) => return shape(&fault.0),
         };
-        for (key, value) in &writes {
+        for (key, value) in writes.iter() {
             if let Some(value) = value {
                 let row = read_row(key.get(4).copied(), value);
                 assert!(!matches!(row, Some(Err(_))), "unreadable row {key:02x?}: {row:?}");
             }
         }
         let mut after = state.clone();
-        after.write(writes);
+        after.write(&writes);
         tick(&after, index(at + 1));
         replies.iter().map(|reply| variant(reply) + &refusal(reply) + " ").collect()
     });

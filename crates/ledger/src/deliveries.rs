@@ -163,7 +163,7 @@ impl<R: Read> Recorder<R> {
             };
             if let Receiver::Channel(name) = &row.to {
                 let listed = table::channel_delivery(namespace, name, id);
-                self.ledger.put(listed, Vec::new());
+                self.ledger.put(listed, []);
             }
             self.put_delivery(namespace, &row);
             self.effects.push(Effect::DeliveryDue);
@@ -185,7 +185,7 @@ impl<R: Read> Recorder<R> {
         self.ledger.put(table::delivery(namespace, row.id), bytes);
         if row.status == DeliveryStatus::Pending {
             let pending = table::pending_delivery(row.at, namespace, row.id);
-            self.ledger.put(pending, Vec::new());
+            self.ledger.put(pending, []);
         }
     }
 }

@@ -58,6 +58,7 @@ mod transition;
 mod windows;
 mod words;
 mod write_hash;
+mod writes;
 
 pub use audit::{Leaf, LeafBody, LeafDetail};
 pub use cluster::{ChangeCluster, ClusterChange, NewNode, NodeRow};
@@ -76,7 +77,7 @@ pub use link::{DecideByLink, IssueLink};
 pub use link_rows::{Factor, LinkMark, LinkRow};
 pub use pack::{encode_command, unpacked_bytes};
 pub use policy::PolicySet;
-pub use read::{Direction, Fault, MapState, Overlay, Read, Visit, Writes};
+pub use read::{Direction, Fault, MapState, Overlay, Read, Visit};
 pub use reply::{Duplicate, Effect, Refusal, Reply};
 pub use rows::{
     AgentRow, ApprovalState, ApprovalWaits, ClusterRow, Content, Decided, Decision, ExecutorClaim,
@@ -91,3 +92,4 @@ pub use settings::Serving;
 pub use transition::{Transition, transition};
 pub use words::what_next;
 pub use write_hash::WriteHash;
+pub use writes::Writes;

@@ -18,6 +18,7 @@ use types::{Channel, Destination, NamespaceId};
 
 use crate::table;
 use crate::write_hash::Hashing;
+use crate::writes::Writes;
 
 /// State could not be read, or does not make sense. The node stops: it must not guess.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,9 +146,6 @@ impl<R: Read + ?Sized> Read for &R {
     }
 }
 
-/// Row writes in key order; `None` deletes.
-pub type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
-
 /// A base with the writes of the running batch over it.
 pub struct Overlay<R> {
     base: R,
@@ -163,17 +161,19 @@ impl<R: Read> Overlay<R> {
     }
 
     /// Writes a row.
-    pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+    pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        let (key, value) = (key.as_ref(), value.as_ref());
         if let Some(hashing) = &mut self.hashing {
-            hashing.write(&key, Some(&value));
+            hashing.write(key, Some(value));
         }
         self.writes.insert(key, Some(value));
     }
 
     /// Deletes a row.
-    pub fn delete(&mut self, key: Vec<u8>) {
+    pub fn delete(&mut self, key: impl AsRef<[u8]>) {
+        let key = key.as_ref();
         if let Some(hashing) = &mut self.hashing {
-            hashing.write(&key, None);
+            hashing.write(key, None);
         }
         self.writes.insert(key, None);
     }
@@ -187,7 +187,7 @@ impl<R: Read> Overlay<R> {
 impl<R: Read> Read for Overlay<R> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
         match self.writes.get(key) {
-            Some(written) => Ok(written.clone()),
+            Some(written) => Ok(written.map(<[u8]>::to_vec)),
             None => self.base.get(key),
         }
     }
@@ -202,7 +202,7 @@ impl<R: Read> Read for Overlay<R> {
         if from >= to {
             return Ok(());
         }
-        let over = self.writes.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to)));
+        let over = self.writes.range(from, to).into_iter();
         match direction {
             Direction::Ascending => self.merge(over, from, to, direction, visit),
             Direction::Descending => self.merge(over.rev(), from, to, direction, visit),
@@ -239,7 +239,7 @@ impl<R: Read> Read for Overlay<R> {
 impl<R: Read> Overlay<R> {
     fn merge<'w>(
         &self,
-        over: impl Iterator<Item = (&'w Vec<u8>, &'w Option<Vec<u8>>)>,
+        over: impl Iterator<Item = (&'w [u8], Option<&'w [u8]>)>,
         from: &[u8],
         to: &[u8],
         direction: Direction,
@@ -260,7 +260,7 @@ impl<R: Read> Overlay<R> {
                     return ControlFlow::Break(());
                 }
             }
-            let flow = match over.next_if(|(written, _)| written.as_slice() == key) {
+            let flow = match over.next_if(|(written, _)| *written == key) {
                 Some((_, None)) => ControlFlow::Continue(()),
                 Some((written, Some(row))) => visit(written, row),
                 None => visit(key, value),
@@ -288,11 +288,11 @@ pub struct MapState(pub BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl MapState {
     /// Applies row writes.
-    pub fn write(&mut self, writes: Writes) {
-        for (key, value) in writes {
+    pub fn write(&mut self, writes: &Writes) {
+        for (key, value) in writes.iter() {
             match value {
-                Some(value) => self.0.insert(key, value),
-                None => self.0.remove(&key),
+                Some(value) => self.0.insert(key.to_vec(), value.to_vec()),
+                None => self.0.remove(key),
             };
         }
     }

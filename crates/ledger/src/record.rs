@@ -65,7 +65,7 @@ impl<R: Read> Recorder<R> {
                 self.ledger.put(table::used_nonce(digest), encode(until));
                 let cluster = NamespaceId::CLUSTER;
                 let due = table::due(*until, cluster, DueKind::NonceEnd, &digest.0);
-                self.ledger.put(due, Vec::new());
+                self.ledger.put(due, []);
                 Ok(())
             }
             Event::Submitted { .. }
@@ -242,7 +242,7 @@ impl<R: Read> Recorder<R> {
     }
 
     fn sweep(&mut self, due: &[u8], row: Option<&[u8]>) -> Result<(), Fault> {
-        self.ledger.delete(due.to_vec());
+        self.ledger.delete(due);
         let Some(row) = row else { return Ok(()) };
         if self.ledger.get(row)?.is_none() {
             // Two due rows named it, and the other one came first.
@@ -258,7 +258,7 @@ impl<R: Read> Recorder<R> {
         if let Some((_, namespace, DueKind::DeliveryEnd, _)) = table::parse_due(due) {
             self.unlist_delivery(namespace, row)?;
         }
-        self.ledger.delete(row.to_vec());
+        self.ledger.delete(row);
         Ok(())
     }
 
@@ -290,14 +290,15 @@ impl<R: Read> Recorder<R> {
         let hash = tlog::leaf_hash(&bytes);
         let ledger = &mut self.ledger;
         self.edge.append(hash, &mut |node, hash| {
-            // Between these levels a node is eight hashes away from stored ones.
-            if node.level % 8 == 0 {
-                ledger.put(table::tree_node(node.level, node.index), hash.to_vec());
+            // Between these levels a node is eight hashes away from stored ones. Those of level 0
+            // follow from the leaves, which stay.
+            if node.level > 0 && node.is_stored() {
+                ledger.put(table::tree_node(node.level, node.index), hash);
             }
         });
         ledger.put(table::leaf(sequence), bytes);
         if let Some(intent) = intent.filter(|_| !is_first) {
-            ledger.put(table::intent_leaf(namespace, intent, sequence), Vec::new());
+            ledger.put(table::intent_leaf(namespace, intent, sequence), []);
         }
         if *detail != LeafDetail::default() {
             ledger.put(table::leaf_detail(namespace, sequence), encode(detail));

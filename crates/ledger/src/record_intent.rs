@@ -155,8 +155,8 @@ impl<R: Read> Recorder<R> {
             let row = PayloadRow { bytes: bytes.clone() };
             self.ledger.put(table::payload(namespace, id, head.revision), encode(&row));
         }
-        self.ledger.put(table::intent_by_agent(namespace, head.agent, id), Vec::new());
-        self.ledger.put(table::intent_by_phase(namespace, phase_byte(head.phase), id), Vec::new());
+        self.ledger.put(table::intent_by_agent(namespace, head.agent, id), []);
+        self.ledger.put(table::intent_by_phase(namespace, phase_byte(head.phase), id), []);
         self.count_phase(namespace, head.phase, 1)?;
         if head.phase == Phase::Held {
             self.tell(stamp, namespace, &head, Phase::Held, &Told::by_policy(content))?;
@@ -165,14 +165,14 @@ impl<R: Read> Recorder<R> {
         if !head.phase.is_terminal() {
             let subject = id.0.to_be_bytes();
             let due = table::due(head.expires_at, namespace, DueKind::IntentExpiry, &subject);
-            self.ledger.put(due, Vec::new());
+            self.ledger.put(due, []);
         }
         if let Some(digest) = bound_key {
             let bound_until = stamp.time.plus_ms(IDEMPOTENCY_KEY_KEPT_MS);
             let row = IdempotencyKeyRow { first: id, bound_until };
             self.ledger.put(table::idempotency_key(namespace, digest), encode(&row));
             let due = table::due(bound_until, namespace, DueKind::IdempotencyKey, &digest.0);
-            self.ledger.put(due, Vec::new());
+            self.ledger.put(due, []);
         }
         let mut opened = Vec::with_capacity(windows.len());
         for window in windows {
@@ -235,7 +235,7 @@ impl<R: Read> Recorder<R> {
     ) -> Result<(), Fault> {
         let id = head.id;
         self.ledger.delete(table::intent_by_phase(namespace, phase_byte(head.phase), id));
-        self.ledger.put(table::intent_by_phase(namespace, phase_byte(phase), id), Vec::new());
+        self.ledger.put(table::intent_by_phase(namespace, phase_byte(phase), id), []);
         self.count_phase(namespace, head.phase, -1)?;
         self.count_phase(namespace, phase, 1)?;
         self.list_runnable(namespace, &head, phase);
@@ -302,7 +302,7 @@ impl<R: Read> Recorder<R> {
         if let Some(ends_at) = row.ends_at {
             // Never behind what was swept already.
             let due = table::due(ends_at.max(now), namespace, DueKind::WindowEnd, &fingerprint.0);
-            self.ledger.put(due, Vec::new());
+            self.ledger.put(due, []);
         }
     }
 

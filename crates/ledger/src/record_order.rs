@@ -1,7 +1,5 @@
 //! Recording execution: orders, reports, doubt and how it was resolved.
 
-use alloc::vec::Vec;
-
 use types::codec::encode;
 use types::{Digest, ExecutionId, LogIndex, NamespaceId, Phase, Stamp};
 
@@ -98,7 +96,7 @@ impl<R: Read> Recorder<R> {
         }
         let subject = order.id.0.to_be_bytes();
         let due = table::due(order.expires_at, namespace, DueKind::OrderEnd, &subject);
-        self.ledger.put(due, Vec::new());
+        self.ledger.put(due, []);
     }
 
     fn reported(
@@ -184,7 +182,7 @@ impl<R: Read> Recorder<R> {
         self.tell(stamp, namespace, &head, Phase::InDoubt, &told)?;
         self.change_phase(stamp, namespace, head, Phase::InDoubt)?;
         if *repeats {
-            self.ledger.put(table::runnable(namespace, *intent), Vec::new());
+            self.ledger.put(table::runnable(namespace, *intent), []);
             self.effects.push(Effect::Runnable);
         }
         self.end_claim(namespace, *execution, OrderStatus::InDoubt)?;

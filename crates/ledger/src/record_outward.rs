@@ -1,8 +1,6 @@
 //! Recording what goes outward: documents in force, the executor's reign, what it leaves alone,
 //! webhooks and how notifications went.
 
-use alloc::vec::Vec;
-
 use types::codec::{decode, encode};
 use types::limits::DELIVERY_KEPT_MS;
 use types::{NamespaceId, Phase, Stamp};
@@ -88,7 +86,7 @@ impl<R: Read> Recorder<R> {
             let kept_until = row.at.plus_ms(DELIVERY_KEPT_MS);
             let subject = row.id.0.to_be_bytes();
             let due = table::due(kept_until, namespace, DueKind::DeliveryEnd, &subject);
-            self.ledger.put(due, Vec::new());
+            self.ledger.put(due, []);
         }
         let channel = match &row.to {
             Receiver::Channel(name) => Some(name.clone()),
@@ -126,7 +124,7 @@ impl<R: Read> Recorder<R> {
     pub(crate) fn list_runnable(&mut self, namespace: NamespaceId, head: &Head, phase: Phase) {
         let key = table::runnable(namespace, head.id);
         if phase == Phase::Allowed && head.runs_by.is_some() {
-            self.ledger.put(key, Vec::new());
+            self.ledger.put(key, []);
             self.effects.push(Effect::Runnable);
         } else if (head.phase == Phase::Allowed && head.runs_by.is_some())
             || head.phase == Phase::InDoubt

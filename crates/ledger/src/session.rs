@@ -14,13 +14,14 @@ use crate::codec::decode_batch;
 use crate::command::{Command, Envelope, RequestKey};
 use crate::credential::principal;
 use crate::event::namespace_of;
-use crate::read::{Fault, Overlay, Read, Writes};
+use crate::read::{Fault, Overlay, Read};
 use crate::record::Recorder;
 use crate::reply::{Effect, Refusal, Reply};
 use crate::rows::{ReplyRow, RequestKeyRow, StoredAnswer};
 use crate::table::{self, DueKind, Meta};
 use crate::transition::{Stop, Transition, transition};
 use crate::write_hash::{Hashing, WriteHash};
+use crate::writes::Writes;
 use crate::{query, submit};
 
 /// A run of entries.

@@ -32,7 +32,7 @@ pub enum Table {
     Replies = 7,
     /// Cluster: audit leaves by sequence.
     Leaves = 8,
-    /// Cluster: completed nodes of the audit tree at every eighth level.
+    /// Cluster: completed nodes of the audit tree at every eighth level above the leaves.
     TreeNodes = 9,
     /// Principals.
     Agents = 20,

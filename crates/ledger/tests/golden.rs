@@ -419,7 +419,7 @@ fn assert_same_state<'l>(kept: impl Iterator<Item = &'l str>) {
             let mut session = Session::open(&state).unwrap();
             session.apply(LogIndex(index), &bytes(hex)).unwrap();
             let writes = session.finish().unwrap();
-            state.write(writes);
+            state.write(&writes);
         } else if let Some(key) = name.strip_prefix("row.") {
             rows.insert(bytes(key), bytes(hex));
         }

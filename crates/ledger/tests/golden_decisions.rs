@@ -169,7 +169,7 @@ fn an_older_log_gives_the_same_state() {
             let mut session = Session::open(&state).unwrap();
             session.apply(LogIndex(index), &bytes(value)).unwrap();
             let writes = session.finish().unwrap();
-            state.write(writes);
+            state.write(&writes);
         } else if let Some(key) = name.strip_prefix("row.") {
             rows.insert(bytes(key), bytes(value));
         }

@@ -24,7 +24,7 @@ fn replay(entries: &[Vec<u8>], session_length: usize) -> MapState {
             session.apply(index, entry).unwrap();
         }
         let writes = session.finish().unwrap();
-        state.write(writes);
+        state.write(&writes);
     }
     state
 }
@@ -390,7 +390,7 @@ proptest! {
             rows
         };
         let seen = list(&overlay);
-        state.write(overlay.into_writes());
+        state.write(&overlay.into_writes());
         prop_assert_eq!(seen, list(&state));
     }
 }

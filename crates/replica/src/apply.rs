@@ -141,7 +141,7 @@ impl Prepared {
             applied: codec::encode_log_id(log_id),
             membership: codec::encode_membership(&next.membership),
         };
-        state.write(writes, &meta)?;
+        state.write(&writes, &meta)?;
         *applied = next;
         Ok(outcome)
     }

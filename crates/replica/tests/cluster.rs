@@ -341,8 +341,8 @@ async fn a_node_with_another_state_takes_itself_out_of_service() {
     cluster.propose(bad, create_namespace(2)).await;
     let state = cluster.running[&bad].state();
     let mut writes = Writes::new();
-    writes.insert(table::meta(Meta::WriteHash), Some(encode(&WriteHash([7; 16]))));
-    state.write(writes, &state.applied().expect("applied")).expect("written");
+    writes.insert(&table::meta(Meta::WriteHash), Some(&encode(&WriteHash([7; 16]))));
+    state.write(&writes, &state.applied().expect("applied")).expect("written");
     // From the next entry on its hash is another one.
     cluster.propose(bad, create_namespace(3)).await;
     cluster.until(bad, |status| !status.healthy).await;

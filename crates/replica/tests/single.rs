@@ -110,7 +110,7 @@ async fn a_replay_of_the_log_gives_the_same_state() {
     let state = store::state::StateStore::open(dir.path()).expect("open");
     let applied = state.applied().expect("applied");
     let forged = ledger::Writes::from([(vec![0, 0, 0, 9, 30, 1], Some(vec![1]))]);
-    state.write(forged, &applied).expect("write");
+    state.write(&forged, &applied).expect("write");
     state.flush().expect("flush");
     drop(state);
     let report = replay(dir.path()).expect("replayed");

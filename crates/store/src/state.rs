@@ -93,17 +93,18 @@ impl StateStore {
     ///
     /// # Errors
     /// If the database refuses; the node must stop then.
-    pub fn write(&self, writes: Writes, applied: &AppliedMeta) -> Result<(), StoreError> {
+    pub fn write(&self, writes: &Writes, applied: &AppliedMeta) -> Result<(), StoreError> {
         let mut written = self.written.lock();
         let generation = self.generation();
         let db = generation.db();
         let mut batch = WriteBatch::default();
         let mut hot_rows = Vec::new();
-        for (key, value) in writes {
-            if hot::is_hot(&key) {
-                hot_rows.push((key.clone(), value.clone()));
+        let families = ROW_FAMILIES.map(|name| family(db, name));
+        for (key, value) in writes.iter() {
+            if hot::is_hot(key) {
+                hot_rows.push((key.to_vec(), value.map(<[u8]>::to_vec)));
             }
-            let rows = family(db, ROW_FAMILIES[family_of(&key)]);
+            let rows = families[family_of(key)];
             match value {
                 Some(value) => batch.put_cf(rows, key, value),
                 None => batch.delete_cf(rows, key),

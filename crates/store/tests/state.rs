@@ -38,10 +38,10 @@ fn scans_agree_with_an_ordered_map() {
         let mut writes = Writes::from([(key(namespace, table, index), Some(vec![7; 3]))]);
         if index % 7 == 6 {
             let gone = key((namespace + 2) % 3, TABLES[0], index - 6);
-            writes.insert(gone, None);
+            writes.insert(&gone, None);
         }
-        map.write(writes.clone());
-        store.write(writes, &applied(index)).expect("write");
+        map.write(&writes);
+        store.write(&writes, &applied(index)).expect("write");
     }
     let mut bounds = vec![vec![], vec![0, 0, 0, 1], vec![0, 0, 0, 2], vec![0xff; 9]];
     for table in TABLES {
@@ -125,14 +125,14 @@ fn a_restart_gives_back_rows_and_applied_entry() {
 fn many_entries_or_many_bytes_want_a_flush() {
     let dir = tempfile::tempdir().expect("dir");
     let store = StateStore::open(dir.path()).expect("open");
-    store.write(Writes::new(), &applied(49_998)).expect("write");
+    store.write(&Writes::new(), &applied(49_998)).expect("write");
     assert!(!store.needs_flush());
-    store.write(Writes::new(), &applied(49_999)).expect("write");
+    store.write(&Writes::new(), &applied(49_999)).expect("write");
     assert!(store.needs_flush());
     store.flush().expect("flush");
     assert!(!store.needs_flush());
     let big = Writes::from([(key(1, Table::Payloads, 0), Some(vec![0; 64 << 20]))]);
-    store.write(big, &applied(50_000)).expect("write");
+    store.write(&big, &applied(50_000)).expect("write");
     assert!(store.needs_flush());
 }
 
@@ -152,7 +152,7 @@ fn the_hash_tells_moved_bytes_apart() {
         .map(|(key, value)| {
             let dir = tempfile::tempdir().expect("dir");
             let store = StateStore::open(dir.path()).expect("open");
-            store.write(Writes::from([(key, Some(value))]), &applied(1)).expect("write");
+            store.write(&Writes::from([(key, Some(value))]), &applied(1)).expect("write");
             store.state_hash().expect("hash").1
         })
         .collect();

@@ -146,7 +146,7 @@ impl MemoryLog {
         let mut replies = session.apply(index, &batch).expect("the batch applies");
         let effects = session.take_effects();
         let writes = session.finish().expect("the writes are made");
-        state.0.write(writes);
+        state.0.write(&writes);
         state.1 = Progress { index, time };
         drop(state);
         self.progress.send_replace(Progress { index, time });

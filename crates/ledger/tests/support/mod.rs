@@ -70,7 +70,7 @@ impl Node {
         let mut session = Session::open(&self.state).unwrap();
         let replies = session.apply(index, self.entries.last().unwrap()).unwrap();
         let writes = session.finish().unwrap();
-        self.state.write(writes);
+        self.state.write(&writes);
         replies
     }
 

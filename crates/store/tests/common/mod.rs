@@ -33,7 +33,7 @@ pub fn applied(index: u64) -> AppliedMeta {
 
 pub fn write(store: &StateStore, index: u64) {
     let rows = Writes::from([(row(index), Some(format!("value {index}").into()))]);
-    store.write(rows, &applied(index)).expect("write");
+    store.write(&rows, &applied(index)).expect("write");
 }
 
 pub fn copy_dir(from: &Path, to: &Path) {
