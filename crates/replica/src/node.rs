@@ -42,7 +42,7 @@ use crate::raft::{NodeAddress, TypeConfig};
 use crate::route::{Route, Routes};
 use crate::send_snapshot::Pace;
 use crate::state_machine::{Listeners, StateMachine};
-use crate::{join, members, probe, propose, reads, server, upkeep};
+use crate::{join, members, peer_meters, probe, propose, reads, server, upkeep};
 
 /// How long a stop waits for Raft's tasks to let the disk go.
 const RELEASE_WAIT: Duration = Duration::from_secs(5);
@@ -351,6 +351,11 @@ impl Replica {
         self.core.log.sample();
         self.core.state.sample();
         self.core.meters.sample(&self.core);
+    }
+
+    /// Records one series per other node, on the recorder of one scrape: nodes come and go.
+    pub fn sample_peers(&self) {
+        peer_meters::sample(&self.core);
     }
 
     /// The state on disk, for backups and checks.
