@@ -4,13 +4,14 @@
 //! through all of them.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use client::{Client, Endpoint, Settings};
 
 use crate::commands::{
-    agent, audit, channel, cluster, demo, destination, dev, inspect, intent, namespace, policy,
-    serve,
+    agent, audit, channel, cluster, demo, destination, dev, health, inspect, intent, namespace,
+    policy, serve,
 };
 use crate::failure::Failure;
 use crate::output::{Format, Output};
@@ -68,10 +69,22 @@ impl Global {
     /// # Errors
     /// Endpoints or a key that make no sense.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
+        Ok(Client::new(self.settings()?)?)
+    }
+
+    /// The same, of which no request takes longer than so.
+    ///
+    /// # Errors
+    /// As [`Global::client`].
+    pub(crate) fn client_within(&self, deadline: Duration) -> Result<Client, Failure> {
+        Ok(Client::new(Settings { deadline, ..self.settings()? })?)
+    }
+
+    fn settings(&self) -> Result<Settings, Failure> {
         let mut settings =
             Settings::new(Endpoint::list(&self.endpoint).map_err(client::Error::from)?);
         settings.key = self.key.clone().filter(|key| !key.is_empty());
-        Ok(Client::new(settings)?)
+        Ok(settings)
     }
 }
 
@@ -81,6 +94,7 @@ pub(crate) enum Command {
     Dev(dev::DevArgs),
     Demo(demo::DemoArgs),
     Serve(serve::ServeArgs),
+    Health(health::HealthArgs),
     /// Check, apply, read and try policies.
     #[command(
         subcommand,
@@ -196,6 +210,7 @@ mod tests {
             "qgate intent show 17",
             "qgate agent show int_2c2846cac3071a90",
             "qgate --output xml cluster status",
+            "qgate health --wait long",
             "qgate cluster promote",
             "qgate cluster remove 0",
             "qgate cluster transfer-leader eu",
