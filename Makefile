@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint tools
+.PHONY: help run demo test lint alerts tools
 
 # Where cargo puts its output; follows CARGO_TARGET_DIR when that is set.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -32,7 +32,7 @@ demo: tools ## tell three incidents on a real gate with real targets, and check 
 	@$(STAGE) build cargo build $(BUILD)
 	$(TARGET)/release/qgate demo
 
-test: lint ## check the form, then run every test
+test: lint alerts ## check the form, then run every test
 	@$(STAGE) tests cargo test $(BUILD)
 	@$(STAGE) crash-tests cargo test $(BUILD) --features store/failpoints --test crash
 
@@ -40,6 +40,9 @@ lint: tools ## check formatting and clippy
 	@$(STAGE) format cargo fmt --all --check
 	$(first_build_note)
 	@$(STAGE) clippy cargo clippy $(BUILD) --all-targets -- -D warnings
+
+alerts: tools ## check alert rules, their tests and the dashboard with promtool
+	@$(STAGE) alerts scripts/check-alerts
 
 .PHONY: dist bench bench-failover fuzz
 dist: tools ## build the binary that is shipped: slower to build, a tenth faster to run
