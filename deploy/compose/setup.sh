@@ -28,6 +28,7 @@ for node in 1 2 3; do
     cp data.key "$home/data.key"
     cp "node-$node.pem" "$home/node.pem"
     mv "node-$node.key" "$home/node.key"
+    chmod 0700 "$home"
     chown "$owner" "$home" "$home"/*
 done
 sync
