@@ -36,13 +36,13 @@ test: lint alerts ## check the form, then run every test
 	@$(STAGE) tests cargo test $(BUILD)
 	@$(STAGE) crash-tests cargo test $(BUILD) --features store/failpoints --test crash
 
+alerts: tools ## check alert rules, their tests and the dashboard with promtool
+	@$(STAGE) alerts scripts/check-alerts
+
 lint: tools ## check formatting and clippy
 	@$(STAGE) format cargo fmt --all --check
 	$(first_build_note)
 	@$(STAGE) clippy cargo clippy $(BUILD) --all-targets -- -D warnings
-
-alerts: tools ## check alert rules, their tests and the dashboard with promtool
-	@$(STAGE) alerts scripts/check-alerts
 
 .PHONY: dist bench bench-failover fuzz
 dist: tools ## build the binary that is shipped: slower to build, a tenth faster to run

@@ -142,3 +142,31 @@ fn certificates(core: &Core) {
 pub(crate) fn seconds(micros: i64) -> f64 {
     micros as f64 / 1e6
 }
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+
+    #[test]
+    fn a_snapshot_counts_while_it_is_on_its_way_and_a_node_while_it_is_one() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let tallies = metrics::with_local_recorder(&recorder, Tallies::default);
+        let sending = || tallies.of(2).snapshots_sending.load(Ordering::Relaxed);
+        let failures = || tallies.of(2).heartbeat_failures.load(Ordering::Relaxed);
+        let (given_up, arrives) = (tallies.sending(2), tallies.sending(2));
+        tallies.heartbeat_failed(2);
+        assert_eq!((sending(), failures()), (2, 1));
+        drop(given_up);
+        arrives.installed();
+        drop(arrives);
+        assert_eq!(sending(), 0);
+        let text = recorder.handle().render();
+        assert!(text.contains("gate_snapshot_send_seconds_count 1\n"), "{text}");
+        tallies.keep(|node| node == 2);
+        assert_eq!(failures(), 1);
+        tallies.keep(|node| node == 3);
+        assert_eq!(failures(), 0);
+    }
+}
