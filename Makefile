@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint tools
+.PHONY: help run demo test lint alerts tools
 
 # Where cargo puts its output; follows CARGO_TARGET_DIR when that is set.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -32,9 +32,12 @@ demo: tools ## tell three incidents on a real gate with real targets, and check 
 	@$(STAGE) build cargo build $(BUILD)
 	$(TARGET)/release/qgate demo
 
-test: lint ## check the form, then run every test
+test: lint alerts ## check the form, then run every test
 	@$(STAGE) tests cargo test $(BUILD)
 	@$(STAGE) crash-tests cargo test $(BUILD) --features store/failpoints --test crash
+
+alerts: tools ## check alert rules, their tests and the dashboard with promtool
+	@$(STAGE) alerts scripts/check-alerts
 
 lint: tools ## check formatting and clippy
 	@$(STAGE) format cargo fmt --all --check

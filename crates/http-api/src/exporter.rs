@@ -2,7 +2,8 @@
 //!
 //! The [`Exporter`] is the recorder that handles are made on: for the whole process in a node, for
 //! one closure in tests. Values that merely stand somewhere are fetched by samplers, anew for each
-//! scrape. Invariant: one scrape at a time, away from the threads that serve requests.
+//! scrape; series of what comes and goes live for one scrape. Invariant: one scrape at a time, away
+//! from the threads that serve requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +27,18 @@ use crate::meters::Meters;
 use crate::problem::Problem;
 use crate::serve;
 
-/// Brings gauges up to date before a scrape.
+/// What is asked at each scrape.
 pub type Sampler = Box<dyn Fn() + Send + Sync>;
+
+/// All that is asked at each scrape.
+#[derive(Default)]
+pub struct Samplers {
+    /// Bring gauges up to date whose handles are kept.
+    pub kept: Vec<Sampler>,
+    /// Make the series of what comes and goes, such as other nodes: the scrape shows those that
+    /// are made in it, so that what went is not shown for ever. Counters and gauges only.
+    pub passing: Vec<Sampler>,
+}
 
 /// The version of the text form.
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -73,9 +84,9 @@ impl Exporter {
     }
 
     /// `GET /metrics`, ready to be served or called in process.
-    pub fn router(&self, samplers: Vec<Sampler>) -> Router {
-        let scrape =
-            Scrape { handle: self.handle.clone(), samplers: samplers.into(), one: Arc::default() };
+    pub fn router(&self, samplers: Samplers) -> Router {
+        let samplers = Arc::new(samplers);
+        let scrape = Scrape { handle: self.handle.clone(), samplers, one: Arc::default() };
         Router::new()
             .route("/metrics", get(show))
             .fallback(unknown_route)
@@ -88,7 +99,7 @@ impl Exporter {
     pub async fn serve(
         self,
         listener: TcpListener,
-        samplers: Vec<Sampler>,
+        samplers: Samplers,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) {
         let upkeep = async {
@@ -109,15 +120,15 @@ impl Exporter {
 #[derive(Clone)]
 struct Scrape {
     handle: PrometheusHandle,
-    samplers: Arc<[Sampler]>,
+    samplers: Arc<Samplers>,
     one: Arc<Mutex<()>>,
 }
 
 async fn show(State(scrape): State<Scrape>) -> Result<Response, Problem> {
     let one = scrape.one.clone().lock_owned().await;
     let rendered = tokio::task::spawn_blocking(move || {
-        scrape.samplers.iter().for_each(|sample| sample());
-        let text = scrape.handle.render();
+        scrape.samplers.kept.iter().for_each(|sample| sample());
+        let text = scrape.handle.render() + &passing(&scrape.samplers.passing);
         drop(one);
         text
     });
@@ -127,4 +138,15 @@ async fn show(State(scrape): State<Scrape>) -> Result<Response, Problem> {
     headers.insert(CONTENT_TYPE, TEXT);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// Series of this moment, recorded where nothing of an earlier scrape is left.
+fn passing(samplers: &[Sampler]) -> String {
+    if samplers.is_empty() {
+        return String::new();
+    }
+    let recorder = PrometheusBuilder::new().build_recorder();
+    meters::describe(&recorder);
+    metrics::with_local_recorder(&recorder, || samplers.iter().for_each(|sample| sample()));
+    recorder.handle().render()
 }

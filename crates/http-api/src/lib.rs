@@ -63,7 +63,7 @@ use std::sync::Arc;
 
 use gate::Gate;
 
-pub use exporter::{Exporter, Sampler};
+pub use exporter::{Exporter, Sampler, Samplers};
 pub use serve::serve;
 
 /// What the node's configuration says about this door.

@@ -2,8 +2,9 @@
 //!
 //! Crates ask a [`Metric`] for a handle when they start and keep it; recording through a handle
 //! looks nothing up. A handle belongs to the recorder that was in force on its thread when it was
-//! made; without one it does nothing. Invariant: labels take values from small fixed sets, never
-//! an id, a name or any word of a caller; docs/metrics.md says the same, a test compares.
+//! made; without one it does nothing. Invariant: labels take values from small fixed sets or are
+//! ids of the cluster's nodes, never an id, a name or any word of a caller; docs/metrics.md says
+//! the same, a test compares.
 
 mod table;
 
@@ -99,6 +100,27 @@ impl Metric {
     pub fn histogram(&self, values: &[&'static str]) -> Histogram {
         debug_assert_eq!(self.kind, Kind::Histogram, "{}", self.name);
         with_recorder(|recorder| recorder.register_histogram(&self.key(values), &SOURCE))
+    }
+
+    /// A handle on the counter of something that comes and goes, such as a node of the cluster.
+    /// For a recorder that is thrown away after one scrape: nothing takes such a series out again.
+    pub fn passing_counter(&self, values: &[String]) -> Counter {
+        debug_assert_eq!(self.kind, Kind::Counter, "{}", self.name);
+        with_recorder(|recorder| recorder.register_counter(&self.passing_key(values), &SOURCE))
+    }
+
+    /// A handle on the gauge of something that comes and goes; see [`Metric::passing_counter`].
+    pub fn passing_gauge(&self, values: &[String]) -> Gauge {
+        debug_assert_eq!(self.kind, Kind::Gauge, "{}", self.name);
+        with_recorder(|recorder| recorder.register_gauge(&self.passing_key(values), &SOURCE))
+    }
+
+    fn passing_key(&self, values: &[String]) -> Key {
+        debug_assert_eq!(self.labels.len(), values.len(), "{}", self.name);
+        let pairs = self.labels.iter().zip(values);
+        let labels: Vec<Label> =
+            pairs.map(|(label, value)| Label::new(*label, value.clone())).collect();
+        Key::from_parts(self.name, labels)
     }
 
     fn key(&self, values: &[&'static str]) -> Key {

@@ -135,10 +135,40 @@ table! {
     QUORUM_ACK_AGE_SECONDS: Gauge in Seconds, "gate_quorum_ack_age_seconds" [];
     /// How far the leader's clock is ahead of the wall clock; not a number on other nodes.
     CLOCK_OFFSET_SECONDS: Gauge in Seconds, "gate_clock_offset_seconds" [];
+    /// How far the middle of the voters' clocks, its own among them, is ahead of this node's wall
+    /// clock; beyond half a second it does not lead.
+    CLOCK_MEDIAN_OFFSET_SECONDS: Gauge in Seconds, "gate_clock_median_offset_seconds" [];
+    /// 1 if this node votes, 0 if it only learns.
+    IS_VOTER: Gauge in Count, "gate_is_voter" [];
+    /// Times this node, as the leader, was to let another one lead, by how that went.
+    LEADER_TRANSFERS: Counter in Count, "gate_leader_transfers_total" ["outcome"];
+    /// How long until the certificate of this node ends, and until no authority that it believes
+    /// is left; negative once that is over.
+    CERTIFICATE_EXPIRY_SECONDS: Gauge in Seconds,
+        "gate_certificate_expiry_seconds" ["certificate"];
 
     /// Times this node found its state to differ from that of the majority; it is out of service
     /// then.
     STATE_HASH_MISMATCHES: Counter in Count, "gate_state_hash_mismatch_total" [];
+
+    /// Entries of the leader's log that are not known to be in the peer's; on the leader alone.
+    PEER_REPLICATION_LAG: Gauge in Count, "gate_peer_replication_lag" ["peer"];
+    /// 1 if the peer votes, 0 if it only learns.
+    PEER_IS_VOTER: Gauge in Count, "gate_peer_is_voter" ["peer"];
+    /// 1 if the peer answered in the last five seconds and said that it serves.
+    PEER_IS_HEALTHY: Gauge in Count, "gate_peer_is_healthy" ["peer"];
+    /// How long ago the peer last answered this node, which asks twice a second; of one that never
+    /// did, since this node began to ask.
+    PEER_CONTACT_AGE_SECONDS: Gauge in Seconds, "gate_peer_contact_age_seconds" ["peer"];
+    /// There and back, when the peer last answered; not there once that is five seconds ago.
+    PEER_ROUND_TRIP_SECONDS: Gauge in Seconds, "gate_peer_round_trip_seconds" ["peer"];
+    /// How far the peer's wall clock is ahead of this node's; not there once the peer is silent
+    /// for five seconds.
+    PEER_CLOCK_OFFSET_SECONDS: Gauge in Seconds, "gate_peer_clock_offset_seconds" ["peer"];
+    /// Heartbeats of this node, as the leader, that the peer did not answer in time.
+    PEER_HEARTBEAT_FAILURES: Counter in Count, "gate_peer_heartbeat_failures_total" ["peer"];
+    /// 1 while a snapshot is on its way from this node to the peer.
+    PEER_SNAPSHOT_SENDING: Gauge in Count, "gate_peer_snapshot_sending" ["peer"];
 
     /// Commands that wait for the log.
     QUEUE_COMMANDS: Gauge in Count, "gate_queue_commands" [];
@@ -210,6 +240,8 @@ table! {
     /// Installing one snapshot that came from another node.
     SNAPSHOT_INSTALL_SECONDS: Histogram in Seconds by LONG_SPANS,
         "gate_snapshot_install_seconds" [];
+    /// Sending one snapshot to another node, until it was installed there.
+    SNAPSHOT_SEND_SECONDS: Histogram in Seconds by LONG_SPANS, "gate_snapshot_send_seconds" [];
     /// Bytes of the newest snapshot's files; 0 before the first.
     SNAPSHOT_BYTES: Gauge in Bytes, "gate_snapshot_bytes" [];
     /// Keys, as the database estimates them.

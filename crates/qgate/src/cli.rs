@@ -4,12 +4,14 @@
 //! through all of them.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use client::{Client, Endpoint, Settings};
 
 use crate::commands::{
-    agent, audit, bench, channel, cluster, demo, destination, dev, inspect, intent, namespace,
+    agent, audit, bench, channel, cluster, demo, destination, dev, health, inspect, intent,
+    namespace,
     policy, serve,
 };
 use crate::failure::Failure;
@@ -84,9 +86,21 @@ impl Global {
     /// # Errors
     /// A key that makes no sense.
     pub(crate) fn client_of(&self, endpoints: Vec<Endpoint>) -> Result<Client, Failure> {
+        Ok(Client::new(self.settings(endpoints))?)
+    }
+
+    /// A client of which no request takes longer than so.
+    ///
+    /// # Errors
+    /// As [`Global::client`].
+    pub(crate) fn client_within(&self, deadline: Duration) -> Result<Client, Failure> {
+        Ok(Client::new(Settings { deadline, ..self.settings(self.endpoints()?) })?)
+    }
+
+    fn settings(&self, endpoints: Vec<Endpoint>) -> Settings {
         let mut settings = Settings::new(endpoints);
         settings.key = self.key.clone().filter(|key| !key.is_empty());
-        Ok(Client::new(settings)?)
+        settings
     }
 }
 
@@ -96,6 +110,7 @@ pub(crate) enum Command {
     Dev(dev::DevArgs),
     Demo(demo::DemoArgs),
     Serve(serve::ServeArgs),
+    Health(health::HealthArgs),
     /// Check, apply, read and try policies.
     #[command(
         subcommand,
@@ -212,6 +227,7 @@ mod tests {
             "qgate intent show 17",
             "qgate agent show int_2c2846cac3071a90",
             "qgate --output xml cluster status",
+            "qgate health --wait long",
             "qgate cluster promote",
             "qgate cluster remove 0",
             "qgate cluster transfer-leader eu",

@@ -354,6 +354,14 @@ impl Config {
                  certificate and key, or listen on 127.0.0.1"
             ));
         }
+        if let Some(Peer { listen, advertise: None, .. }) = &self.peer
+            && listen.ip().is_unspecified()
+        {
+            return Err(format!(
+                "peer.listen is {listen}, where no other machine finds this node; add \
+                 `advertise: host:port`, as the others reach it"
+            ));
+        }
         if self.cluster.join.is_some() && self.cluster.initialise {
             return Err("cluster: a node makes a cluster or joins one; say `initialise` or \
                         `join`, not both"
@@ -413,6 +421,8 @@ mod tests {
         let cases = [
             ("",                                              "ok"),
             ("peer: {listen: \"127.0.0.1:4002\"}\n",          "ok"),
+            ("peer: {listen: \"0.0.0.0:4002\", tls: {ca: a, certificate: b, key: c}}\n",
+                                                              " peer.listen is 0.0.0.0:4002"),
             ("log: {format: json, filter: debug}\n",          "ok"),
             ("cluster: {profile: lan, initialise: true}\n",   "ok"),
             ("registration: {open: true}\n",                  "ok"),

@@ -25,6 +25,7 @@ mod metrics_door;
 mod output;
 mod outward;
 mod policy_files;
+mod service_manager;
 mod signals;
 
 use std::process::ExitCode;
@@ -67,6 +68,7 @@ fn run(cli: Cli) -> Outcome {
             Command::Dev(args) => commands::dev::run(args).await,
             Command::Demo(args) => commands::demo::run(global.output(), args).await,
             Command::Serve(args) => commands::serve::run(args).await,
+            Command::Health(args) => commands::health::run(&global, &args).await,
             Command::Policy(command) => commands::policy::run(&global, command).await,
             Command::Destination(command) => commands::destination::run(&global, command).await,
             Command::Channel(command) => commands::channel::run(&global, command).await,

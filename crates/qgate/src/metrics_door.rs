@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use gate::Gate;
-use http_api::{Exporter, Sampler};
+use http_api::{Exporter, Sampler, Samplers};
 use meters::{Counter, Gauge, number};
 use procfs::process::{LimitValue, Process};
 use replica::Replica;
@@ -38,11 +38,14 @@ impl MetricsDoor {
     pub(crate) fn open(self, node: u64, gate: &Arc<Gate>, replica: &Arc<Replica>) -> OpenDoor {
         let (gate, replica) = (gate.clone(), replica.clone());
         let process = ProcessMeters::new();
-        let samplers: Vec<Sampler> = vec![
+        let peers = replica.clone();
+        let kept: Vec<Sampler> = vec![
             Box::new(move || gate.sample()),
             Box::new(move || replica.sample()),
             Box::new(move || process.sample()),
         ];
+        let passing: Vec<Sampler> = vec![Box::new(move || peers.sample_peers())];
+        let samplers = Samplers { kept, passing };
         let address = self.listener.local_addr().map(|address| address.to_string());
         tracing::info!(node, metrics = address.unwrap_or_default(), "serving metrics");
         let stopping = watch::Sender::new(false);

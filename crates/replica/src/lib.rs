@@ -23,6 +23,7 @@ mod members;
 mod meters;
 mod network;
 mod node;
+mod peer_meters;
 mod peers;
 mod probe;
 mod propose;

@@ -219,6 +219,12 @@ async fn transfer(core: &Core, to: Option<u64>) -> Result<LogIndex, ChangeError>
 }
 
 async fn hand_over(core: &Core, to: u64) -> Result<(), ChangeError> {
+    let handed = hand_over_now(core, to).await;
+    core.meters.transferred(handed.is_ok());
+    handed
+}
+
+async fn hand_over_now(core: &Core, to: u64) -> Result<(), ChangeError> {
     wait_caught_up(core, to).await?;
     let began = core.route.now();
     core.raft

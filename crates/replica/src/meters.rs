@@ -11,6 +11,7 @@ use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver as _;
 
 use crate::node::Core;
+use crate::peer_meters;
 use crate::strain::Why;
 
 /// Metrics of the one writer of the state.
@@ -51,6 +52,10 @@ pub(crate) struct ReplicaMeters {
     purged_index: Gauge,
     quorum_ack_age: Gauge,
     clock_offset: Gauge,
+    clock_median_offset: Gauge,
+    is_voter: Gauge,
+    transfers_done: Counter,
+    transfers_failed: Counter,
     hash_mismatches: Counter,
 }
 
@@ -70,6 +75,10 @@ impl Default for ReplicaMeters {
             purged_index: meters::PURGED_INDEX.gauge(&[]),
             quorum_ack_age: meters::QUORUM_ACK_AGE_SECONDS.gauge(&[]),
             clock_offset: meters::CLOCK_OFFSET_SECONDS.gauge(&[]),
+            clock_median_offset: meters::CLOCK_MEDIAN_OFFSET_SECONDS.gauge(&[]),
+            is_voter: meters::IS_VOTER.gauge(&[]),
+            transfers_done: meters::LEADER_TRANSFERS.counter(&["done"]),
+            transfers_failed: meters::LEADER_TRANSFERS.counter(&["failed"]),
             hash_mismatches: meters::STATE_HASH_MISMATCHES.counter(&[]),
         }
     }
@@ -87,6 +96,12 @@ impl ReplicaMeters {
         self.hash_mismatches.increment(1);
     }
 
+    /// This node was to let another one lead, and it does now or it does not.
+    pub(crate) fn transferred(&self, is_done: bool) {
+        let counter = if is_done { &self.transfers_done } else { &self.transfers_failed };
+        counter.increment(1);
+    }
+
     /// One round to the majority has answered so many reads.
     pub(crate) fn read_round(&self, reads: usize, took: Duration) {
         self.read_seconds.record(took.as_secs_f64());
@@ -102,7 +117,9 @@ impl ReplicaMeters {
             let metrics = core.metrics.borrow_watched();
             self.last_log_index.set(number(metrics.last_log_index.unwrap_or(0)));
             // A leader that votes alone asks nobody, so its last answer only looks old.
-            let votes_alone = metrics.membership_config.membership().voter_ids().count() == 1;
+            let members = metrics.membership_config.membership();
+            let votes_alone = members.voter_ids().count() == 1;
+            self.is_voter.set(u8::from(members.voter_ids().any(|voter| voter == metrics.id)));
             metrics.last_quorum_acked.filter(|_| !votes_alone)
         };
         self.snapshot_index.set(number(core.applied_and_snapshot().1));
@@ -113,6 +130,7 @@ impl ReplicaMeters {
         let wall_us = core.config.time.read().wall_us;
         let ahead = core.leader_time().map(|time| seconds(time.0) - seconds(wall_us / 1_000));
         self.clock_offset.set(ahead.unwrap_or(f64::NAN));
+        self.clock_median_offset.set(peer_meters::seconds(core.look.offset_us()));
     }
 }
 

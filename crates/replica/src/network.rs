@@ -152,7 +152,11 @@ impl RaftNetworkV2<TypeConfig> for Way {
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
         let request = convert::append_request(&request);
         let call = async |mut client: Client| client.heartbeat(request).await;
-        let reply = self.call(option.hard_ttl(), call).await?;
+        let reply = self.call(option.hard_ttl(), call).await;
+        if reply.is_err() && self.purpose == Purpose::Urgent {
+            self.peers.tallies.heartbeat_failed(self.target);
+        }
+        let reply = reply?;
         let result = convert::append_reply_of(reply).map_err(|status| unreachable(&status))?;
         Ok(convert::single(result))
     }
@@ -220,11 +224,15 @@ impl RaftNetworkV2<TypeConfig> for Way {
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let client = self.client(Purpose::Snapshot)?;
+        let on_its_way = self.peers.tallies.sending(self.target);
         let sending = send_snapshot::send(client, &vote, snapshot.snapshot, &self.pace);
         tokio::select! {
             closed = cancel => Err(closed.into()),
             sent = sending => match sent {
-                Ok(vote) => Ok(SnapshotResponse::new(vote)),
+                Ok(vote) => {
+                    on_its_way.installed();
+                    Ok(SnapshotResponse::new(vote))
+                }
                 Err(status) => Err(unreachable(&status).into()),
             },
         }

@@ -44,7 +44,7 @@ use crate::route::{Route, Routes};
 use crate::send_snapshot::Pace;
 use crate::state_machine::{Listeners, StateMachine};
 use crate::strain::{self, Strain};
-use crate::{join, members, probe, propose, reads, server, status, upkeep};
+use crate::{join, members, peer_meters, probe, propose, reads, server, status, upkeep};
 
 /// How long a stop waits for Raft's tasks to let the disk go.
 const RELEASE_WAIT: Duration = Duration::from_secs(5);
@@ -377,6 +377,11 @@ impl Replica {
         self.core.log.sample();
         self.core.state.sample();
         self.core.meters.sample(&self.core);
+    }
+
+    /// Records one series per other node, on the recorder of one scrape: nodes come and go.
+    pub fn sample_peers(&self) {
+        peer_meters::sample(&self.core);
     }
 
     /// The state on disk, for backups and checks.

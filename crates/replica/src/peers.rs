@@ -23,6 +23,7 @@ use types::limits::PEER_MESSAGE_BYTES_MAX;
 use types::{NodeId, hex};
 use wire::peer::peer_client::PeerClient;
 
+use crate::peer_meters::Tallies;
 use crate::raft::NodeAddress;
 use crate::transport::Stream;
 
@@ -62,6 +63,7 @@ pub(crate) struct Peers {
     identity: Option<Arc<Identity>>,
     connect_wait: Duration,
     kept: Mutex<HashMap<(u64, Purpose), Kept>>,
+    pub(crate) tallies: Tallies,
 }
 
 struct Kept {
@@ -93,7 +95,8 @@ impl Peers {
         identity: Option<Arc<Identity>>,
         connect_wait: Duration,
     ) -> Self {
-        Self { cluster_id, own, identity, connect_wait, kept: Mutex::default() }
+        let (kept, tallies) = (Mutex::default(), Tallies::default());
+        Self { cluster_id, own, identity, connect_wait, kept, tallies }
     }
 
     /// A client for one purpose of a node. It connects when it is used, and again when the

@@ -3,7 +3,7 @@
 //! Promise: a node whose state differs from that of a majority takes itself out of service and says
 //! so; one whose clock is off does not lead. Invariant: what is decided here rests on voters alone.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -36,10 +36,17 @@ const SEEN_FOR: Duration = Duration::from_secs(5);
 /// What a node knows of the others, and of itself through them.
 #[derive(Default)]
 pub(crate) struct Look {
-    seen: Mutex<BTreeMap<u64, (Instant, Seen)>>,
+    contacts: Mutex<BTreeMap<u64, Contact>>,
     /// How far the middle of all clocks is ahead of the own one, in microseconds.
     offset_us: AtomicI64,
     bars: Mutex<Bars>,
+}
+
+/// When a node last answered, and what.
+struct Contact {
+    /// If it never did, when this node began to ask.
+    at: Instant,
+    seen: Option<Seen>,
 }
 
 /// Why this node does not stand for election.
@@ -66,9 +73,23 @@ impl Look {
 
     /// What was last seen of a node.
     pub(crate) fn of(&self, node: u64) -> Option<Seen> {
-        let seen = self.seen.lock();
-        let (at, seen) = seen.get(&node)?;
-        (at.elapsed() < SEEN_FOR).then(|| seen.clone())
+        let contacts = self.contacts.lock();
+        let contact = contacts.get(&node)?;
+        contact.seen.clone().filter(|_| contact.at.elapsed() < SEEN_FOR)
+    }
+
+    /// How long ago a node last answered, or since when it is asked in vain.
+    pub(crate) fn contact_age(&self, node: u64) -> Option<Duration> {
+        Some(self.contacts.lock().get(&node)?.at.elapsed())
+    }
+
+    /// From now on these nodes are looked at.
+    fn expect(&self, nodes: &BTreeSet<u64>) {
+        let mut contacts = self.contacts.lock();
+        contacts.retain(|node, _| nodes.contains(node));
+        for node in nodes {
+            contacts.entry(*node).or_insert(Contact { at: Instant::now(), seen: None });
+        }
     }
 
     /// This node must not lead.
@@ -151,7 +172,9 @@ pub(crate) async fn run(core: Arc<Core>) {
             let others: Vec<_> = others.map(|(node, at)| (*node, at.clone())).collect();
             (others, members.voter_ids().collect::<Vec<u64>>())
         };
-        core.look.seen.lock().retain(|node, _| others.iter().any(|(other, _)| other == node));
+        let ids: BTreeSet<u64> = others.iter().map(|(node, _)| *node).collect();
+        core.look.expect(&ids);
+        core.peers.tallies.keep(|node| ids.contains(&node));
         let indexes = newest(&core);
         let looks = others.iter().map(|(node, address)| look(&core, *node, address, &indexes));
         let replies: Vec<(u64, ProbeReply)> = join_all(looks).await.into_iter().flatten().collect();
@@ -201,7 +224,8 @@ async fn look(
         slow_disk: reply.slow_disk,
         profile: Profile::named(&reply.profile).map(Profile::name),
     };
-    core.look.seen.lock().insert(node, (Instant::now(), seen));
+    let contact = Contact { at: Instant::now(), seen: Some(seen) };
+    core.look.contacts.lock().insert(node, contact);
     Some((node, reply))
 }
 

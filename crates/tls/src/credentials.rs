@@ -46,6 +46,8 @@ pub(crate) struct Credentials {
     pub(crate) key: Arc<CertifiedKey>,
     pub(crate) name: NodeName,
     pub(crate) expires_at: u64,
+    /// When the last of the authorities ends, in seconds since 1970.
+    pub(crate) authorities_expire_at: u64,
 }
 
 impl Credentials {
@@ -59,13 +61,13 @@ impl Credentials {
         let key = Source { role: "key", path: &files.key };
         let now = UnixTime::now();
 
-        let authorities = authorities(&ca, now)?;
+        let (authorities, authorities_expire_at) = authorities(&ca, now)?;
         let roots = Arc::new(roots(&ca, &authorities)?);
         let chain = certificates(&certificate)?;
         let (name, expires_at) = node(&certificate, &chain)?;
         verify(&certificate, &chain, &roots, &name, now)?;
         let key = Arc::new(key_of(&key, &certificate, chain)?);
-        Ok(Self { authorities, roots, key, name, expires_at })
+        Ok(Self { authorities, roots, key, name, expires_at, authorities_expire_at })
     }
 
     /// Nothing is different. A key is the certificate's, so it need not be compared.
@@ -127,13 +129,14 @@ fn certificates(source: &Source<'_>) -> Result<Vec<CertificateDer<'static>>, Tls
     Ok(found)
 }
 
-/// The authorities of the CA file that have not ended. Verification itself asks no authority for
-/// its age, so one that has ended is left out here, at the next reading.
+/// The authorities of the CA file that have not ended, and when the last of them does.
+/// Verification itself asks no authority for its age, so one that has ended is left out here, at
+/// the next reading.
 fn authorities(
     source: &Source<'_>,
     now: UnixTime,
-) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let mut found = Vec::new();
+) -> Result<(Vec<CertificateDer<'static>>, u64), TlsError> {
+    let (mut found, mut last_end) = (Vec::new(), 0);
     for certificate in certificates(source)? {
         let contents = Contents::read(&certificate)
             .map_err(|problem| source.fault(Fault::new(problem, "write it again")))?;
@@ -142,12 +145,13 @@ fn authorities(
         }
         if contents.ends_at >= now.as_secs() {
             found.push(certificate);
+            last_end = contents.ends_at.max(last_end);
         }
     }
     if found.is_empty() {
         return Err(source.error("every CA in it has ended", "add the new one"));
     }
-    Ok(found)
+    Ok((found, last_end))
 }
 
 fn roots(

@@ -75,6 +75,12 @@ impl Identity {
         self.in_force.load().credentials.expires_at
     }
 
+    /// The end of the last of the authorities in force, in seconds since 1970.
+    #[must_use]
+    pub fn authorities_expire_at(&self) -> u64 {
+        self.in_force.load().credentials.authorities_expire_at
+    }
+
     /// Reads the files again; blocks on the disk. True if something is different and in force now.
     ///
     /// # Errors

@@ -1,9 +1,12 @@
 //! The metrics door: the text parses, the numbers are those of the requests, no label is an id.
 
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use gate::Gate;
-use http_api::Sampler;
+use http_api::{Sampler, Samplers};
 use serde_json::json;
 use tower::ServiceExt;
 
@@ -12,9 +15,12 @@ use crate::support::{BASIC, Door, basic};
 
 /// What a scrape of this door's metrics gives.
 pub(crate) async fn scrape(door: &Door) -> Scrape {
-    let gate: std::sync::Arc<Gate> = door.gate.clone();
+    let gate: Arc<Gate> = door.gate.clone();
     let samplers: Vec<Sampler> = vec![Box::new(move || gate.sample())];
-    let router = door.exporter.router(samplers);
+    read(door.exporter.router(Samplers { kept: samplers, ..Samplers::default() })).await
+}
+
+async fn read(router: Router) -> Scrape {
     let response = router.oneshot(Request::get("/metrics").body(Body::empty()).unwrap()).await;
     let response = response.unwrap();
     assert_eq!(response.status(), 200);
@@ -174,7 +180,7 @@ async fn every_family_is_one_of_the_table_and_means_what_it_says() {
 #[tokio::test]
 async fn everything_else_on_the_port_is_a_json_problem() {
     let door = Door::open().await;
-    let router = door.exporter.router(Vec::new());
+    let router = door.exporter.router(Samplers::default());
     let cases = [("GET", "/", 404), ("GET", "/v1/intents", 404), ("POST", "/metrics", 405)];
     for (method, path, status) in cases {
         let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
@@ -188,10 +194,48 @@ async fn everything_else_on_the_port_is_a_json_problem() {
 #[tokio::test]
 async fn a_sampler_that_fails_is_a_problem_without_details() {
     let door = Door::open().await;
-    let router = door.exporter.router(vec![Box::new(|| panic!("broken on purpose"))]);
-    let request = Request::get("/metrics").body(Body::empty()).unwrap();
-    let response = router.oneshot(request).await.unwrap();
-    assert_eq!(response.status(), 500);
-    let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-    assert!(!String::from_utf8_lossy(&bytes).contains("purpose"));
+    let broken = || -> Vec<Sampler> { vec![Box::new(|| panic!("broken on purpose"))] };
+    let cases = [
+        Samplers { kept: broken(), ..Samplers::default() },
+        Samplers { passing: broken(), ..Samplers::default() },
+    ];
+    for samplers in cases {
+        let router = door.exporter.router(samplers);
+        let request = Request::get("/metrics").body(Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 500);
+        let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains("purpose"));
+    }
+}
+
+/// A series of a node that left is in no scrape after that.
+#[tokio::test]
+async fn what_went_is_shown_no_more() {
+    let door = Door::open().await;
+    let nodes = Arc::new(Mutex::new(vec![2, 3]));
+    let known = nodes.clone();
+    let passing: Vec<Sampler> = vec![Box::new(move || {
+        for node in known.lock().unwrap().iter() {
+            let peer = [node.to_string()];
+            meters::PEER_REPLICATION_LAG.passing_gauge(&peer).set(f64::from(*node) * 10.0);
+            meters::PEER_HEARTBEAT_FAILURES.passing_counter(&peer).absolute(7);
+        }
+    })];
+    let router = door.exporter.router(Samplers { passing, ..Samplers::default() });
+    let found = read(router.clone()).await;
+    for (series, value) in [
+        (r#"gate_peer_replication_lag{peer="2"}"#, 20.0),
+        (r#"gate_peer_replication_lag{peer="3"}"#, 30.0),
+        (r#"gate_peer_heartbeat_failures_total{peer="3"}"#, 7.0),
+    ] {
+        assert_eq!(found.value(series), value, "{series}");
+    }
+    assert_eq!(found.families["gate_peer_replication_lag"].kind, "gauge");
+    nodes.lock().unwrap().pop();
+    let found = read(router.clone()).await;
+    assert!(!found.text.contains(r#"peer="3""#), "{}", found.text);
+    assert_eq!(found.value(r#"gate_peer_replication_lag{peer="2"}"#), 20.0);
+    nodes.lock().unwrap().clear();
+    assert!(!read(router).await.text.contains("peer"));
 }

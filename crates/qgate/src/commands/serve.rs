@@ -34,6 +34,7 @@ use crate::logging;
 use crate::metrics_door::MetricsDoor;
 use crate::output::{line, note};
 use crate::outward::{Outward, unusable};
+use crate::service_manager;
 use crate::signals::StopSignals;
 
 /// How long a node waits for a leader before it says that there is none.
@@ -62,6 +63,10 @@ pub(crate) struct ServeArgs {
     /// Its configuration in YAML, e.g. node.yaml
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+
+    /// Read the configuration, say what is wrong with it, and start nothing
+    #[arg(long)]
+    check: bool,
 
     /// Threads that serve requests, without those of the disk; without it one on up to two cores,
     /// half of the cores on more, e.g. 2
@@ -93,6 +98,11 @@ impl ServeArgs {
 /// Runs `qgate serve`.
 pub(crate) async fn run(args: ServeArgs) -> Outcome {
     let config = Config::load(&args.config).map_err(Failure::usage)?;
+    if args.check {
+        outward(&config)?;
+        line(&format!("{}: can be used", args.config.display()));
+        return Ok(Exit::Done);
+    }
     logging::start(&config.log)?;
     let mut stop = StopSignals::of_a_node()?;
     let listener = listen("http", config.http.listen).await?;
@@ -128,6 +138,11 @@ pub(crate) async fn run(args: ServeArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
+/// Where calls and notifications may go, and with which secrets.
+fn outward(config: &Config) -> Result<Outward, Failure> {
+    Outward::of(&config.outbound, &config.secrets, &config.base).map_err(unusable)
+}
+
 /// Taken first, so that a port in use is said before the disk is touched.
 async fn listen(name: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
@@ -152,8 +167,7 @@ struct Node {
 impl Node {
     async fn start(config: &Config, peers: Option<TcpListener>) -> Result<Self, Failure> {
         // First, so that a configuration that cannot be used leaves the disk as it is.
-        let outward = Outward::of(&config.outbound, &config.secrets, &config.base);
-        let outward = outward.map_err(unusable)?;
+        let outward = outward(config)?;
         let has_data = check_data(config)?;
         let data_key = data_key::load(&config.data_key_file, has_data)?;
         let id = NodeId(config.node.id);
@@ -262,9 +276,11 @@ impl Node {
         let outgoing = self.outward.start(&self.gate, &self.outgoing, self.drain);
         let told = told_to(self.stopping.subscribe());
         let mut door = tokio::spawn(http_api::serve(listener, self.gate.clone(), config, told));
+        service_manager::serving();
         let ended = tokio::select! {
             signal = stop.wait() => {
                 tracing::info!(node = self.id, signal, "stopping");
+                service_manager::stopping();
                 Ok(())
             }
             reason = self.replica.failed() => Err(self.failed(&reason)),
