@@ -21,6 +21,7 @@ mod members;
 mod meters;
 mod network;
 mod node;
+mod outstanding;
 mod peers;
 mod probe;
 mod propose;

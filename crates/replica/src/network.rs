@@ -5,7 +5,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -20,9 +19,12 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
+use parking_lot::Mutex;
+use tokio::time::Instant;
 use tonic::Status;
 
 use crate::convert;
+use crate::outstanding::Outstanding;
 use crate::peers::{At, Client, Peers, Purpose};
 use crate::raft::{NodeAddress, TypeConfig};
 use crate::send_snapshot;
@@ -112,25 +114,33 @@ impl Way {
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
     {
         let mut client = self.peers.client(At::member(self.target, &self.address), self.purpose)?;
-        let waiting = Arc::new(AtomicUsize::new(0));
+        let waiting = Outstanding::new(ACKNOWLEDGED_WITHIN, Instant::now());
+        let waiting = Arc::new(Mutex::new(waiting));
         let sent = waiting.clone();
         let requests = input.map(move |request| {
-            sent.fetch_add(1, Ordering::Relaxed);
+            let last = request.entries.last().map(|entry| entry.log_id);
+            let last = last.or(request.prev_log_id).map(|id| id.index);
+            sent.lock().sent(last, Instant::now());
             convert::append_request(&request)
         });
         let replies = client.append(requests).await?.into_inner();
         let results = stream::try_unfold((replies, waiting), |(mut replies, waiting)| async move {
             loop {
-                let Ok(reply) = tokio::time::timeout(ACKNOWLEDGED_WITHIN, replies.message()).await
-                else {
-                    if waiting.load(Ordering::Relaxed) == 0 {
-                        continue;
-                    }
+                let (now, due) = (Instant::now(), waiting.lock().due());
+                if due.is_some_and(|due| due <= now) {
                     return Err(Status::deadline_exceeded("entries were not acknowledged in time"));
+                }
+                // What is sent meanwhile is due after this look.
+                let look = due.unwrap_or(now + ACKNOWLEDGED_WITHIN);
+                let Ok(reply) = tokio::time::timeout_at(look, replies.message()).await else {
+                    continue;
                 };
                 let Some(reply) = reply? else { return Ok(None) };
-                waiting.fetch_sub(1, Ordering::Relaxed);
-                return Ok(Some((convert::append_reply_of(reply)?, (replies, waiting))));
+                let result = convert::append_reply_of(reply)?;
+                if let Ok(upto) = &result {
+                    waiting.lock().acknowledged(upto.map(|id| id.index), Instant::now());
+                }
+                return Ok(Some((result, (replies, waiting))));
             }
         });
         Ok(results.map(|result| result.map_err(|status| unreachable(&status).into())).boxed())

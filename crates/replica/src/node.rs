@@ -35,7 +35,7 @@ use crate::disk::DiskWatch;
 use crate::log_store::RaftLog;
 use crate::meters::{self, ReplicaMeters};
 use crate::network::Network;
-use crate::peers::Peers;
+use crate::peers::{Own, Peers};
 use crate::probe::Look;
 use crate::queue::{Queue, Receiver};
 use crate::raft::{NodeAddress, TypeConfig};
@@ -188,7 +188,7 @@ impl Replica {
         let machine = StateMachine::open(state.clone(), ahead.clone(), listeners.clone());
         let peers = Arc::new(Peers::new(
             cluster_id.clone(),
-            config.node,
+            Own { node: config.node, data: identity.incarnation },
             config.identity.clone(),
             config.connect_wait(),
         ));
