@@ -247,9 +247,9 @@ impl From<gate::beside::Panicked> for Problem {
 impl From<GateError> for Problem {
     fn from(error: GateError) -> Self {
         match error {
-            GateError::Log(ProposeError::QueueFull | ProposeError::Stopping) => {
-                Self::unavailable("overloaded", error.to_string(), "none")
-            }
+            GateError::Log(
+                ProposeError::QueueFull | ProposeError::Slow | ProposeError::Stopping,
+            ) => Self::unavailable("overloaded", error.to_string(), "none"),
             GateError::Log(ProposeError::NoLeader) => {
                 Self::unavailable("no_quorum", error.to_string(), "none")
             }

@@ -15,6 +15,7 @@ mod convert;
 mod disk;
 mod forward;
 mod gather;
+mod hand_over;
 mod join;
 mod log_store;
 mod members;

@@ -32,6 +32,7 @@ use crate::begin::{StartError, check_state, identify};
 use crate::clock::LeaderClock;
 use crate::config::{Begin, Config};
 use crate::disk::DiskWatch;
+use crate::hand_over::HandingOver;
 use crate::log_store::RaftLog;
 use crate::meters::{self, ReplicaMeters};
 use crate::network::Network;
@@ -70,6 +71,7 @@ pub(crate) struct Core {
     pub(crate) peers: Arc<Peers>,
     /// Held while the membership changes.
     pub(crate) changing: tokio::sync::Mutex<()>,
+    pub(crate) handing_over: Mutex<Option<HandingOver>>,
     /// Held while a snapshot is received.
     pub(crate) receiving: tokio::sync::Mutex<()>,
     pub(crate) reads: mpsc::Sender<reads::Ask>,
@@ -216,7 +218,7 @@ impl Replica {
             config,
             cluster_id,
             metrics: raft.metrics(),
-            route: Routes::new(&raft),
+            route: Routes::new(raft.metrics()),
             raft,
             log,
             state,
@@ -224,6 +226,7 @@ impl Replica {
             queue: Queue::new(leader_wait),
             peers,
             changing: tokio::sync::Mutex::default(),
+            handing_over: Mutex::new(None),
             receiving: tokio::sync::Mutex::default(),
             reads,
             stopping: watch::Sender::new(false),
@@ -319,9 +322,9 @@ impl Replica {
     pub async fn hand_over(&self) {
         let leads = self.core.route.now().is_some_and(Route::is_here);
         if leads && self.core.voters().len() > 1 {
-            let handed = members::change(&self.core, Change::TransferLeader(None));
+            let handed = members::make_room(&self.core);
             match tokio::time::timeout(HAND_OVER_WAIT, handed).await {
-                Ok(Ok(_)) => tracing::info!("another node leads now"),
+                Ok(Ok(())) => tracing::info!("another node leads now"),
                 Ok(Err(error)) => tracing::warn!(%error, "stopping as the leader"),
                 Err(_) => tracing::warn!("nobody took over in time; stopping as the leader"),
             }

@@ -227,8 +227,9 @@ impl Peer for Door {
         request: Request<TransferRequest>,
     ) -> Result<Response<TransferReply>, Status> {
         let (core, _) = self.check(&request)?;
-        if core.look.is_barred() || !core.is_healthy() {
-            return Err(Status::unavailable("this node must not lead now"));
+        must_serve(&core)?;
+        if let Some(why) = core.look.barred() {
+            return Err(Status::unavailable(format!("this node must not lead now: {why}")));
         }
         let request = convert::transfer_request_of(request.into_inner())?;
         let reply = core.raft.handle_transfer_leader(request).await.map_err(stopped)?;
