@@ -28,7 +28,7 @@ use types::{LogIndex, LogTime, NodeId};
 
 use crate::ahead::Ahead;
 use crate::apply::Applied;
-use crate::begin::{StartError, check_state, identify};
+use crate::begin::{StartError, check_state, identify, must_be_first};
 use crate::clock::LeaderClock;
 use crate::config::{Begin, Config};
 use crate::disk::DiskWatch;
@@ -181,6 +181,9 @@ impl Replica {
         let disk = DiskWatch::new(config.disk_reserve_bytes);
         disk.look(&config.data_dir);
         check_state(&log, &state)?;
+        if log.last().is_none() && log.purged().is_none() && config.begin == Begin::Cluster {
+            must_be_first(&config).await?;
+        }
         let identity = identify(&log, &config, state.applied().is_some())?;
         let cluster_id = identity.cluster_id.clone();
         config.address.incarnation = identity.incarnation;
@@ -208,9 +211,19 @@ impl Replica {
         let is_known = raft.is_initialized().await.map_err(StartError::raft)?;
         // A voter that votes alone has promised nobody anything.
         let must_wait = is_known && raft.voter_ids().count() > 1;
-        if !is_known && config.begin == Begin::Cluster {
-            let members = BTreeMap::from([(config.node.0, config.address.clone())]);
-            raft.initialize(members).await.map_err(StartError::raft)?;
+        let begun = match config.begin {
+            _ if is_known => Ok(()),
+            Begin::Cluster => {
+                let members = BTreeMap::from([(config.node.0, config.address.clone())]);
+                raft.initialize(members).await.map_err(StartError::raft)
+            }
+            Begin::Join(_) => Ok(()),
+            Begin::Resume => Err(StartError::NoCluster),
+        };
+        if let Err(error) = begun {
+            // Its tasks hold the data.
+            _ = raft.shutdown().await;
+            return Err(error);
         }
         let (reads, asks) = reads::queue();
         let leader_wait = config.leader_wait;
@@ -248,12 +261,8 @@ impl Replica {
             tokio::spawn(watch_raft(core.clone())),
             tokio::spawn(meters::count_leaders(core.clone())),
         ];
-        match core.config.begin.clone() {
-            Begin::Join(plan) if !is_known => {
-                tasks.push(tokio::spawn(join::run(core.clone(), plan)));
-            }
-            Begin::Resume if !is_known => return Err(StartError::NoCluster),
-            _ => {}
+        if let Begin::Join(plan) = core.config.begin.clone() {
+            tasks.push(tokio::spawn(join::run(core.clone(), plan, is_known)));
         }
         let door = Mutex::new(None);
         if let Some(listener) = listener {

@@ -363,6 +363,7 @@ fn replica_config(
     let id = NodeId(config.node.id);
     let mut replica = replica::Config::new(config.data_dir.clone(), id, address, data_key);
     replica.identity = identity;
+    replica.ask_first.clone_from(&config.cluster.ask_first);
     replica.disk_reserve_bytes = config.disk_reserve_bytes;
     if let Some(bytes) = config.cluster.snapshot_bytes_per_second {
         replica.snapshot_bytes_per_second = bytes;
