@@ -10,7 +10,7 @@ use types::{Digest, IntentId, NamespaceId, PayloadKind, Proposal};
 use crate::candidate::{Candidate, Material};
 use crate::engines::InForce;
 use crate::errors::GateError;
-use crate::handle::{Answer, Caller, Gate};
+use crate::handle::{Answer, Caller, Gate, Queued};
 
 /// How often facts are made again for one request before it is given up.
 pub(crate) const TRIES_MAX: usize = 8;
@@ -28,6 +28,14 @@ pub struct SubmitRequest {
     pub request_key: Option<RequestKey>,
     /// How many bytes it came in: work in proportion to many of them is done beside.
     pub body_bytes: usize,
+}
+
+/// A submit after one try.
+pub(crate) enum Turn<T> {
+    /// It was judged, or nobody knows.
+    Done(T),
+    /// Another id is needed, or facts for other policies: it is to be made again and sent again.
+    Again(Box<Candidate>),
 }
 
 /// A person's decision as a door has parsed it.
@@ -57,38 +65,41 @@ impl Gate {
     ) -> Result<Answer, GateError> {
         let in_force = self.engines.in_force(self.log.as_ref(), caller.namespace)?;
         let (id, from, bytes) = (IntentId(self.ids.next()), caller.clone(), request.body_bytes);
-        let make = move || Candidate::new(id, &from, request, &in_force);
+        let make = move || Box::new(Candidate::new(id, &from, request, &in_force));
         let mut candidate = self.beside().run(bytes, make).await?;
-        let mut tries = 0..TRIES_MAX;
-        let answer = loop {
-            if tries.next().is_none() {
-                break Err(GateError::PolicyMoving);
-            }
-            match self.try_once(&candidate).await {
-                Ok(Answer { reply: Reply::IdTaken, .. }) => {
-                    candidate.take_id(IntentId(self.ids.next()));
-                }
-                Ok(Answer { reply: Reply::FactsNeeded { .. }, .. }) => {
-                    let in_force = self.engines.in_force(self.log.as_ref(), caller.namespace)?;
-                    let cost = if candidate.is_behind(&in_force) { bytes } else { 0 };
-                    let again = move || {
-                        candidate.make_again(&in_force);
-                        candidate
-                    };
-                    candidate = self.beside().run(cost, again).await?;
-                }
-                answer => break answer,
-            }
-        };
+        for _ in 0..TRIES_MAX {
+            note_intent(candidate.intent());
+            candidate.check()?;
+            let queued = self.queue(candidate.envelope(), || encode(candidate.envelope()));
+            let again = match self.turn(candidate, queued).await {
+                Turn::Done(answer) => return answer,
+                Turn::Again(again) => again,
+            };
+            let in_force = self.engines.in_force(self.log.as_ref(), caller.namespace)?;
+            let cost = if again.is_behind(&in_force) { bytes } else { 0 };
+            candidate = self.beside().run(cost, move || again.made_again(&in_force)).await?;
+        }
         candidate.end();
-        answer
+        Err(GateError::PolicyMoving)
     }
 
-    /// Sends a submit. Its answer may be that another id is needed, or facts for other policies.
-    async fn try_once(&self, candidate: &Candidate) -> Result<Answer, GateError> {
-        note_intent(candidate.intent());
-        candidate.check()?;
-        self.answer(self.queue(candidate.envelope(), || encode(candidate.envelope()))).await
+    /// What comes of one try.
+    pub(crate) async fn turn(
+        &self,
+        mut candidate: Box<Candidate>,
+        queued: Queued,
+    ) -> Turn<Result<Answer, GateError>> {
+        match self.answer(queued).await {
+            Ok(Answer { reply: Reply::IdTaken, .. }) => {
+                candidate.take_id(IntentId(self.ids.next()));
+                Turn::Again(candidate)
+            }
+            Ok(Answer { reply: Reply::FactsNeeded { .. }, .. }) => Turn::Again(candidate),
+            answer => {
+                candidate.end();
+                Turn::Done(answer)
+            }
+        }
     }
 
     /// Approves a held intent.

@@ -167,14 +167,15 @@ impl Proposed {
         };
         let Some(items) = self.take() else { return };
         let (index, term) = (LogIndex(written.log_id.index), written.log_id.leader_id.term);
-        let replies = written.data.0;
-        if replies.len() != items.len() {
-            // This runs on Raft's task, which must not panic.
-            tracing::error!(%index, "an entry has not one reply per command");
-            return items.into_iter().for_each(|item| item.end(Err(ProposeError::Unknown)));
-        }
-        for (item, reply) in items.into_iter().zip(replies) {
-            item.end(Ok(Committed { index, term, reply }));
+        match Item::with_answers(items, written.data.0) {
+            Ok(answered) => {
+                answered.for_each(|(item, reply)| item.end(Ok(Committed { index, term, reply })));
+            }
+            Err(items) => {
+                // This runs on Raft's task, which must not panic.
+                tracing::error!(%index, "an entry has not one reply per command");
+                items.into_iter().for_each(|item| item.end(Err(ProposeError::Unknown)));
+            }
         }
     }
 

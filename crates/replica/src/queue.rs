@@ -45,6 +45,14 @@ impl Item {
         }
     }
 
+    /// Each with its answer; the items alone if there is not one for each.
+    pub(crate) fn with_answers<A>(
+        items: Vec<Self>,
+        answers: Vec<A>,
+    ) -> Result<impl Iterator<Item = (Self, A)>, Vec<Self>> {
+        if items.len() == answers.len() { Ok(items.into_iter().zip(answers)) } else { Err(items) }
+    }
+
     /// Tells that the leader's queue is full: nothing happened, unless an earlier try did.
     pub(crate) fn refuse_full(self) {
         self.fail_with(ProposeError::QueueFull);
