@@ -32,6 +32,9 @@ const HEARD_WITHIN: Duration = Duration::from_secs(5);
 /// How long one request may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
+/// What the log says once.
+const TAKEN_IN: &str = "taken in; catching up";
+
 /// How a node comes into a cluster that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JoinPlan {
@@ -58,7 +61,10 @@ pub(crate) async fn run(core: Arc<Core>, plan: JoinPlan, was_there: bool) {
         for (node, peer) in hint.into_iter().chain(listed).filter(|(node, _)| *node != own) {
             match ask(&core, node, &peer, &plan.token).await {
                 Ok(Reply::Joined(Joined {})) => {
-                    tracing::info!(asked = node, "taken in; catching up");
+                    if told != TAKEN_IN {
+                        tracing::info!(asked = node, "{TAKEN_IN}");
+                        TAKEN_IN.clone_into(&mut told);
+                    }
                     // Only what is committed says so: what a leader took in may be lost with it.
                     if core.is_member_within(HEARD_WITHIN).await {
                         return;
