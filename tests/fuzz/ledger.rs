@@ -190,7 +190,7 @@ fn entries_apply_or_are_faults() {
             Ok(done) => done,
             Err(fault) => return shape(&fault.0),
         };
-        for (key, value) in writes.iter() {
+        for (key, value) in writes.sorted() {
             if let Some(value) = value {
                 let row = read_row(key.get(4).copied(), value);
                 assert!(!matches!(row, Some(Err(_))), "unreadable row {key:02x?}: {row:?}");

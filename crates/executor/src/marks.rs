@@ -7,6 +7,8 @@
 
 use std::fmt::{self, Write as _};
 
+use types::hex;
+
 /// The marks of one call.
 pub(crate) struct Marks {
     nonce: String,
@@ -23,11 +25,7 @@ impl Marks {
     pub(crate) fn draw() -> Result<Self, String> {
         let mut bytes = [0_u8; 16];
         getrandom::fill(&mut bytes).map_err(|error| format!("no randomness: {error}"))?;
-        let mut nonce = String::from("mark");
-        bytes.iter().for_each(|byte| {
-            let _ = write!(nonce, "{byte:02x}");
-        });
-        Ok(Self { nonce, names: Vec::new() })
+        Ok(Self { nonce: format!("mark{}", hex(&bytes)), names: Vec::new() })
     }
 
     /// A template with marks in place of its references.

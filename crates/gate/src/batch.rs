@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 
-use ledger::{Reply, encode_command};
+use ledger::encode_command;
 use tokio::sync::mpsc;
 use types::IntentId;
 
@@ -16,7 +16,7 @@ use crate::candidate::Candidate;
 use crate::engines::InForce;
 use crate::errors::GateError;
 use crate::handle::{Answer, Caller, Gate, Queued};
-use crate::submit::{SubmitRequest, TRIES_MAX};
+use crate::submit::{SubmitRequest, TRIES_MAX, Turn};
 
 /// Items that are read and made ready together.
 #[derive(Debug, Clone)]
@@ -47,23 +47,17 @@ type Ready<E> = Result<(Box<Candidate>, Vec<u8>), NotJudged<E>>;
 /// An item that waits for its answer; or its end.
 type Waiting<E> = Result<(Box<Candidate>, Queued), NotJudged<E>>;
 
-/// An item after its answer.
-enum Turn<E> {
-    Done(Judged<E>),
-    Again(Box<Candidate>),
-}
-
 /// Whoever asked for the batch has left.
 struct Left;
 
 /// Answers on their way out. Behind one that is not known yet, the others wait.
 struct InOrder<'a, E> {
     out: &'a mpsc::Sender<Judged<E>>,
-    parked: Vec<Turn<E>>,
+    parked: Vec<Turn<Judged<E>>>,
 }
 
 impl<E> InOrder<'_, E> {
-    async fn take(&mut self, turn: Turn<E>) -> Result<(), Left> {
+    async fn take(&mut self, turn: Turn<Judged<E>>) -> Result<(), Left> {
         match turn {
             Turn::Done(judged) if self.parked.is_empty() => {
                 self.out.send(judged).await.map_err(|_| Left)
@@ -162,21 +156,13 @@ impl Gate {
         ready.into_iter().map(queue).collect()
     }
 
-    async fn turn_of<E>(&self, item: Waiting<E>) -> Turn<E> {
-        let (mut candidate, queued) = match item {
-            Ok(waiting) => waiting,
-            Err(end) => return Turn::Done(Err(end)),
-        };
-        match self.answer(queued).await {
-            Ok(Answer { reply: Reply::IdTaken, .. }) => {
-                candidate.take_id(IntentId(self.ids.next()));
-                Turn::Again(candidate)
-            }
-            Ok(Answer { reply: Reply::FactsNeeded { .. }, .. }) => Turn::Again(candidate),
-            answer => {
-                candidate.end();
-                Turn::Done(answer.map_err(NotJudged::Failed))
-            }
+    async fn turn_of<E>(&self, item: Waiting<E>) -> Turn<Judged<E>> {
+        match item {
+            Ok((candidate, queued)) => match self.turn(candidate, queued).await {
+                Turn::Done(answer) => Turn::Done(answer.map_err(NotJudged::Failed)),
+                Turn::Again(candidate) => Turn::Again(candidate),
+            },
+            Err(end) => Turn::Done(Err(end)),
         }
     }
 
@@ -244,10 +230,7 @@ where
     E: 'static,
 {
     move || {
-        let again = |mut candidate: Box<Candidate>| {
-            candidate.make_again(&in_force);
-            encoded(candidate)
-        };
+        let again = |candidate: Box<Candidate>| encoded(candidate.made_again(&in_force));
         open.into_iter().map(again).collect()
     }
 }

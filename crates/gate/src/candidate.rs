@@ -116,8 +116,8 @@ impl Candidate {
         in_force.versions() != self.made_for
     }
 
-    /// Gets ready to be sent again, with facts for what is in force by now.
-    pub(crate) fn make_again(&mut self, in_force: &InForce) {
+    /// Ready to be sent again, with facts for what is in force by now.
+    pub(crate) fn made_again(mut self: Box<Self>, in_force: &InForce) -> Box<Self> {
         self.envelope.request = random();
         if self.is_behind(in_force) {
             let material = Material {
@@ -130,6 +130,7 @@ impl Candidate {
             self.submit_mut().facts = facts;
             self.made_for = in_force.versions();
         }
+        self
     }
 
     /// Is done with it. Taking many values apart takes its time too; nobody waits for that.

@@ -31,6 +31,9 @@ pub enum ProposeError {
     /// Nothing happened: no leader is known.
     #[error("no leader: a majority of the cluster cannot be reached")]
     NoLeader,
+    /// Nothing happened and nothing will: this node leads, and did not come to it in time.
+    #[error("the log is slow, and this waited too long in its queue; send again after a moment")]
+    Slow,
     /// It may or may not be committed; the same request sent again resolves it.
     #[error("the reply was lost; send the same request again to learn its outcome")]
     Unknown,
@@ -230,6 +233,8 @@ pub struct Seen {
     pub slow_disk: bool,
     /// Its profile: `lan`, `regional` or `global`.
     pub profile: Option<&'static str>,
+    /// It would lead if it were asked to.
+    pub may_lead: bool,
 }
 
 /// The replicated log with the state it makes.

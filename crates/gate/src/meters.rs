@@ -327,7 +327,7 @@ impl FailedMeters {
     /// `Behind` is for reads alone.
     fn of(&self, error: ProposeError) -> &Counter {
         match error {
-            ProposeError::QueueFull => &self.queue_full,
+            ProposeError::QueueFull | ProposeError::Slow => &self.queue_full,
             ProposeError::NoLeader => &self.no_leader,
             ProposeError::Unknown | ProposeError::Behind => &self.unknown,
             ProposeError::Stopping => &self.stopping,

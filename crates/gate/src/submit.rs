@@ -12,7 +12,7 @@ use types::{Digest, IntentId, NamespaceId, PayloadKind, Proposal};
 use crate::candidate::{Candidate, Material};
 use crate::engines::InForce;
 use crate::errors::GateError;
-use crate::handle::{Answer, Caller, Gate};
+use crate::handle::{Answer, Caller, Gate, Queued};
 
 /// How often facts are made again for one request before it is given up.
 pub(crate) const TRIES_MAX: usize = 8;
@@ -32,6 +32,14 @@ pub struct SubmitRequest {
     pub body_bytes: usize,
 }
 
+/// A submit after one try.
+pub(crate) enum Turn<T> {
+    /// It was judged, or nobody knows.
+    Done(T),
+    /// Another id is needed, or facts for other policies: it is to be made again and sent again.
+    Again(Box<Candidate>),
+}
+
 /// A person's decision as a door has parsed it.
 #[derive(Debug, Clone, Default)]
 pub struct DecideRequest {
@@ -48,7 +56,7 @@ pub struct DecideRequest {
 }
 
 /// A candidate and its command's bytes, which take work in proportion to its payload.
-fn encoded(candidate: Candidate) -> (Candidate, Vec<u8>) {
+fn encoded(candidate: Box<Candidate>) -> (Box<Candidate>, Vec<u8>) {
     let command = encode_command(candidate.envelope());
     (candidate, command)
 }
@@ -65,40 +73,41 @@ impl Gate {
     ) -> Result<Answer, GateError> {
         let in_force = self.engines.in_force(self.log.as_ref(), caller.namespace)?;
         let (id, from, bytes) = (IntentId(self.ids.next()), caller.clone(), request.body_bytes);
-        let make = move || encoded(Candidate::new(id, &from, request, &in_force));
+        let make = move || encoded(Candidate::new(id, &from, request, &in_force).into());
         let (mut candidate, mut command) = self.beside().run(bytes, make).await?;
-        let mut tries = 0..TRIES_MAX;
-        let answer = loop {
-            if tries.next().is_none() {
-                break Err(GateError::PolicyMoving);
-            }
-            match self.try_once(&candidate, command).await {
-                Ok(Answer { reply: Reply::IdTaken, .. }) => {
-                    candidate.take_id(IntentId(self.ids.next()));
-                    (candidate, command) =
-                        self.beside().run(bytes, move || encoded(candidate)).await?;
-                }
-                Ok(Answer { reply: Reply::FactsNeeded { .. }, .. }) => {
-                    let in_force = self.engines.in_force(self.log.as_ref(), caller.namespace)?;
-                    let cost = if candidate.is_behind(&in_force) { bytes } else { 0 };
-                    let again = move || {
-                        candidate.make_again(&in_force);
-                        encoded(candidate)
-                    };
-                    (candidate, command) = self.beside().run(cost, again).await?;
-                }
-                answer => break answer,
-            }
-        };
+        for _ in 0..TRIES_MAX {
+            note_intent(candidate.intent());
+            candidate.check()?;
+            let queued = self.queue(candidate.envelope(), || command);
+            let again = match self.turn(candidate, queued).await {
+                Turn::Done(answer) => return answer,
+                Turn::Again(again) => again,
+            };
+            let in_force = self.engines.in_force(self.log.as_ref(), caller.namespace)?;
+            let again = move || encoded(again.made_again(&in_force));
+            (candidate, command) = self.beside().run(bytes, again).await?;
+        }
         candidate.end();
-        answer
+        Err(GateError::PolicyMoving)
     }
 
-    /// Sends a submit. Its answer may be that another id is needed, or facts for other policies.
-    async fn try_once(&self, candidate: &Candidate, command: Vec<u8>) -> Result<Answer, GateError> {
-        note_intent(candidate.intent());
-        candidate.check()?;
-        self.answer(self.queue(candidate.envelope(), || command)).await
+    /// What comes of one try.
+    pub(crate) async fn turn(
+        &self,
+        mut candidate: Box<Candidate>,
+        queued: Queued,
+    ) -> Turn<Result<Answer, GateError>> {
+        match self.answer(queued).await {
+            Ok(Answer { reply: Reply::IdTaken, .. }) => {
+                candidate.take_id(IntentId(self.ids.next()));
+                Turn::Again(candidate)
+            }
+            Ok(Answer { reply: Reply::FactsNeeded { .. }, .. }) => Turn::Again(candidate),
+            answer => {
+                candidate.end();
+                Turn::Done(answer)
+            }
+        }
     }
 
     /// Approves a held intent.

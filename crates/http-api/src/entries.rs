@@ -74,8 +74,7 @@ fn metadata(body: &LeafBody) -> Value {
         LeafBody::LinkIssued { expires_at } => json!({ "expires_at": iso(*expires_at) }),
         LeafBody::LinkUsed { credential } => json!({ "key_id": credential.to_string() }),
         LeafBody::NodeAdmitted { node, incarnation } => {
-            let incarnation: String = incarnation.iter().map(|b| format!("{b:02x}")).collect();
-            json!({ "node_id": node.0, "incarnation": incarnation })
+            json!({ "node_id": node.0, "incarnation": types::hex(incarnation) })
         }
         LeafBody::NodeRemoved { node } => json!({ "node_id": node.0 }),
         LeafBody::ClusterChangeRequested { change, node } => {

@@ -41,6 +41,7 @@ mod problem;
 mod propose;
 mod propose_answer;
 mod query_names;
+mod read_intent;
 mod refusals;
 mod request_key;
 mod routes;
@@ -64,6 +65,7 @@ use std::sync::Arc;
 use gate::Gate;
 
 pub use exporter::{Exporter, Sampler, Samplers};
+pub use read_intent::read_intent;
 pub use serve::serve;
 
 /// What the node's configuration says about this door.

@@ -86,6 +86,11 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request", message).with("field", field)
     }
 
+    /// What it says to people, where there is no HTTP.
+    pub(crate) fn into_message(self) -> String {
+        self.0.message
+    }
+
     /// 404 in the words of one route.
     pub(crate) fn not_found(error: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", message).says(error)
@@ -247,9 +252,9 @@ impl From<gate::beside::Panicked> for Problem {
 impl From<GateError> for Problem {
     fn from(error: GateError) -> Self {
         match error {
-            GateError::Log(ProposeError::QueueFull | ProposeError::Stopping) => {
-                Self::unavailable("overloaded", error.to_string(), "none")
-            }
+            GateError::Log(
+                ProposeError::QueueFull | ProposeError::Slow | ProposeError::Stopping,
+            ) => Self::unavailable("overloaded", error.to_string(), "none"),
             GateError::Log(ProposeError::NoLeader) => {
                 Self::unavailable("no_quorum", error.to_string(), "none")
             }

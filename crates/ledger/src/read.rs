@@ -289,7 +289,7 @@ pub struct MapState(pub BTreeMap<Vec<u8>, Vec<u8>>);
 impl MapState {
     /// Applies row writes.
     pub fn write(&mut self, writes: &Writes) {
-        for (key, value) in writes.iter() {
+        for (key, value) in writes.sorted() {
             match value {
                 Some(value) => self.0.insert(key.to_vec(), value.to_vec()),
                 None => self.0.remove(key),

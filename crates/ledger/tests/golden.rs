@@ -354,8 +354,7 @@ fn asked() -> Node {
 fn text(golden: &Golden) -> String {
     let mut text = String::new();
     for (name, bytes) in &golden.0 {
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        writeln!(text, "{name} {hex}").unwrap();
+        writeln!(text, "{name} {}", hex(bytes)).unwrap();
     }
     text
 }
@@ -371,7 +370,7 @@ fn durable_forms_stay_as_they_are() {
             golden.0.push((format!("{history}entry.{number}"), entry.clone()));
         }
         for (key, value) in &node.state.0 {
-            let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+            let key = hex(key);
             golden.0.push((format!("{history}row.{key}"), value.clone()));
         }
     }

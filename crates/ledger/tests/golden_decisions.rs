@@ -124,10 +124,6 @@ fn history() -> (Node, policy::Facts) {
     (node, facts)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn bytes(hex: &str) -> Vec<u8> {
     let pairs = (0..hex.len()).step_by(2);
     pairs.map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()

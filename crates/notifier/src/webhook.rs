@@ -72,7 +72,7 @@ pub fn signature(secret: &str, unix_ms: u64, body: &[u8]) -> String {
         .unwrap_or_else(|_| unreachable!("this MAC takes keys of every length"));
     mac.update(format!("{unix_ms}.").as_bytes());
     mac.update(body);
-    let hex: String = mac.finalize().into_bytes().iter().map(|b| format!("{b:02x}")).collect();
+    let hex = types::hex(&mac.finalize().into_bytes());
     format!("t={unix_ms},v1={hex}")
 }
 

@@ -14,10 +14,7 @@ fn the_compiled_form_has_stable_bytes() {
     let set = compile(&files).unwrap().set;
     let bytes = codec::encode(&set);
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/incident.cbor.hex");
-    let hex: Vec<String> = bytes
-        .chunks(40)
-        .map(|line| line.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n")
-        .collect();
+    let hex: Vec<String> = bytes.chunks(40).map(|line| types::hex(line) + "\n").collect();
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(path, hex.concat()).unwrap();
     }

@@ -11,8 +11,7 @@ use client::{Client, Endpoint, Settings};
 
 use crate::commands::{
     agent, audit, bench, channel, cluster, demo, destination, dev, health, inspect, intent,
-    namespace,
-    policy, serve,
+    namespace, policy, serve,
 };
 use crate::failure::Failure;
 use crate::output::{Format, Output};

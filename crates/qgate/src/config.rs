@@ -145,6 +145,9 @@ pub(crate) struct Cluster {
     pub(crate) profile: Profile,
     /// Make a cluster of this one node if the data directory has none.
     pub(crate) initialise: bool,
+    /// With `initialise`: nodes that are asked first, by id, with their addresses for peers. No
+    /// cluster is made if one of them answers.
+    pub(crate) ask_first: BTreeMap<u64, String>,
     /// Come into a cluster that is there, if the data directory has none.
     pub(crate) join: Option<Join>,
     /// What snapshots on their way to other nodes take of the network.
@@ -279,15 +282,19 @@ impl Config {
                 text.push_str(&format!("  tls: {{{files}}}\n"));
             }
         }
-        let Cluster { profile, initialise, join, snapshot_bytes_per_second } = &self.cluster;
+        let Cluster { profile, initialise, ask_first, join, snapshot_bytes_per_second } =
+            &self.cluster;
         let profile = profile.word();
+        let nodes = |nodes: &BTreeMap<u64, String>| {
+            let nodes = nodes.iter().map(|(id, peer)| format!("{id}: {}", quoted(Path::new(peer))));
+            nodes.collect::<Vec<_>>().join(", ")
+        };
         text.push_str(&format!("cluster:\n  profile: {profile}\n  initialise: {initialise}\n"));
+        if !ask_first.is_empty() {
+            text.push_str(&format!("  ask_first: {{{}}}\n", nodes(ask_first)));
+        }
         if let Some(Join { ask, token_file }) = join {
-            let ask: Vec<String> = ask
-                .iter()
-                .map(|(node, peer)| format!("{node}: {}", quoted(Path::new(peer))))
-                .collect();
-            let (ask, token) = (ask.join(", "), quoted(token_file));
+            let (ask, token) = (nodes(ask), quoted(token_file));
             text.push_str(&format!("  join: {{ask: {{{ask}}}, token_file: {token}}}\n"));
         }
         if let Some(bytes) = snapshot_bytes_per_second {
@@ -367,8 +374,16 @@ impl Config {
                         `join`, not both"
                 .to_owned());
         }
+        if !self.cluster.ask_first.is_empty() && !self.cluster.initialise {
+            return Err("cluster.ask_first is for a node that makes a cluster; say `initialise` \
+                        too, or name the nodes in `join`"
+                .to_owned());
+        }
         if self.cluster.join.is_some() && self.peer.is_none() {
             return Err("cluster.join needs `peer: {listen: …}`, where the others reach it".into());
+        }
+        if !self.cluster.ask_first.is_empty() && self.peer.is_none() {
+            return Err("cluster.ask_first needs `peer`, by which the others know it".into());
         }
         let drain_max = EXECUTOR_DRAIN_MS_MAX / 1_000;
         if self.executor_drain_seconds > drain_max {
@@ -425,6 +440,10 @@ mod tests {
                                                               " peer.listen is 0.0.0.0:4002"),
             ("log: {format: json, filter: debug}\n",          "ok"),
             ("cluster: {profile: lan, initialise: true}\n",   "ok"),
+            ("cluster: {ask_first: {2: \"b:1\"}}\n",           " cluster.ask_first is for"),
+            ("cluster: {initialise: true, ask_first: {2: \"b:1\"}}\n", " cluster.ask_first needs"),
+            ("peer: {listen: \"127.0.0.1:4002\"}\n\
+              cluster: {initialise: true, ask_first: {2: \"b:1\"}}\n", "ok"),
             ("registration: {open: true}\n",                  "ok"),
             ("executor_drain_seconds: 600\n",                 "ok"),
             ("executor_drain_seconds: 601\n",                 " executor_drain_seconds is 601"),

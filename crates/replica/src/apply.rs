@@ -63,6 +63,12 @@ impl Applied {
         }
     }
 
+    /// The running hash of writes of a state.
+    pub(crate) fn hash_of(state: &dyn Read) -> Result<Option<WriteHash>, Fault> {
+        let stored = state.get(&table::meta(Meta::WriteHash))?;
+        Ok(stored.map(|bytes| decode(&bytes, "write hash")).transpose()?)
+    }
+
     /// Index of the last applied entry, 0 before the first.
     pub(crate) fn index(&self) -> LogIndex {
         LogIndex(self.log_id.map_or(0, |id| id.index))

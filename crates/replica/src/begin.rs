@@ -3,13 +3,21 @@
 //! Promise: data of another node, of another cluster, or with a hole is refused, with the reason.
 //! Invariant: an empty directory becomes a cluster only where the configuration says so.
 
+use std::time::Duration;
+
+use futures::future::join_all;
 use store::StoreError;
 use store::log::{LogStore, MetaKind};
 use store::state::StateStore;
 use types::{NodeId, hex};
+use wire::peer::JoinRequest;
 
 use crate::codec::{self, Identity};
 use crate::config::{Begin, Config};
+use crate::peers::{At, Own, Peers, Purpose};
+
+/// How long a node may take to say that there is a cluster.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why a replica did not start.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +82,19 @@ pub enum StartError {
         applied: u64,
         /// Last purged entry.
         purged: u64,
+    },
+    /// This node was to make a cluster, and there is one.
+    #[error(
+        "node {node} at {peer} belongs to a cluster ({said}), so none is made; if this node lost \
+         its data, remove it there and let it join under a new id (docs/cluster.md)"
+    )]
+    ClusterThere {
+        /// Who answered.
+        node: u64,
+        /// Where it is.
+        peer: String,
+        /// What it answered.
+        said: String,
     },
     /// Raft refused.
     #[error("raft does not start: {0}")]
@@ -155,6 +176,39 @@ pub(crate) fn identify(
         log.save_meta_wait(MetaKind::Node, &codec::encode_identity(&identity))?;
     }
     Ok(identity)
+}
+
+/// Asks the nodes that are named for it whether there is a cluster already. Whoever answers belongs
+/// to one: no node starts without.
+pub(crate) async fn must_be_first(config: &Config) -> Result<(), StartError> {
+    let certified =
+        config.identity.as_ref().map(|identity| identity.name().cluster_id().to_owned());
+    // In plain text: that of no cluster.
+    let cluster_id = certified.unwrap_or_else(|| hex(&[0; 16]));
+    let own = Own { node: config.node, data: [0; 16] };
+    let peers = Peers::new(cluster_id, own, config.identity.clone(), config.connect_wait());
+    let others = config.ask_first.iter().filter(|(node, _)| **node != config.node.0);
+    let asked = others.map(|(node, peer)| {
+        let at = At { node: *node, address: peer, data: None };
+        let client = peers.client(at, Purpose::Urgent);
+        async move {
+            let answer = async { client?.join(JoinRequest::default()).await };
+            match tokio::time::timeout(ANSWER_WITHIN, answer).await {
+                Ok(Ok(_)) => Some((*node, peer, "it serves".to_owned())),
+                // What did not come from the other node has its cause here.
+                Ok(Err(status)) if std::error::Error::source(&status).is_none() => {
+                    Some((*node, peer, status.message().to_owned()))
+                }
+                Ok(Err(_)) | Err(_) => None,
+            }
+        }
+    });
+    match join_all(asked).await.into_iter().flatten().next() {
+        Some((node, peer, said)) => {
+            Err(StartError::ClusterThere { node, peer: peer.clone(), said })
+        }
+        None => Ok(()),
+    }
 }
 
 fn random() -> Result<[u8; 16], StartError> {

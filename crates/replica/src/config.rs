@@ -1,5 +1,6 @@
 //! How a replica is run, and what that means for Raft.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,6 +92,9 @@ pub struct Config {
     pub address: NodeAddress,
     /// What it does if its data directory is empty.
     pub begin: Begin,
+    /// Nodes that are asked before this one makes a cluster, by id, with their addresses for peers:
+    /// it makes none if one of them answers.
+    pub ask_first: BTreeMap<u64, String>,
     /// Signs and checks what lets nodes join; the same on every node.
     pub data_key: DataKey,
     /// Its certificate for other nodes; without one they speak in plain text.
@@ -130,6 +134,7 @@ impl Config {
             node,
             address,
             begin: Begin::Cluster,
+            ask_first: BTreeMap::new(),
             data_key,
             identity: None,
             profile: Profile::default(),

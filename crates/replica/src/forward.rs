@@ -115,14 +115,17 @@ async fn answer(core: &Core, open: &Open, reply: ForwardReply) -> Result<(), Sta
         // Given up meanwhile.
         return Ok(());
     };
-    if items.len() != reply.replies.len() {
-        core.queue.put_back(items, true);
-        return Err(Status::internal("a batch has not one answer per command"));
-    }
+    let answered = match Item::with_answers(items, reply.replies) {
+        Ok(answered) => answered,
+        Err(items) => {
+            core.queue.put_back(items, true);
+            return Err(Status::internal("a batch has not one answer per command"));
+        }
+    };
     let mut newest = LogIndex(0);
-    let mut done = Vec::with_capacity(items.len());
+    let mut done = Vec::new();
     let (mut not_begun, mut unknown) = (Vec::new(), Vec::new());
-    for (item, CommandReply { result }) in items.into_iter().zip(reply.replies) {
+    for (item, CommandReply { result }) in answered {
         match result {
             Some(Outcome::Committed(committed)) => match committed_of(&committed) {
                 Ok(committed) => {

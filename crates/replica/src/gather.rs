@@ -56,7 +56,7 @@ impl Place {
                 reply: encode(&reply).into(),
             }),
             Err(error) => Outcome::Error(match error {
-                ProposeError::QueueFull => ForwardError::QueueFull,
+                ProposeError::QueueFull | ProposeError::Slow => ForwardError::QueueFull,
                 ProposeError::NoLeader | ProposeError::Stopping => ForwardError::NotLeader,
                 ProposeError::Unknown | ProposeError::Behind | ProposeError::DiskFull => {
                     ForwardError::Unknown

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use gate::join_token;
 use gate::log::{ProposeError, Reach};
-use ledger::{ChangeCluster, Command, Envelope, NewNode};
+use ledger::{ChangeCluster, Command, Envelope, NewNode, query};
 use openraft::ChangeMembers;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use tonic::{Code, Status};
@@ -26,8 +26,14 @@ use crate::route::Route;
 
 /// The rest between two requests.
 const REST: Duration = Duration::from_millis(200);
+/// A node that was taken in hears of it within this time, unless the leader was lost meanwhile or
+/// it needs a snapshot first; then it asks again, which changes nothing if it is in.
+const HEARD_WITHIN: Duration = Duration::from_secs(5);
 /// How long one request may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// What the log says once.
+const TAKEN_IN: &str = "taken in; catching up";
 
 /// How a node comes into a cluster that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,22 +46,30 @@ pub struct JoinPlan {
     pub token: String,
 }
 
-/// Asks until this node belongs to the cluster. Stops the node if it is refused.
-pub(crate) async fn run(core: Arc<Core>, plan: JoinPlan) {
+/// Asks until this node belongs to the cluster. Stops the node if it is refused. One that was part
+/// of a cluster before asks only if it does not find itself there.
+pub(crate) async fn run(core: Arc<Core>, plan: JoinPlan, was_there: bool) {
     let mut told = String::new();
     let mut first = None;
+    if was_there && core.is_member_within(HEARD_WITHIN).await {
+        return;
+    }
     loop {
         let own = core.config.node.0;
-        if core.address_of(own).is_some() {
-            return;
-        }
         let hint: Option<(u64, String)> = first.take();
         let listed = plan.ask.iter().map(|(node, peer)| (*node, peer.clone()));
         for (node, peer) in hint.into_iter().chain(listed).filter(|(node, _)| *node != own) {
             match ask(&core, node, &peer, &plan.token).await {
                 Ok(Reply::Joined(Joined {})) => {
-                    tracing::info!(asked = node, "taken in; catching up");
-                    return;
+                    if told != TAKEN_IN {
+                        tracing::info!(asked = node, "{TAKEN_IN}");
+                        TAKEN_IN.clone_into(&mut told);
+                    }
+                    // Only what is committed says so: what a leader took in may be lost with it.
+                    if core.is_member_within(HEARD_WITHIN).await {
+                        return;
+                    }
+                    break;
                 }
                 Ok(Reply::Ask(Leader { node, peer })) => {
                     first = Some((node, peer));
@@ -74,7 +88,9 @@ pub(crate) async fn run(core: Arc<Core>, plan: JoinPlan) {
                 }
             }
         }
-        tokio::time::sleep(REST).await;
+        if core.is_member_within(REST).await {
+            return;
+        }
     }
 }
 
@@ -138,6 +154,7 @@ pub(crate) async fn take_in(
             }
         }
         None => {
+            core.must_be_made()?;
             core.admit(node, incarnation).await?;
             tracing::info!(node, "takes part as a learner now");
             let nodes = BTreeMap::from([(node, wanted)]);
@@ -163,6 +180,26 @@ impl Core {
 }
 
 impl Core {
+    /// Waits so long until the membership has this node and cannot lose it any more.
+    async fn is_member_within(&self, wait: Duration) -> bool {
+        let own = self.config.node.0;
+        let mut metrics = self.raft.metrics();
+        let is_in = metrics.wait_until(|metrics| {
+            metrics.committed_membership_config.membership().get_node(&own).is_some()
+        });
+        tokio::time::timeout(wait, is_in).await.is_ok_and(|seen| seen.is_ok())
+    }
+
+    /// What made the cluster stands first in the audit trail.
+    fn must_be_made(&self) -> Result<(), Status> {
+        let failed = |error: &dyn std::fmt::Display| Status::unavailable(error.to_string());
+        let made = self.state.with_view(|view, _| query::cluster(view));
+        match made.map_err(|error| failed(&error))?.map_err(|error| failed(&error))? {
+            Some(_) => Ok(()),
+            None => Err(Status::unavailable("the cluster is not made yet; ask again")),
+        }
+    }
+
     /// Has the ledger keep who comes: an id is never used twice. Asked twice it keeps it once.
     async fn admit(&self, node: u64, incarnation: [u8; 16]) -> Result<(), Status> {
         let admit = ChangeCluster::Admit(NewNode { id: NodeId(node), incarnation });

@@ -16,6 +16,7 @@ use types::{LogIndex, NodeId};
 use wire::peer::ChangeRequest;
 use wire::peer::change_request::Change as Wire;
 
+use crate::hand_over::{end_handing_over, hand_over, transfer};
 use crate::node::Core;
 use crate::peers::{At, Purpose};
 use crate::raft::NodeAddress;
@@ -37,7 +38,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 type Members = ChangeMembers<u64, NodeAddress>;
 
-fn refused(what: impl Into<String>) -> ChangeError {
+pub(crate) fn refused(what: impl Into<String>) -> ChangeError {
     ChangeError::Refused(what.into())
 }
 
@@ -57,15 +58,42 @@ pub(crate) async fn change(core: &Core, change: Change) -> Result<LogIndex, Chan
             continue;
         };
         // A leader that is to go makes room first; the next one sees to the rest.
-        if target == Some(route.leader) && core.voters().len() > 1 {
-            at(core, route, Change::TransferLeader(None)).await?;
-            continue;
+        let makes_room = target == Some(route.leader) && core.voters().len() > 1;
+        let step = if makes_room { Change::TransferLeader(None) } else { change };
+        match at(core, route, step).await {
+            Ok(_) if makes_room => {}
+            Ok(index) => return Ok(index),
+            Err(NotMade::Because(error)) => return Err(error),
+            // It led a moment ago: who leads now is asked.
+            Err(NotMade::LeadsNot) if Instant::now() > ends => return Err(ChangeError::NoLeader),
+            Err(NotMade::LeadsNot) => tokio::time::sleep(LOOK_EVERY).await,
         }
-        return at(core, route, change).await;
     }
 }
 
-async fn at(core: &Core, route: Route, change: Change) -> Result<LogIndex, ChangeError> {
+/// Lets another voter lead if this node does.
+pub(crate) async fn make_room(core: &Core) -> Result<(), ChangeError> {
+    match change_here(core, Change::TransferLeader(None)).await {
+        Ok(_) | Err(NotMade::LeadsNot) => Ok(()),
+        Err(NotMade::Because(error)) => Err(error),
+    }
+}
+
+/// Why a change was not made where it was asked for.
+enum NotMade {
+    /// That node does not lead, and did nothing: another one may be asked.
+    LeadsNot,
+    /// What is to be said.
+    Because(ChangeError),
+}
+
+impl From<ChangeError> for NotMade {
+    fn from(error: ChangeError) -> Self {
+        Self::Because(error)
+    }
+}
+
+async fn at(core: &Core, route: Route, change: Change) -> Result<LogIndex, NotMade> {
     if route.is_here() {
         return change_here(core, change).await;
     }
@@ -82,11 +110,27 @@ async fn at(core: &Core, route: Route, change: Change) -> Result<LogIndex, Chang
     match tokio::time::timeout(ANSWER_WITHIN, asked).await {
         Ok(Ok(reply)) => Ok(LogIndex(reply.into_inner().index)),
         Ok(Err(status)) if status.code() == Code::FailedPrecondition => {
-            Err(refused(status.message()))
+            Err(refused(status.message()).into())
         }
-        Ok(Err(status)) => Err(ChangeError::Unknown(status.message().to_owned())),
-        Err(_) => Err(ChangeError::Unknown("the leader did not answer in time".into())),
+        // Nothing of it was begun, or it did not even arrive.
+        Ok(Err(status)) if status.code() == Code::Aborted || was_not_sent(&status) => {
+            Err(NotMade::LeadsNot)
+        }
+        Ok(Err(status)) => Err(ChangeError::Unknown(status.message().to_owned()).into()),
+        Err(_) => Err(ChangeError::Unknown("the leader did not answer in time".into()).into()),
     }
+}
+
+/// There was no connection on which it could have gone.
+fn was_not_sent(status: &Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if error.is::<tonic::ConnectError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// A change that another node passes on to this one, which leads.
@@ -100,17 +144,23 @@ pub(crate) async fn passed_on(core: &Core, request: ChangeRequest) -> Result<Log
         Some(Wire::TransferLeader(id)) => Change::TransferLeader(Some(node(id))),
         None => return Err(Status::invalid_argument("no change")),
     };
-    if !core.route.now().is_some_and(Route::is_here) {
-        return Err(Status::unavailable("this node does not lead"));
-    }
     change_here(core, change).await.map_err(|error| match error {
-        ChangeError::Refused(what) => Status::failed_precondition(what),
-        other => Status::unavailable(other.to_string()),
+        NotMade::LeadsNot => Status::aborted("this node does not lead"),
+        NotMade::Because(ChangeError::Refused(what)) => Status::failed_precondition(what),
+        NotMade::Because(other) => Status::unavailable(other.to_string()),
     })
 }
 
-async fn change_here(core: &Core, change: Change) -> Result<LogIndex, ChangeError> {
+async fn change_here(core: &Core, change: Change) -> Result<LogIndex, NotMade> {
     let _one = core.changing.lock().await;
+    // The change before it may have been a transfer.
+    if !core.route.now().is_some_and(Route::is_here) {
+        return Err(NotMade::LeadsNot);
+    }
+    Ok(make(core, change).await?)
+}
+
+async fn make(core: &Core, change: Change) -> Result<LogIndex, ChangeError> {
     let unknown = |status: Status| match status.code() {
         Code::FailedPrecondition => refused(status.message()),
         _ => ChangeError::Unknown(status.message().to_owned()),
@@ -185,70 +235,8 @@ pub(crate) async fn apply(core: &Core, change: Members) -> Result<LogIndex, Stat
     }
 }
 
-/// Lets another voter lead: that one, or the best there is, the next best if that fails.
-async fn transfer(core: &Core, to: Option<u64>) -> Result<LogIndex, ChangeError> {
-    let own = core.config.node.0;
-    let voters = core.voters();
-    if let Some(to) = to {
-        if to == own {
-            return Ok(core.last_log());
-        }
-        if !voters.contains(&to) {
-            return Err(refused(format!("node {to} does not vote; promote it first")));
-        }
-    }
-    let mut candidates = match to {
-        Some(to) => vec![to],
-        None => best(core),
-    };
-    candidates.retain(|node| *node != own);
-    if candidates.is_empty() {
-        return Err(refused("no other node votes"));
-    }
-    let mut last = ChangeError::NoLeader;
-    for node in candidates {
-        match hand_over(core, node).await {
-            Ok(()) => return Ok(core.last_log()),
-            Err(error) => {
-                tracing::warn!(node, %error, "leadership was not handed over");
-                last = error;
-            }
-        }
-    }
-    Err(last)
-}
-
-async fn hand_over(core: &Core, to: u64) -> Result<(), ChangeError> {
-    let handed = hand_over_now(core, to).await;
-    core.meters.transferred(handed.is_ok());
-    handed
-}
-
-async fn hand_over_now(core: &Core, to: u64) -> Result<(), ChangeError> {
-    wait_caught_up(core, to).await?;
-    let began = core.route.now();
-    core.raft
-        .trigger()
-        .transfer_leader(to)
-        .await
-        .map_err(|error| ChangeError::Unknown(error.to_string()))?;
-    let ends = Instant::now() + 4 * core.config.lease() + Duration::from_secs(1);
-    while Instant::now() < ends {
-        let now = core.route.now();
-        if now.is_some() && now != began {
-            return match now {
-                Some(route) if route.leader == to => Ok(()),
-                Some(route) => Err(refused(format!("node {} leads instead", route.leader))),
-                None => Err(ChangeError::NoLeader),
-            };
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    Err(refused(format!("node {to} did not take over in time; node {} leads on", core.config.node)))
-}
-
 /// Other voters, the one first that should lead.
-fn best(core: &Core) -> Vec<u64> {
+pub(crate) fn best(core: &Core) -> Vec<u64> {
     let mut voters = core.voters();
     voters.sort_by_key(|node| {
         let priority = core.address_of(*node).map_or(0, |address| address.priority);
@@ -257,7 +245,7 @@ fn best(core: &Core) -> Vec<u64> {
     voters
 }
 
-async fn wait_caught_up(core: &Core, node: u64) -> Result<(), ChangeError> {
+pub(crate) async fn wait_caught_up(core: &Core, node: u64) -> Result<(), ChangeError> {
     let ends = Instant::now() + CATCH_UP_WITHIN;
     while !core.has_caught_up(node) {
         if Instant::now() > ends {
@@ -305,6 +293,7 @@ pub(crate) async fn run(core: Arc<Core>) {
             _ = stopping.wait_for(|stopping| *stopping) => return,
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
+        end_handing_over(&core).await;
         if !core.route.now().is_some_and(Route::is_here) {
             place.steady = 0;
             continue;
@@ -359,7 +348,7 @@ impl Place {
         // It does not go back to a node that gave it away for its disk's sake.
         let is_better = |node: &u64| priority(*node) > own && core.has_good_disk(*node);
         let better = best(core).into_iter().find(is_better);
-        let Some(node) = better.filter(|node| core.has_caught_up(*node)) else {
+        let Some(node) = better.filter(|node| core.is_ready_to_lead(*node)) else {
             self.steady = 0;
             return;
         };

@@ -19,10 +19,13 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
+use parking_lot::Mutex;
+use tokio::time::Instant;
 use tonic::Status;
 
 use crate::convert;
 use crate::held::{Held, HeldBytes};
+use crate::outstanding::Outstanding;
 use crate::peers::{At, Client, Peers, Purpose};
 use crate::raft::{NodeAddress, TypeConfig};
 use crate::send_snapshot;
@@ -114,28 +117,41 @@ impl Way {
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
     {
         let mut client = self.peers.client(At::member(self.target, &self.address), self.purpose)?;
-        let held = Arc::new(Held::new(self.held.clone()));
-        let sent = held.clone();
+        let waiting = Outstanding::new(ACKNOWLEDGED_WITHIN, Instant::now());
+        let held = Held::new(self.held.clone());
+        let way = Arc::new((held, Mutex::new(waiting)));
+        let sent = way.clone();
         let requests = input.then(move |request| {
             let sent = sent.clone();
             async move {
-                sent.add(&request).await;
+                let (held, waiting) = sent.as_ref();
+                held.add(&request).await;
+                let last = request.entries.last().map(|entry| entry.log_id);
+                let last = last.or(request.prev_log_id).map(|id| id.index);
+                waiting.lock().sent(last, Instant::now());
                 convert::append_request(&request)
             }
         });
         let replies = client.append(requests).await?.into_inner();
-        let results = stream::try_unfold((replies, held), |(mut replies, held)| async move {
+        let results = stream::try_unfold((replies, way), |(mut replies, way)| async move {
             loop {
-                let Ok(reply) = tokio::time::timeout(ACKNOWLEDGED_WITHIN, replies.message()).await
-                else {
-                    if held.is_empty() {
-                        continue;
-                    }
+                let (held, waiting) = way.as_ref();
+                let (now, due) = (Instant::now(), waiting.lock().due());
+                if due.is_some_and(|due| due <= now) {
                     return Err(Status::deadline_exceeded("entries were not acknowledged in time"));
+                }
+                // What is sent meanwhile is due after this look.
+                let look = due.unwrap_or(now + ACKNOWLEDGED_WITHIN);
+                let Ok(reply) = tokio::time::timeout_at(look, replies.message()).await else {
+                    continue;
                 };
                 let Some(reply) = reply? else { return Ok(None) };
                 held.confirmed();
-                return Ok(Some((convert::append_reply_of(reply)?, (replies, held))));
+                let result = convert::append_reply_of(reply)?;
+                if let Ok(upto) = &result {
+                    waiting.lock().acknowledged(upto.map(|id| id.index), Instant::now());
+                }
+                return Ok(Some((result, (replies, way))));
             }
         });
         Ok(results.map(|result| result.map_err(|status| unreachable(&status).into())).boxed())

@@ -28,15 +28,16 @@ use types::{LogIndex, LogTime, NodeId};
 
 use crate::ahead::Ahead;
 use crate::apply::Applied;
-use crate::begin::{StartError, check_state, identify};
+use crate::begin::{StartError, check_state, identify, must_be_first};
 use crate::clock::LeaderClock;
 use crate::config::{Begin, Config};
 use crate::disk::DiskWatch;
+use crate::hand_over::HandingOver;
 use crate::held::HeldBytes;
 use crate::log_store::RaftLog;
 use crate::meters::{self, ReplicaMeters};
 use crate::network::Network;
-use crate::peers::Peers;
+use crate::peers::{Own, Peers};
 use crate::probe::Look;
 use crate::queue::{Queue, Receiver};
 use crate::raft::{NodeAddress, TypeConfig};
@@ -72,6 +73,7 @@ pub(crate) struct Core {
     pub(crate) peers: Arc<Peers>,
     /// Held while the membership changes.
     pub(crate) changing: tokio::sync::Mutex<()>,
+    pub(crate) handing_over: Mutex<Option<HandingOver>>,
     /// Held while a snapshot is received.
     pub(crate) receiving: tokio::sync::Mutex<()>,
     pub(crate) reads: mpsc::Sender<reads::Ask>,
@@ -189,6 +191,9 @@ impl Replica {
         let log = Arc::new(LogStore::open(&config.data_dir, &config.log)?);
         let state = Arc::new(StateStore::open(&config.data_dir)?);
         check_state(&log, &state)?;
+        if log.last().is_none() && log.purged().is_none() && config.begin == Begin::Cluster {
+            must_be_first(&config).await?;
+        }
         let identity = identify(&log, &config, state.applied().is_some())?;
         let cluster_id = identity.cluster_id.clone();
         config.address.incarnation = identity.incarnation;
@@ -198,7 +203,7 @@ impl Replica {
         let machine = StateMachine::open(state.clone(), ahead.clone(), listeners.clone());
         let peers = Arc::new(Peers::new(
             cluster_id.clone(),
-            config.node,
+            Own { node: config.node, data: identity.incarnation },
             config.identity.clone(),
             config.connect_wait(),
         ));
@@ -217,9 +222,19 @@ impl Replica {
         let is_known = raft.is_initialized().await.map_err(StartError::raft)?;
         // A voter that votes alone has promised nobody anything.
         let must_wait = is_known && raft.voter_ids().count() > 1;
-        if !is_known && config.begin == Begin::Cluster {
-            let members = BTreeMap::from([(config.node.0, config.address.clone())]);
-            raft.initialize(members).await.map_err(StartError::raft)?;
+        let begun = match config.begin {
+            _ if is_known => Ok(()),
+            Begin::Cluster => {
+                let members = BTreeMap::from([(config.node.0, config.address.clone())]);
+                raft.initialize(members).await.map_err(StartError::raft)
+            }
+            Begin::Join(_) => Ok(()),
+            Begin::Resume => Err(StartError::NoCluster),
+        };
+        if let Err(error) = begun {
+            // Its tasks hold the data.
+            _ = raft.shutdown().await;
+            return Err(error);
         }
         let (reads, asks) = reads::queue();
         let leader_wait = config.leader_wait;
@@ -227,7 +242,7 @@ impl Replica {
             config,
             cluster_id,
             metrics: raft.metrics(),
-            route: Routes::new(&raft),
+            route: Routes::new(raft.metrics()),
             raft,
             log,
             state,
@@ -235,6 +250,7 @@ impl Replica {
             queue: Queue::new(leader_wait),
             peers,
             changing: tokio::sync::Mutex::default(),
+            handing_over: Mutex::new(None),
             receiving: tokio::sync::Mutex::default(),
             reads,
             stopping: watch::Sender::new(false),
@@ -259,12 +275,8 @@ impl Replica {
             tokio::spawn(watch_raft(core.clone())),
             tokio::spawn(meters::count_leaders(core.clone())),
         ];
-        match core.config.begin.clone() {
-            Begin::Join(plan) if !is_known => {
-                tasks.push(tokio::spawn(join::run(core.clone(), plan)));
-            }
-            Begin::Resume if !is_known => return Err(StartError::NoCluster),
-            _ => {}
+        if let Begin::Join(plan) = core.config.begin.clone() {
+            tasks.push(tokio::spawn(join::run(core.clone(), plan, is_known)));
         }
         let door = Mutex::new(None);
         if let Some(listener) = listener {
@@ -339,9 +351,9 @@ impl Replica {
     pub async fn hand_over(&self) {
         let leads = self.core.route.now().is_some_and(Route::is_here);
         if leads && self.core.voters().len() > 1 {
-            let handed = members::change(&self.core, Change::TransferLeader(None));
+            let handed = members::make_room(&self.core);
             match tokio::time::timeout(HAND_OVER_WAIT, handed).await {
-                Ok(Ok(_)) => tracing::info!("another node leads now"),
+                Ok(Ok(())) => tracing::info!("another node leads now"),
                 Ok(Err(error)) => tracing::warn!(%error, "stopping as the leader"),
                 Err(_) => tracing::warn!("nobody took over in time; stopping as the leader"),
             }

@@ -27,12 +27,13 @@ use crate::peer_meters::Tallies;
 use crate::raft::NodeAddress;
 use crate::transport::Stream;
 
-/// Metadata of every call: the cluster, who calls, and whom; and with which data, unless that is
-/// not known yet.
+/// Metadata of every call: the cluster, who calls, and whom; and what the data of both are known
+/// by, unless that of the other is not known yet.
 pub(crate) const CLUSTER: &str = "gate-cluster";
 pub(crate) const FROM: &str = "gate-node";
 pub(crate) const TO: &str = "gate-to";
 pub(crate) const DATA: &str = "gate-data";
+pub(crate) const FROM_DATA: &str = "gate-node-data";
 
 /// Of a connection that says nothing: a dead one must not be believed in for long.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(2);
@@ -59,11 +60,19 @@ pub(crate) type Client = PeerClient<InterceptedService<Channel, Named>>;
 /// Connections to other nodes, made when they are first used.
 pub(crate) struct Peers {
     cluster_id: String,
-    own: NodeId,
+    own: Own,
     identity: Option<Arc<Identity>>,
     connect_wait: Duration,
     kept: Mutex<HashMap<(u64, Purpose), Kept>>,
     pub(crate) tallies: Tallies,
+}
+
+/// Who calls.
+#[derive(Clone, Copy)]
+pub(crate) struct Own {
+    pub(crate) node: NodeId,
+    /// Its incarnation.
+    pub(crate) data: [u8; 16],
 }
 
 struct Kept {
@@ -91,7 +100,7 @@ impl<'a> At<'a> {
 impl Peers {
     pub(crate) fn new(
         cluster_id: String,
-        own: NodeId,
+        own: Own,
         identity: Option<Arc<Identity>>,
         connect_wait: Duration,
     ) -> Self {
@@ -145,7 +154,7 @@ impl Peers {
                 }
             }
         }));
-        let named = Named::new(&self.cluster_id, self.own.0, node, data)?;
+        let named = Named::new(&self.cluster_id, self.own, node, data)?;
         Ok(PeerClient::with_interceptor(channel, named)
             .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX))
@@ -173,13 +182,14 @@ async fn connect(
 pub(crate) struct Named(Vec<(&'static str, MetadataValue<tonic::metadata::Ascii>)>);
 
 impl Named {
-    fn new(cluster_id: &str, from: u64, to: u64, data: Option<[u8; 16]>) -> Result<Self, Status> {
+    fn new(cluster_id: &str, from: Own, to: u64, data: Option<[u8; 16]>) -> Result<Self, Status> {
         let value = |text: String| {
             text.parse().map_err(|_| Status::internal("a cluster id has no such characters"))
         };
         let mut all = vec![
             (CLUSTER, value(cluster_id.to_owned())?),
-            (FROM, value(from.to_string())?),
+            (FROM, value(from.node.0.to_string())?),
+            (FROM_DATA, value(hex(&from.data))?),
             (TO, value(to.to_string())?),
         ];
         if let Some(data) = data {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use gate::log::{Change, Seen};
+use gate::log::Seen;
 use ledger::WriteHash;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use parking_lot::Mutex;
@@ -22,14 +22,17 @@ use crate::node::Core;
 use crate::peers::{At, Purpose};
 use crate::raft::NodeAddress;
 use crate::route::Route;
-use crate::verdict::{self, Verdict};
+use crate::verdict::{self, Clocks, Verdict};
 
 /// How often every other node is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long a look may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
-/// A clock that is further from the middle of all clocks does not lead.
-const CLOCK_OFF_MAX_US: i64 = 500_000;
+/// The same until the clocks were compared: until then this node does not lead.
+const LOOK_SOON: Duration = Duration::from_millis(100);
+/// So long after its start a node stands for election though it could not compare its clock: who
+/// would say which one is right may be gone.
+const CLOCKS_WITHIN: Duration = Duration::from_secs(3);
 /// What was seen longer ago says nothing of now.
 const SEEN_FOR: Duration = Duration::from_secs(5);
 
@@ -53,7 +56,8 @@ struct Contact {
 #[derive(Debug, Default)]
 pub(crate) struct Bars {
     has_just_started: bool,
-    clock_is_off: bool,
+    /// Its clock is off, or not compared yet.
+    clocks: Clocks,
     /// Its state is not that of the majority.
     is_out_of_service: bool,
     /// A sync of its log does not end.
@@ -62,7 +66,23 @@ pub(crate) struct Bars {
 
 impl Bars {
     fn any(&self) -> bool {
-        self.has_just_started || self.clock_is_off || self.is_out_of_service || self.disk_is_stuck
+        self.why().is_some()
+    }
+
+    fn why(&self) -> Option<&'static str> {
+        if self.is_out_of_service {
+            Some("its state is not that of the majority")
+        } else if self.disk_is_stuck {
+            Some("a sync of its log does not end")
+        } else if self.has_just_started {
+            Some("it has just started")
+        } else if self.clocks.is_off {
+            Some("its clock is off")
+        } else if self.clocks.is_unknown {
+            Some("its clock was not compared with others yet")
+        } else {
+            None
+        }
     }
 }
 
@@ -92,9 +112,9 @@ impl Look {
         }
     }
 
-    /// This node must not lead.
-    pub(crate) fn is_barred(&self) -> bool {
-        self.bars.lock().any()
+    /// Why this node must not lead.
+    pub(crate) fn barred(&self) -> Option<&'static str> {
+        self.bars.lock().why()
     }
 
     /// Before it stopped this node may have promised a leader to vote for nobody else, and does
@@ -118,14 +138,22 @@ impl Core {
         self.raft.runtime_config().elect(!bars.any());
     }
 
-    /// Keeps this node from standing for election for so long.
+    /// Keeps this node from standing for election for so long, and then until its clock was
+    /// compared with those of the others, or nobody was there to do so.
     pub(crate) fn stay_silent(self: &Arc<Self>, lease: Duration) {
-        self.bar(|bars| bars.has_just_started = true);
+        self.bar(|bars| {
+            bars.has_just_started = true;
+            bars.clocks.is_unknown = true;
+        });
         let core = Arc::downgrade(self);
         tokio::spawn(async move {
             tokio::time::sleep(lease).await;
             if let Some(core) = core.upgrade() {
                 core.bar(|bars| bars.has_just_started = false);
+            }
+            tokio::time::sleep(CLOCKS_WITHIN.saturating_sub(lease)).await;
+            if let Some(core) = core.upgrade() {
+                core.bar(|bars| bars.clocks.is_unknown = false);
             }
         });
     }
@@ -152,6 +180,7 @@ impl Core {
             sync_us: self.strain.usual_us().unwrap_or(0),
             slow_disk: self.strain.is_slow(),
             profile: self.config.profile.name().to_owned(),
+            may_lead: self.is_healthy() && self.look.barred().is_none(),
         }
     }
 }
@@ -160,9 +189,10 @@ impl Core {
 pub(crate) async fn run(core: Arc<Core>) {
     let mut stopping = core.stopping.subscribe();
     loop {
+        let is_unknown = core.look.bars.lock().clocks.is_unknown;
         tokio::select! {
             _ = stopping.wait_for(|stopping| *stopping) => return,
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(if is_unknown { LOOK_SOON } else { LOOK_EVERY }) => {}
         }
         let (others, voters) = {
             let metrics = core.metrics.borrow_watched();
@@ -223,6 +253,7 @@ async fn look(
         sync_us: Some(reply.sync_us).filter(|us| *us > 0),
         slow_disk: reply.slow_disk,
         profile: Profile::named(&reply.profile).map(Profile::name),
+        may_lead: reply.may_lead,
     };
     let contact = Contact { at: Instant::now(), seen: Some(seen) };
     core.look.contacts.lock().insert(node, contact);
@@ -241,12 +272,17 @@ fn hash_after(
 async fn judge_clock(core: &Core, voters: &[u64]) {
     let offsets: Vec<i64> =
         voters.iter().filter_map(|node| Some(core.look.of(*node)?.clock_offset_us)).collect();
-    let Some(middle) = verdict::median(&offsets) else { return };
-    core.look.offset_us.store(middle, Ordering::Relaxed);
-    let is_off = middle.abs() > CLOCK_OFF_MAX_US;
-    let was_off = core.look.bars.lock().clock_is_off;
+    let mut was_off = false;
+    let mut clocks = Clocks::default();
+    core.bar(|bars| {
+        was_off = bars.clocks.is_off;
+        bars.clocks = bars.clocks.heard(&offsets, voters.len());
+        clocks = bars.clocks;
+    });
+    let Clocks { offset_us, is_off, .. } = clocks;
+    core.look.offset_us.store(offset_us, Ordering::Relaxed);
     if is_off != was_off {
-        let ms = middle / 1_000;
+        let ms = offset_us / 1_000;
         if is_off {
             tracing::error!(
                 ms,
@@ -255,7 +291,6 @@ async fn judge_clock(core: &Core, voters: &[u64]) {
         } else {
             tracing::info!(ms, "this node's clock is right again");
         }
-        core.bar(|bars| bars.clock_is_off = is_off);
     }
     if is_off {
         step_aside(core).await;
@@ -295,7 +330,7 @@ async fn judge_state(core: &Core, replies: &[&(u64, ProbeReply)], voters: usize)
 async fn step_aside(core: &Core) {
     if core.route.now().is_some_and(Route::is_here)
         && core.voters().len() > 1
-        && let Err(error) = members::change(core, Change::TransferLeader(None)).await
+        && let Err(error) = members::make_room(core).await
     {
         tracing::warn!(%error, "no other node leads yet");
     }

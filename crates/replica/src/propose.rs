@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use gate::log::{Committed, ProposeError};
 use ledger::{BatchHeader, encode_batch};
+use openraft::Instant as _;
+use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::ClientWriteError;
 use openraft::raft::ClientWriteResult;
 use parking_lot::Mutex;
@@ -79,6 +81,16 @@ pub(crate) async fn run(core: Arc<Core>) {
     // What is on its way still has its time.
     let all = u32::try_from(places).unwrap_or(u32::MAX);
     _ = overdue.look_during(in_flight.acquire_many(all)).await;
+}
+
+impl Core {
+    /// A leader that a majority answered not long ago.
+    pub(crate) fn hears_majority(&self) -> bool {
+        let metrics = self.metrics.borrow_watched();
+        let is_alone = metrics.membership_config.membership().voter_ids().count() == 1;
+        let answered = metrics.last_quorum_acked.as_ref().map(|at| at.elapsed());
+        is_alone || answered.is_some_and(|ago| ago < 2 * self.config.lease())
+    }
 }
 
 async fn propose(core: &Core, proposed: &Arc<Proposed>) {
@@ -155,14 +167,15 @@ impl Proposed {
         };
         let Some(items) = self.take() else { return };
         let (index, term) = (LogIndex(written.log_id.index), written.log_id.leader_id.term);
-        let replies = written.data.0;
-        if replies.len() != items.len() {
-            // This runs on Raft's task, which must not panic.
-            tracing::error!(%index, "an entry has not one reply per command");
-            return items.into_iter().for_each(|item| item.end(Err(ProposeError::Unknown)));
-        }
-        for (item, reply) in items.into_iter().zip(replies) {
-            item.end(Ok(Committed { index, term, reply }));
+        match Item::with_answers(items, written.data.0) {
+            Ok(answered) => {
+                answered.for_each(|(item, reply)| item.end(Ok(Committed { index, term, reply })));
+            }
+            Err(items) => {
+                // This runs on Raft's task, which must not panic.
+                tracing::error!(%index, "an entry has not one reply per command");
+                items.into_iter().for_each(|item| item.end(Err(ProposeError::Unknown)));
+            }
         }
     }
 
@@ -226,7 +239,10 @@ impl Overdue {
         self.watched.retain(|(_, proposed)| {
             proposed.upgrade().is_some_and(|proposed| !proposed.is_ended())
         });
-        self.core.queue.expire(route.is_some_and(Route::is_here));
+        let leads = route.is_some_and(Route::is_here);
+        let is_slow = leads && self.core.hears_majority();
+        let why = if is_slow { ProposeError::Slow } else { ProposeError::NoLeader };
+        self.core.queue.expire(leads, why);
     }
 }
 

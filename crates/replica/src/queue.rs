@@ -45,10 +45,17 @@ impl Item {
         }
     }
 
+    /// Each with its answer; the items alone if there is not one for each.
+    pub(crate) fn with_answers<A>(
+        items: Vec<Self>,
+        answers: Vec<A>,
+    ) -> Result<impl Iterator<Item = (Self, A)>, Vec<Self>> {
+        if items.len() == answers.len() { Ok(items.into_iter().zip(answers)) } else { Err(items) }
+    }
+
     /// Tells that the leader's queue is full: nothing happened, unless an earlier try did.
     pub(crate) fn refuse_full(self) {
-        let error = if self.was_sent { ProposeError::Unknown } else { ProposeError::QueueFull };
-        self.end(Err(error));
+        self.fail_with(ProposeError::QueueFull);
     }
 
     /// It may go to another leader than this node.
@@ -73,7 +80,12 @@ impl Item {
 
     /// Says that it had no answer, truthfully.
     fn fail(self) {
-        let error = if self.was_sent { ProposeError::Unknown } else { ProposeError::NoLeader };
+        self.fail_with(ProposeError::NoLeader);
+    }
+
+    /// The same, with why it was never sent if it was not.
+    fn fail_with(self, never_sent: ProposeError) {
+        let error = if self.was_sent { ProposeError::Unknown } else { never_sent };
         self.end(Err(error));
     }
 
@@ -180,9 +192,9 @@ impl Queue {
         failed.into_iter().for_each(Item::fail);
     }
 
-    /// Tells everybody who has waited too long, and, on a node that does not lead, whose command is
-    /// for a leader alone.
-    pub(crate) fn expire(&self, leads: bool) {
+    /// Tells everybody who has waited too long `why`, and, on a node that does not lead, whose
+    /// command is for a leader alone.
+    pub(crate) fn expire(&self, leads: bool, why: ProposeError) {
         let mut expired = Vec::new();
         let mut waiting = self.waiting.lock();
         let is_due = |item: &Item| {
@@ -196,7 +208,7 @@ impl Queue {
             }
         }
         drop(waiting);
-        expired.into_iter().for_each(Item::fail);
+        expired.into_iter().for_each(|item| item.fail_with(why));
     }
 
     /// How many commands wait.
@@ -216,10 +228,7 @@ impl Queue {
         waiting.bytes = 0;
         let items = std::mem::take(&mut waiting.items);
         drop(waiting);
-        for item in items {
-            let unknown = item.was_sent;
-            item.end(Err(if unknown { ProposeError::Unknown } else { ProposeError::Stopping }));
-        }
+        items.into_iter().for_each(|item| item.fail_with(ProposeError::Stopping));
         self.filled.notify_one();
     }
 }
@@ -344,9 +353,9 @@ mod tests {
     async fn what_is_for_a_leader_alone_waits_while_this_node_leads() {
         let queue = queue();
         let mut leader_only = queue.push(vec![0; 3], Reach::Leader).expect("room");
-        queue.expire(true);
+        queue.expire(true, ProposeError::Slow);
         assert!(leader_only.try_recv().is_err(), "it waits");
-        queue.expire(false);
+        queue.expire(false, ProposeError::NoLeader);
         assert_eq!(leader_only.await.expect("answered").err(), Some(ProposeError::NoLeader));
     }
 
@@ -357,9 +366,11 @@ mod tests {
         let batch = queue.take().await.expect("open");
         queue.put_back(batch, true);
         assert_eq!(sent.await.expect("answered").err(), Some(ProposeError::Unknown));
-        let waited = push(&queue, 1).expect("room");
-        queue.expire(true);
-        assert_eq!(waited.await.expect("answered").err(), Some(ProposeError::NoLeader));
+        for (leads, why) in [(true, ProposeError::Slow), (false, ProposeError::NoLeader)] {
+            let waited = push(&queue, 1).expect("room");
+            queue.expire(leads, why);
+            assert_eq!(waited.await.expect("answered").err(), Some(why));
+        }
         assert_eq!((queue.len(), queue.bytes()), (0, 0));
     }
 }

@@ -32,6 +32,18 @@ pub(crate) fn queue() -> (mpsc::Sender<Ask>, mpsc::Receiver<Ask>) {
     mpsc::channel(READS_WAITING_MAX)
 }
 
+/// Forgets reads that nobody waits for, and takes others into the round in their place.
+fn gather(waiting: &mut Vec<Ask>, asks: &mut mpsc::Receiver<Ask>) {
+    waiting.retain(|ask| !ask.is_closed());
+    while waiting.len() < READS_WAITING_MAX
+        && let Ok(ask) = asks.try_recv()
+    {
+        if !ask.is_closed() {
+            waiting.push(ask);
+        }
+    }
+}
+
 /// Runs until every sender has gone.
 pub(crate) async fn run(core: Arc<Core>, mut asks: mpsc::Receiver<Ask>) {
     let mut waiting = Vec::new();
@@ -42,10 +54,7 @@ pub(crate) async fn run(core: Arc<Core>, mut asks: mpsc::Receiver<Ask>) {
                 // A change of leaders takes less than the patience of who waits.
                 Err(ProposeError::NoLeader) if began.elapsed() < core.config.leader_wait => {
                     tokio::time::sleep(REST).await;
-                    while let Ok(ask) = asks.try_recv() {
-                        waiting.push(ask);
-                    }
-                    waiting.retain(|ask| !ask.is_closed());
+                    gather(&mut waiting, &mut asks);
                     if waiting.is_empty() {
                         break Err(ProposeError::NoLeader);
                     }
@@ -135,4 +144,32 @@ pub(crate) async fn read_point(
         Err(_) => return Err(ProposeError::Behind),
     };
     Ok(ReadPoint { index, term: core.term() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_round_holds_no_more_reads_than_may_wait() {
+        let (sender, mut asks) = queue();
+        let mut answers = Vec::new();
+        let mut ask = || {
+            let (ask, answer) = oneshot::channel();
+            answers.push(answer);
+            ask
+        };
+        let mut waiting: Vec<Ask> = (0..READS_WAITING_MAX).map(|_| ask()).collect();
+        for _ in 0..3 {
+            sender.try_send(ask()).expect("room");
+        }
+        gather(&mut waiting, &mut asks);
+        assert_eq!((waiting.len(), asks.len()), (READS_WAITING_MAX, 3));
+        // One of the round and one behind it go away.
+        answers.swap_remove(7);
+        answers.swap_remove(READS_WAITING_MAX);
+        gather(&mut waiting, &mut asks);
+        assert_eq!(waiting.len(), READS_WAITING_MAX);
+        assert!(waiting.iter().all(|ask| !ask.is_closed()));
+    }
 }

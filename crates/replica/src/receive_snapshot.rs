@@ -1,13 +1,14 @@
 //! A snapshot that arrives: received beside the state, then installed by Raft.
 //!
-//! Promise: the old state serves until the new one is whole; an error leaves the old one.
+//! Promise: the old state serves until the new one is whole; an error leaves the old one. What was
+//! damaged on the way is thrown away and asked for again, so often and no more.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::errors::Fatal;
 use store::StoreError;
-use store::state::{Incoming, Snapshot, StateStore, Wanted};
+use store::state::{Incoming, StateStore, Wanted};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 use wire::peer::snapshot_part::Part;
@@ -17,6 +18,7 @@ use wire::peer::{SnapshotFile, SnapshotPart, SnapshotReply, SnapshotWanted};
 use crate::convert;
 use crate::node::Core;
 use crate::raft::{TypeConfig, Vote};
+use crate::send_snapshot::ROUNDS_MAX;
 use crate::state_machine;
 
 /// A sender that says nothing for so long is not there.
@@ -64,12 +66,51 @@ async fn receive_one(
         let vote = core.raft.with_raft_state(|state| *state.vote_ref()).await;
         return vote.map_err(|error| Status::unavailable(error.to_string()));
     };
-    let files = wanted.into_iter().map(|Wanted { name, offset }| SnapshotFile { name, offset });
+    want(replies, wanted).await?;
+    let mut rounds = 1;
+    loop {
+        incoming = take_files(&mut parts, incoming).await?;
+        let checked = blocking(move || {
+            let wanted = incoming.check()?;
+            Ok((incoming, wanted))
+        });
+        let damaged;
+        (incoming, damaged) = checked.await?;
+        let Some(first) = damaged.first() else { break };
+        let (name, files) = (first.name.clone(), damaged.len());
+        tracing::warn!(name, files, rounds, "a part of a snapshot is not as it was announced");
+        if rounds == ROUNDS_MAX {
+            let what = format!("{name} was not as announced {rounds} times; nothing is installed");
+            return Err(Status::data_loss(what));
+        }
+        rounds += 1;
+        want(replies, damaged).await?;
+    }
+    let snapshot = blocking(move || incoming.finish()).await?;
+    let snapshot = state_machine::with_meta(snapshot)
+        .map_err(|error| Status::invalid_argument(error.to_string()))?;
+    match core.raft.install_full_snapshot(vote, snapshot).await {
+        Ok(response) => Ok(response.vote),
+        Err(Fatal::<TypeConfig>::Stopped) => Err(Status::unavailable("this node is stopping")),
+        Err(error) => Err(Status::internal(error.to_string())),
+    }
+}
+
+/// Asks for these files.
+async fn want(replies: &Replies, files: Vec<Wanted>) -> Result<(), Status> {
+    let files = files.into_iter().map(|Wanted { name, offset }| SnapshotFile { name, offset });
     let wanted = SnapshotWanted { files: files.collect() };
     let reply = SnapshotReply { reply: Some(Reply::Wanted(wanted)) };
-    replies.send(Ok(reply)).await.map_err(|_| Status::cancelled("the sender went away"))?;
+    replies.send(Ok(reply)).await.map_err(|_| Status::cancelled("the sender went away"))
+}
+
+/// Takes what is sent, up to the end.
+async fn take_files(
+    parts: &mut Streaming<SnapshotPart>,
+    mut incoming: Incoming,
+) -> Result<Incoming, Status> {
     loop {
-        match next(&mut parts).await? {
+        match next(parts).await? {
             Some(Part::File(file)) => {
                 incoming = blocking(move || {
                     incoming.file(&file.name, file.offset)?;
@@ -84,18 +125,10 @@ async fn receive_one(
                 })
                 .await?;
             }
-            Some(Part::End(_)) => break,
+            Some(Part::End(_)) => return Ok(incoming),
             Some(Part::Header(_)) => return Err(Status::invalid_argument("a second header")),
             None => return Err(Status::cancelled("the sender ended before the snapshot did")),
         }
-    }
-    let snapshot = blocking(move || Snapshot::open(&incoming.finish()?)).await?;
-    let snapshot = state_machine::with_meta(snapshot)
-        .map_err(|error| Status::invalid_argument(error.to_string()))?;
-    match core.raft.install_full_snapshot(vote, snapshot).await {
-        Ok(response) => Ok(response.vote),
-        Err(Fatal::<TypeConfig>::Stopped) => Err(Status::unavailable("this node is stopping")),
-        Err(error) => Err(Status::internal(error.to_string())),
     }
 }
 

@@ -27,7 +27,7 @@ use wire::peer::{
 use crate::convert::{self, StreamResult};
 use crate::gather;
 use crate::node::Core;
-use crate::peers::{ALIVE_EVERY, CLUSTER, DATA, FROM, SILENCE_MAX, TO};
+use crate::peers::{ALIVE_EVERY, CLUSTER, DATA, FROM, FROM_DATA, SILENCE_MAX, TO};
 use crate::transport::{Certified, arrivals};
 use crate::{join, members, reads, receive_snapshot};
 
@@ -78,13 +78,23 @@ struct Door {
 type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Door {
-    /// Refuses whoever is not of this cluster, or does not mean this node with its data.
+    /// Refuses whoever is not of this cluster with the data that it is known by, or does not mean
+    /// this node with its data.
     fn check<T>(&self, request: &Request<T>) -> Result<(Arc<Core>, u64), Status> {
         let (core, from) = self.check_new(request)?;
-        let data = request.metadata().get(DATA).and_then(|value| value.to_str().ok());
-        if data != Some(hex(&core.config.address.incarnation).as_str()) {
+        let text = |name| request.metadata().get(name).and_then(|value| value.to_str().ok());
+        if text(DATA) != Some(hex(&core.config.address.incarnation).as_str()) {
             let what = "this node lost the data that it is known by";
             return Err(Status::failed_precondition(what));
+        }
+        // A node that is new here does not know the others yet.
+        if let Some(known) = core.address_of(from)
+            && text(FROM_DATA) != Some(hex(&known.incarnation).as_str())
+        {
+            return Err(Status::failed_precondition(format!(
+                "node {from} calls with other data than the cluster knows it by; a node that lost \
+                 its data is removed and joins under a new id"
+            )));
         }
         Ok((core, from))
     }
@@ -217,8 +227,9 @@ impl Peer for Door {
         request: Request<TransferRequest>,
     ) -> Result<Response<TransferReply>, Status> {
         let (core, _) = self.check(&request)?;
-        if core.look.is_barred() || !core.is_healthy() {
-            return Err(Status::unavailable("this node must not lead now"));
+        must_serve(&core)?;
+        if let Some(why) = core.look.barred() {
+            return Err(Status::unavailable(format!("this node must not lead now: {why}")));
         }
         let request = convert::transfer_request_of(request.into_inner())?;
         let reply = core.raft.handle_transfer_leader(request).await.map_err(stopped)?;

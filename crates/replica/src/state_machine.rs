@@ -78,7 +78,18 @@ impl StateMachine {
         let machine = Self { state, applied, ahead, listeners, meters: ApplyMeters::default() };
         machine.ahead.rest(&machine.applied);
         machine.publish(true);
+        machine.note_hash()?;
         Ok(machine)
+    }
+
+    /// Where the state stands, so that it is compared with others before more is applied. Where
+    /// the last entry wrote nothing nobody else has a hash, and the next one tells.
+    fn note_hash(&self) -> io::Result<()> {
+        let hash = self.state.with_live(Applied::hash_of).map_err(io::Error::other)?;
+        if let Some(hash) = hash {
+            self.listeners.hashes.lock().push_back((self.applied.index(), hash));
+        }
+        Ok(())
     }
 
     /// Says how far the state is, and whether copies of what hardly ever changes are stale.
@@ -197,7 +208,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.applied = Applied::of(&self.state).map_err(io::Error::other)?;
         self.ahead.rest(&self.applied);
         self.publish(true);
-        Ok(())
+        self.note_hash()
     }
 
     async fn get_current_snapshot(

@@ -67,6 +67,7 @@ fn own_of(core: &Core, applied: LogIndex) -> Seen {
         feature_level: ledger::FEATURE_LEVEL,
         healthy: core.is_healthy(),
         has_room: core.disk.has_room(),
+        may_lead: core.is_healthy() && core.look.barred().is_none(),
         sync_us: core.strain.usual_us(),
         slow_disk: core.strain.is_slow(),
         profile: Some(core.config.profile.name()),

@@ -16,6 +16,7 @@ use types::NodeId;
 
 use crate::config::Profile;
 use crate::distance::{self, Distances};
+use crate::hand_over::ask_to_lead;
 use crate::members;
 use crate::meters::StrainMeters;
 use crate::node::Core;
@@ -119,7 +120,7 @@ struct Voter {
 fn instead(why: Why, own_us: Option<u64>, voters: &[Voter]) -> Option<u64> {
     let fit = voters.iter().filter_map(|voter| {
         let seen = voter.seen.as_ref()?;
-        let is_fit = voter.has_caught_up && seen.healthy && seen.has_room && !seen.slow_disk;
+        let is_fit = voter.has_caught_up && seen.may_lead && seen.has_room && !seen.slow_disk;
         let is_better = match why {
             Why::SlowDisk => is_better(seen.sync_us?, own_us?),
             Why::StuckDisk | Why::FullDisk | Why::DiskEnd => true,
@@ -282,8 +283,7 @@ async fn fall_silent(core: Arc<Core>) {
     let to = instead(Why::StuckDisk, None, &voters);
     core.strain.gives_away(Why::StuckDisk, to);
     if let Some(to) = to {
-        let asked = core.raft.trigger();
-        _ = tokio::time::timeout(core.config.lease(), asked.transfer_leader(to)).await;
+        _ = tokio::time::timeout(core.config.lease(), ask_to_lead(&core, to)).await;
         tokio::time::sleep(core.config.lease()).await;
     }
     if core.strain.is_stuck() {
@@ -407,6 +407,7 @@ mod tests {
             sync_us,
             slow_disk,
             profile: Some("lan"),
+            may_lead: true,
         })
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a handshake holds up nobody but its own connection, and never for long.
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use futures::StreamExt as _;
 use tls::{Identity, NodeName, TlsStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 use types::limits::PEER_CONNECTIONS_MAX;
@@ -102,6 +104,25 @@ impl Connected for Stream {
     }
 }
 
+/// Handshakes under way, oldest first. Beyond their number the oldest ends for the newest: that of
+/// a node takes a few round trips, and one that is never finished must not keep others out.
+#[derive(Default)]
+struct Handshakes(VecDeque<AbortHandle>);
+
+impl Handshakes {
+    fn begin(&mut self, handshake: impl Future<Output = ()> + Send + 'static) {
+        if self.0.len() >= PEER_CONNECTIONS_MAX {
+            self.0.retain(|handshake| !handshake.is_finished());
+        }
+        if self.0.len() >= PEER_CONNECTIONS_MAX
+            && let Some(oldest) = self.0.pop_front()
+        {
+            oldest.abort();
+        }
+        self.0.push_back(tokio::spawn(handshake).abort_handle());
+    }
+}
+
 /// Connections as they arrive, their handshakes done.
 pub(crate) fn arrivals(
     listener: TcpListener,
@@ -117,7 +138,7 @@ async fn accept(
     identity: Option<Arc<Identity>>,
     arrived: mpsc::Sender<Stream>,
 ) {
-    let places = Arc::new(Semaphore::new(PEER_CONNECTIONS_MAX));
+    let mut handshakes = Handshakes::default();
     loop {
         let accepted = tokio::select! {
             () = arrived.closed() => return,
@@ -131,8 +152,6 @@ async fn accept(
                 continue;
             }
         };
-        // Beyond that the oldest handshakes end first.
-        let Ok(place) = places.clone().try_acquire_owned() else { continue };
         _ = stream.set_nodelay(true);
         let Some(identity) = identity.clone() else {
             if arrived.send(Stream::Plain(stream)).await.is_err() {
@@ -141,8 +160,7 @@ async fn accept(
             continue;
         };
         let arrived = arrived.clone();
-        tokio::spawn(async move {
-            let _place = place;
+        handshakes.begin(async move {
             match identity.accept(stream, HANDSHAKE_WAIT).await {
                 Ok((stream, name)) => {
                     _ = arrived.send(Stream::Tls(Box::new(stream), name)).await;
@@ -150,5 +168,46 @@ async fn accept(
                 Err(error) => tracing::debug!(%error, "a node's connection was refused"),
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tls::Files;
+    use tls::authority::Authority;
+
+    use super::*;
+
+    const CLUSTER_ID: &str = "0123456789abcdef0123456789abcdef";
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_flood_of_handshakes_that_never_end_locks_no_node_out() {
+        let dir = tempfile::tempdir().expect("dir");
+        let authority = Authority::make("nodes").expect("an authority");
+        let identity = |node: u64| {
+            let name = NodeName::new(CLUSTER_ID, node).expect("a name");
+            let pair = authority.issue(&name, &[], 1).expect("a certificate");
+            let path = |ending: &str| dir.path().join(format!("{node}.{ending}"));
+            let files = Files { ca: path("ca"), certificate: path("pem"), key: path("key") };
+            fs::write(&files.ca, authority.certificate_pem()).expect("write");
+            fs::write(&files.certificate, pair.certificate_pem).expect("write");
+            fs::write(&files.key, pair.key_pem).expect("write");
+            Identity::load(files).expect("an identity")
+        };
+        let (server, client) = (identity(1), identity(2));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let mut arriving = std::pin::pin!(arrivals(listener, Some(server.clone())));
+        let mut silent = Vec::new();
+        for _ in 0..2 * PEER_CONNECTIONS_MAX {
+            silent.push(TcpStream::connect(address).await.expect("connected"));
+        }
+        let stream = TcpStream::connect(address).await.expect("connected");
+        let connected = client.connect(stream, server.name(), HANDSHAKE_WAIT).await;
+        connected.expect("a node comes in");
+        let arrived = arriving.next().await.expect("open").expect("a connection");
+        assert!(matches!(arrived, Stream::Tls(_, name) if name.node() == 2));
     }
 }

@@ -3,6 +3,9 @@
 //! Pure. Invariant: a node takes itself out of service only when a majority of the voters says so,
 //! or can no longer say anything.
 
+/// A clock that is further from the middle of all clocks does not lead.
+const CLOCK_OFF_MAX_US: u64 = 500_000;
+
 /// What the states of the voters say about one's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -27,9 +30,40 @@ pub(crate) fn of_hashes<H: PartialEq>(own: &H, others: &[H], voters: usize) -> V
     if most + silent < majority { Verdict::NoMajority } else { Verdict::Same }
 }
 
+/// What the clocks of the voters say about one's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Clocks {
+    /// How far the middle of all clocks is ahead of the own one, in microseconds; 0 while none is
+    /// in the middle.
+    pub(crate) offset_us: i64,
+    /// The own one is too far from the others to lead.
+    pub(crate) is_off: bool,
+    /// Nothing was heard yet that says whether it is right.
+    pub(crate) is_unknown: bool,
+}
+
+impl Clocks {
+    /// After another look, with the offsets of those other voters that answer.
+    pub(crate) fn heard(self, others: &[i64], voters: usize) -> Self {
+        if let Some(offset_us) = median(others) {
+            let is_off = offset_us.unsigned_abs() > CLOCK_OFF_MAX_US;
+            return Self { offset_us, is_off, is_unknown: false };
+        }
+        // What the middle was says nothing of a clock that has moved since.
+        let old = Self { offset_us: 0, ..self };
+        match others {
+            [other] if other.unsigned_abs() <= CLOCK_OFF_MAX_US => Self::default(),
+            // Of two that differ either may be wrong: what was known before stays.
+            [_, ..] => old,
+            [] if voters <= 1 => Self::default(),
+            [] => old,
+        }
+    }
+}
+
 /// How far the middle of all clocks is ahead of the own one, which is among them with 0; `None`
 /// with fewer than three, of which none is in the middle.
-pub(crate) fn median(others: &[i64]) -> Option<i64> {
+fn median(others: &[i64]) -> Option<i64> {
     let mut all: Vec<i64> = others.iter().copied().chain([0]).collect();
     if all.len() < 3 {
         return None;
@@ -41,7 +75,7 @@ pub(crate) fn median(others: &[i64]) -> Option<i64> {
         return Some(upper);
     }
     let lower = all.get(middle - 1).copied()?;
-    Some(lower + (upper - lower) / 2)
+    Some(lower.midpoint(upper))
 }
 
 #[cfg(test)]
@@ -83,8 +117,36 @@ mod tests {
             (&[900, 1_000], Some(900)),
             (&[-5, 3_600_000_000], Some(0)),
             (&[100, 200, 300], Some(150)),
+            (&[i64::MIN, i64::MAX, i64::MAX], Some(i64::MAX / 2)),
         ] {
             assert_eq!(median(others), expected, "{others:?}");
+        }
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_clock_leads_once_it_was_compared_and_old_offsets_end() {
+        const HOUR: i64 = 3_600_000_000;
+        let clocks = |offset_us, is_off, is_unknown| Clocks { offset_us, is_off, is_unknown };
+        let new = clocks(0, false, true);
+        let off = clocks(HOUR, true, false);
+        let cases: [(Clocks, &[i64], usize, Clocks); 12] = [
+            // before, others heard, voters, after
+            (new, &[],              3, new),
+            (new, &[20],            3, clocks(0, false, false)),
+            (new, &[HOUR],          3, new),                     // either may be wrong
+            (new, &[HOUR, HOUR],    3, off),
+            (new, &[10, 30],        3, clocks(10, false, false)),
+            (new, &[],              1, clocks(0, false, false)),
+            (clocks(9, false, false), &[],   3, clocks(0, false, false)),
+            (clocks(9, false, false), &[40], 3, clocks(0, false, false)),
+            (off, &[HOUR],          3, clocks(0, true, false)),
+            (off, &[],              3, clocks(0, true, false)),
+            (off, &[7],             2, clocks(0, false, false)), // it was set right
+            (off, &[],              1, clocks(0, false, false)),
+        ];
+        for (row, (before, others, voters, after)) in cases.into_iter().enumerate() {
+            assert_eq!(before.heard(others, voters), after, "row {row}");
         }
     }
 }

@@ -3,170 +3,17 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
+use common::cluster::{Cluster, LONG, is_voter};
 use common::{bootstrap, change_cluster, create_namespace, namespace_of};
 use futures::future::join_all;
-use gate::join_token;
-use gate::log::{
-    Change, ChangeError, Committed, Consistency, Log as _, ProposeError, Reach, Status,
-};
-use gate::seal::DataKey;
+use gate::log::{Change, ChangeError, Consistency, Log as _, ProposeError, Reach};
 use ledger::table::{self, Meta};
 use ledger::{ChangeCluster, NewNode, Reply, WriteHash, Writes, query};
-use replica::raft::NodeAddress;
-use replica::{Begin, Config, JoinPlan, Replica};
-use tempfile::TempDir;
-use tokio::net::TcpListener;
+use replica::Config;
 use types::codec::encode;
-use types::{LogIndex, LogTime, NodeId};
-
-const LONG: Duration = Duration::from_secs(30);
-
-/// A node's disk and door, while it runs and while it does not.
-struct Place {
-    node: u64,
-    dir: TempDir,
-    peer: String,
-}
-
-struct Cluster {
-    key: DataKey,
-    places: BTreeMap<u64, Place>,
-    running: BTreeMap<u64, Arc<Replica>>,
-}
-
-impl Cluster {
-    async fn of(nodes: u64) -> Self {
-        let (places, running) = (BTreeMap::new(), BTreeMap::new());
-        let mut cluster = Self { key: DataKey::draw(), places, running };
-        for node in 1..=nodes {
-            cluster.add(node).await;
-        }
-        cluster.propose(1, bootstrap()).await;
-        // In the midst of a change the old majority counts too.
-        let all = |status: &Status| !status.changing && (1..=nodes).all(|n| is_voter(status, n));
-        for node in 1..=nodes {
-            cluster.until(node, all).await;
-        }
-        cluster
-    }
-
-    /// A node with an empty disk; the first makes the cluster, the others join it.
-    async fn add(&mut self, node: u64) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let peer = listener.local_addr().expect("bound").to_string();
-        let place = Place { node, dir: tempfile::tempdir().expect("dir"), peer };
-        let config = self.config(&place);
-        self.places.insert(node, place);
-        let replica = Replica::start(config, Some(listener)).await.expect("start");
-        replica.wait_for_leader(LONG).await.expect("a leader");
-        self.running.insert(node, replica);
-    }
-
-    /// Starts a node with an empty disk under this id, and gives the reason why it cannot go on.
-    async fn refused(&self, node: u64) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let peer = listener.local_addr().expect("bound").to_string();
-        let place = Place { node, dir: tempfile::tempdir().expect("dir"), peer };
-        let replica = Replica::start(self.config(&place), Some(listener)).await.expect("start");
-        let why = tokio::time::timeout(LONG, replica.failed()).await.expect("it says so");
-        assert!(!replica.status().healthy);
-        replica.shutdown().await;
-        why
-    }
-
-    fn config(&self, place: &Place) -> Config {
-        let address = NodeAddress {
-            http: format!("h:{}", place.node),
-            peer: place.peer.clone(),
-            ..NodeAddress::default()
-        };
-        let dir: &Path = place.dir.path();
-        let key = self.key.clone();
-        let mut config = Config::new(dir.to_owned(), NodeId(place.node), address, key);
-        if let Some((_, first)) = self.running.first_key_value() {
-            let cluster_id = first.status().cluster_id;
-            let token = join_token::sign(&self.key, &cluster_id, LogTime(u64::MAX));
-            let others = self.places.values().filter(|other| other.node != place.node);
-            let ask = others.map(|other| (other.node, other.peer.clone())).collect();
-            config.begin = Begin::Join(JoinPlan { cluster_id, ask, token });
-        }
-        config
-    }
-
-    async fn stop(&mut self, node: u64) {
-        self.running.remove(&node).expect("runs").shutdown().await;
-    }
-
-    /// Starts a node again on the data that it has.
-    async fn again(&mut self, node: u64) {
-        let place = &self.places[&node];
-        let listener = TcpListener::bind(&place.peer).await.expect("its port");
-        let replica = Replica::start(self.config(place), Some(listener)).await.expect("start");
-        replica.wait_for_leader(LONG).await.expect("a leader");
-        self.running.insert(node, replica);
-    }
-
-    async fn propose(&self, node: u64, command: Vec<u8>) -> Committed {
-        let receiver = self.running[&node].propose(command, Reach::Cluster).expect("queued");
-        receiver.await.expect("answered").expect("committed")
-    }
-
-    /// Waits until what a node knows of the cluster is so.
-    async fn until(&self, node: u64, is_so: impl Fn(&Status) -> bool) {
-        let all = async {
-            while !is_so(&self.running[&node].status()) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let status = || self.running[&node].status();
-        assert!(tokio::time::timeout(LONG, all).await.is_ok(), "{:?}", status());
-    }
-
-    fn leader(&self) -> u64 {
-        let mut known = self.running.values().filter_map(|replica| replica.status().leader);
-        known.next().expect("a leader").0
-    }
-
-    fn others(&self, than: u64) -> Vec<u64> {
-        self.running.keys().copied().filter(|node| *node != than).collect()
-    }
-
-    async fn fresh(&self, node: u64) -> LogIndex {
-        let read = self.running[&node].read_point(Consistency::Linearizable, LogIndex(0));
-        read.await.expect("fresh").index
-    }
-
-    fn names(&self, node: u64) -> Vec<String> {
-        let mut names = Vec::new();
-        let read = self.running[&node].with_state(&mut |view, _| {
-            let rows = query::namespaces(view).expect("rows");
-            names = rows.into_iter().map(|row| row.name).collect();
-        });
-        read.expect("view");
-        names
-    }
-
-    /// All running nodes have the same state once they have applied the same.
-    async fn assert_equal(&self) {
-        let newest = self.fresh(self.leader()).await;
-        let mut hashes = Vec::new();
-        for replica in self.running.values() {
-            let point = replica.read_point(Consistency::Stale, newest);
-            point.await.expect("applied");
-            hashes.push(replica.state().state_hash().expect("hash").1);
-        }
-        assert!(hashes.windows(2).all(|pair| pair[0] == pair[1]));
-    }
-}
-
-fn is_voter(status: &Status, node: u64) -> bool {
-    status.members.iter().any(|member| member.node == NodeId(node) && member.voter)
-}
+use types::{LogIndex, NodeId};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_node_takes_commands_and_reads_what_was_answered() {
@@ -303,19 +150,14 @@ async fn a_node_that_lost_its_data_comes_back_under_a_new_id_only() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_comes_late_is_sent_a_snapshot() {
-    let mut cluster =
-        Cluster { key: DataKey::draw(), places: BTreeMap::new(), running: BTreeMap::new() };
+    let mut cluster = Cluster::empty();
     // One whose log is short.
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let peer = listener.local_addr().expect("bound").to_string();
-    let place = Place { node: 1, dir: tempfile::tempdir().expect("dir"), peer };
-    let mut config = cluster.config(&place);
-    config.snapshot_entries = 50;
-    config.log_kept_entries = 10;
-    cluster.places.insert(1, place);
-    let first = Replica::start(config, Some(listener)).await.expect("start");
-    first.wait_for_leader(LONG).await.expect("a leader");
-    cluster.running.insert(1, first.clone());
+    let short = |config: &mut Config| {
+        config.snapshot_entries = 50;
+        config.log_kept_entries = 10;
+    };
+    cluster.add_with(1, short).await;
+    let first = cluster.running[&1].clone();
     cluster.propose(1, bootstrap()).await;
     for number in 2..202 {
         cluster.propose(1, create_namespace(number)).await;

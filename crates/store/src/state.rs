@@ -100,7 +100,7 @@ impl StateStore {
         let mut batch = WriteBatch::default();
         let mut hot_rows = Vec::new();
         let families = ROW_FAMILIES.map(|name| family(db, name));
-        for (key, value) in writes.iter() {
+        for (key, value) in writes.sorted() {
             if hot::is_hot(key) {
                 hot_rows.push((key.to_vec(), value.map(<[u8]>::to_vec)));
             }

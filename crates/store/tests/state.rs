@@ -11,7 +11,7 @@ use common::{applied, key, row, write};
 use ledger::table::Table;
 use ledger::{Direction, MapState, Read, Writes};
 use store::StoreError;
-use store::state::StateStore;
+use store::state::{StateStore, Wanted};
 
 fn scan(read: &dyn Read, from: &[u8], to: &[u8], direction: Direction) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut rows = Vec::new();
@@ -285,4 +285,35 @@ fn a_snapshot_from_elsewhere_stays_where_it_is() {
     snapshot.verify().expect("still whole");
     let kept = store.latest_snapshot().expect("latest");
     assert_eq!(kept, Some(snapshot));
+}
+
+#[test]
+fn what_arrives_damaged_is_thrown_away_and_wanted_again() {
+    let dir = tempfile::tempdir().expect("dir");
+    let store = StateStore::open(dir.path()).expect("open");
+    (0..9).for_each(|index| write(&store, index));
+    let good = store.checkpoint().expect("checkpoint");
+    let receiver_dir = tempfile::tempdir().expect("dir");
+    let receiver = StateStore::open(receiver_dir.path()).expect("open");
+    let mut incoming = receiver.receive(&good.manifest.to_bytes()).expect("receive");
+    let names = |wanted: Vec<Wanted>| wanted.into_iter().map(|file| file.name).collect::<Vec<_>>();
+    let all = names(incoming.wanted().expect("wanted"));
+    assert_eq!(all.len(), good.manifest.files.len());
+    let bad = good.manifest.files.iter().find(|file| file.bytes > 0).expect("a file").name.clone();
+    for name in &all {
+        let mut bytes = fs::read(good.dir.join(name)).expect("read");
+        if *name == bad {
+            *bytes.last_mut().expect("bytes") ^= 1;
+        }
+        incoming.file(name, 0).expect("named");
+        incoming.chunk(&bytes).expect("taken");
+    }
+    let wanted = incoming.check().expect("checked");
+    assert_eq!(wanted, [Wanted { name: bad.clone(), offset: 0 }]);
+    incoming.file(&bad, 0).expect("named");
+    incoming.chunk(&fs::read(good.dir.join(&bad)).expect("read")).expect("taken");
+    assert_eq!(incoming.check().expect("checked"), []);
+    let snapshot = incoming.finish().expect("whole");
+    receiver.install(&snapshot.dir).expect("installed");
+    assert_eq!(receiver.state_hash().expect("hash"), store.state_hash().expect("hash"));
 }

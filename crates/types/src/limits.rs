@@ -136,7 +136,8 @@ pub const FORWARDS_MAX: usize = 4;
 pub const REPLICATION_HELD_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of one message between nodes.
 pub const PEER_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Connections of other nodes whose handshake is under way, or that wait to be served.
+/// Connections of other nodes whose handshake is under way, or that wait to be served; beyond that
+/// the oldest handshake ends for the newest.
 pub const PEER_CONNECTIONS_MAX: usize = 64;
 /// Calls on one connection of another node at a time.
 pub const PEER_STREAMS_MAX: u32 = 256;

@@ -49,7 +49,7 @@ fn verify(door: &Door, evidence: &Value) {
         br#"{"alg":"HS256","typ":"gate-jws","crit":["b64"],"b64":false}"#
     );
     let derived = door.gate.settings().data_key.derived("evidence v1");
-    let key: String = derived.iter().map(|byte| format!("{byte:02x}")).collect();
+    let key = types::hex(&derived[..]);
     let expected = hmac(key.as_bytes(), format!("{header}.{payload}").as_bytes());
     assert_eq!(signature, URL_SAFE_NO_PAD.encode(expected));
 }

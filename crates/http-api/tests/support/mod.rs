@@ -302,6 +302,7 @@ fn own(applied: LogIndex) -> Seen {
         sync_us: Some(1_500),
         slow_disk: false,
         profile: Some("lan"),
+        may_lead: true,
     }
 }
 

@@ -400,6 +400,7 @@ fn replica_config(
     let mut replica = replica::Config::new(config.data_dir.clone(), id, address, data_key);
     replica.identity = identity;
     replica.disk = disk_limits::of(config);
+    replica.ask_first.clone_from(&config.cluster.ask_first);
     if let Some(bytes) = config.cluster.snapshot_bytes_per_second {
         replica.snapshot_bytes_per_second = bytes;
     }

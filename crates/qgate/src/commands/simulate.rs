@@ -1,7 +1,7 @@
 //! `qgate policy simulate`: what policy would say about an intent, and why. Nothing is kept.
 //!
-//! With `--policies` it works offline, with the engine of the gate and an empty world: no window is
-//! open and no rate is used up.
+//! With `--policies` it works offline, with the reader and the engine of the gate and an empty
+//! world: no window is open and no rate is used up.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 use clap::Args;
 use client::{Request, Shape, Verdict};
+use gate::SubmitRequest;
+use http_api::read_intent;
 use ledger::Refusal;
-use policy::{Context, Engine, OpenWindow, Payload, Subject, World};
+use policy::{Context, Engine, OpenWindow, Subject, World};
 use serde_json::{Map, Value, json};
-use types::{AgentId, Digest, LogTime, NamespaceId, Outcome as Said, Proposal, Reason, RuleSource};
+use types::{AgentId, Digest, LogTime, NamespaceId, Outcome as Said, Reason, RuleSource};
 
 use crate::cli::Global;
 use crate::commands::policy::checked;
@@ -91,8 +93,14 @@ fn print(output: Output, body: &Value) {
 
 /// Judges an intent with policies from disk.
 fn judge(sources: &Sources, intent: Map<String, Value>) -> Result<Value, Failure> {
+    let request = read_intent(intent)
+        .map_err(|what| Failure::usage(what).next("write it as `qgate intent submit` takes it"))?;
     let engine = Engine::new(Arc::new(checked(sources)?.set), 1);
-    let (proposal, payload, metadata) = subject_of(intent)?;
+    let SubmitRequest { mut proposal, payload, metadata, .. } = request;
+    proposal.payload_kind = payload.kind();
+    proposal.payload_digest = payload.digest();
+    proposal.payload_type = payload.payload_type();
+    proposal.metadata = metadata.as_ref().map(::policy::json::canonical);
     let facts = engine.facts(&Subject {
         namespace: NamespaceId::DEFAULT,
         proposal: &proposal,
@@ -136,62 +144,6 @@ impl World for EmptyWorld {
     fn window(&self, _: &Digest) -> Result<Option<OpenWindow>, Infallible> {
         Ok(None)
     }
-}
-
-/// What rules look at. Fields that only matter to a kept intent are left out.
-fn subject_of(
-    mut intent: Map<String, Value>,
-) -> Result<(Proposal, Payload, Option<Value>), Failure> {
-    let payload = match intent.remove("payload") {
-        None | Some(Value::Null) => Payload::Absent,
-        Some(Value::String(text)) => Payload::of_text(text),
-        Some(value) => Payload::Json(value),
-    };
-    let text = |name: &str| intent.get(name).and_then(Value::as_str).filter(|t| !t.is_empty());
-    let resource = text("resource");
-    let destination = text("destination").or(resource).or(text("action"));
-    let destination = destination.ok_or_else(|| {
-        Failure::usage("the intent names no `resource`: what the agent wants to write to")
-    })?;
-    let count = count_of(&intent)?;
-    let metadata = intent.get("metadata").filter(|value| value.is_object()).cloned();
-    let proposal = Proposal {
-        destination: destination.to_owned(),
-        action: text("action").unwrap_or(destination).to_owned(),
-        trigger: text("trigger").map(str::to_owned),
-        policy: text("policy").or(text("policy_id")).map(str::to_owned),
-        payload_kind: payload.kind(),
-        payload_digest: payload.digest(),
-        payload_type: payload.payload_type(),
-        record_count_claim: count.filter(|count| *count > 0),
-        value_usd_micros: None,
-        sensitivity_tags: Vec::new(),
-        idempotency_key: None,
-        on_behalf_of: None,
-        expires_in_ms: types::limits::EXPIRES_IN_MS_DEFAULT,
-        metadata: metadata.as_ref().map(::policy::json::canonical),
-        profile: text("profile").map(str::to_owned),
-        peer_spelling: resource.is_none() && text("trigger").is_none(),
-    };
-    Ok((proposal, payload, metadata))
-}
-
-/// The agent's count, in whichever spelling; two that differ are refused, as the gate does.
-fn count_of(intent: &Map<String, Value>) -> Result<Option<u64>, Failure> {
-    let names = ["recordCount", "record_count", "estimated_records", "estimatedRecords"];
-    let sent = names.iter().filter_map(|name| intent.get(*name).filter(|value| !value.is_null()));
-    let counts = sent.map(claim).collect::<Result<Vec<u64>, Failure>>()?;
-    match counts.as_slice() {
-        [first, others @ ..] if others.iter().any(|other| other != first) => {
-            Err(Failure::usage("the intent says two different record counts; send one of them"))
-        }
-        counts => Ok(counts.first().copied()),
-    }
-}
-
-fn claim(value: &Value) -> Result<u64, Failure> {
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    text.parse().map_err(|_| Failure::usage(format!("recordCount is {text}, no whole number")))
 }
 
 /// A reason in the shape of the API.
@@ -267,8 +219,29 @@ mod tests {
             assert_eq!((&body["outcome"], &body["record_count"]), (&json!("hold"), &json!(847)));
             assert!(body["note"].as_str().unwrap().contains("dedup windows"));
         }
-        let two = json!({"resource": "r", "recordCount": 1, "record_count": 2});
-        assert_eq!(judge(&sources[0], intent(two)).unwrap_err().exit, Exit::Usage);
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn what_the_gate_refuses_is_refused_offline_by_its_field() {
+        let sources = Sources::of_paths(&[fixture("gates.yaml")]).unwrap();
+        let cases = [
+            (json!({"recordCount": 1, "record_count": 2}),   "$.record_count: says something else"),
+            (json!({"record_count": -1}),                    "$.record_count: expected a whole"),
+            (json!({"recordCout": 900}),                     "did you mean `recordCount`?"),
+            (json!({"metadata": "none"}),                    "$.metadata: expected an object"),
+            (json!({"trigger": 7}),                          "$.trigger: expected a string"),
+            (json!({"approval_provider": "sms"}),            "$.approval_provider: no provider"),
+            (json!({"assurance": {"required_factors": ["otp"]}}), "$.assurance.required_factors"),
+            (json!({"sensitivity_tags": "pii"}),             "$.sensitivity_tags: expected a list"),
+        ];
+        for (more, expected) in cases {
+            let mut ask = json!({"resource": "crm.contacts"}).as_object().cloned().unwrap();
+            ask.extend(more.as_object().cloned().unwrap());
+            let failure = judge(&sources[0], ask).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage, "{more}");
+            assert!(failure.what.contains(expected), "{more}: {}", failure.what);
+        }
     }
 
     #[test]

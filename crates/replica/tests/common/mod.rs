@@ -1,6 +1,9 @@
 //! What the tests of a single node share.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
+pub mod cluster;
+pub mod peer;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

@@ -70,7 +70,7 @@ mod tests {
     /// The stored form is a contract: an older build must find the same bytes.
     #[test]
     fn golden() {
-        let hex: String = encode(5, b"gate").iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = types::hex(&encode(5, b"gate"));
         assert_eq!(hex, "01676174659a88be16");
     }
 }

@@ -1,7 +1,7 @@
 //! A snapshot as it arrives from another node, file by file.
 //!
 //! Promise: what arrived before a connection was lost need not be sent again; a snapshot is handed
-//! over only with every file whole and on the disk.
+//! over only with every file as it was sent and on the disk.
 //! Invariant: nothing is written outside the staging directory, and no more than was announced.
 
 use std::fs::{self, File, OpenOptions};
@@ -13,7 +13,7 @@ use crate::error::StoreError;
 use crate::files;
 
 use super::StateStore;
-use super::snapshot::{MANIFEST, Manifest};
+use super::snapshot::{MANIFEST, Manifest, Snapshot, described};
 
 /// Bytes of a manifest.
 const MANIFEST_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -90,6 +90,23 @@ impl Incoming {
         Ok(wanted)
     }
 
+    /// Compares what arrived with what was announced, and throws away what is not as it was sent.
+    /// Says what is to be sent, again or at all; nothing of a whole snapshot.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn check(&mut self) -> Result<Vec<Wanted>, StoreError> {
+        self.close()?;
+        for file in &self.manifest.files {
+            let path = self.dir.join(&file.name);
+            let is_whole = length(&path)? == Some(file.bytes);
+            if is_whole && described(&self.dir, file.name.clone())? != *file {
+                files::remove(&path)?;
+            }
+        }
+        self.wanted()
+    }
+
     fn missing_bytes(&self) -> Result<u64, StoreError> {
         let all: u64 = self.manifest.files.iter().map(|file| file.bytes).sum();
         let mut here = 0;
@@ -133,17 +150,23 @@ impl Incoming {
         file.sync_all().map_err(|error| StoreError::file("sync", &self.dir, error))
     }
 
-    /// Ends it: every file is there. [`StateStore::install`] compares their content.
+    /// Ends it once [`Incoming::check`] wants nothing more.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] if one is missing.
-    pub fn finish(mut self) -> Result<PathBuf, StoreError> {
+    /// [`StoreError::Damaged`] if a file is missing, or if the image is not what the manifest says:
+    /// all of it is thrown away then.
+    pub fn finish(mut self) -> Result<Snapshot, StoreError> {
         self.close()?;
         if let Some(Wanted { name, offset }) = self.wanted()?.first() {
             return Err(StoreError::damaged(format!("snapshot: {name} ends at {offset}")));
         }
         files::sync(&self.dir)?;
-        Ok(self.dir)
+        let snapshot = Snapshot { dir: self.dir, manifest: self.manifest };
+        if let Err(error) = snapshot.verify_image() {
+            files::remove(&snapshot.dir)?;
+            return Err(error);
+        }
+        Ok(snapshot)
     }
 }
 

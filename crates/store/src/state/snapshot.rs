@@ -140,10 +140,31 @@ impl Snapshot {
     /// # Errors
     /// [`StoreError::Damaged`] names the first difference.
     pub fn verify(&self) -> Result<(), StoreError> {
+        let image = self.verify_image();
+        self.verify_files()?;
+        image
+    }
+
+    /// Checks the image's own applied entry. Its files are not compared.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] if it is another one, or the image cannot be read.
+    pub(super) fn verify_image(&self) -> Result<(), StoreError> {
         let scratch = scratch(&self.dir)?;
         let found = generation::applied_of_image(&self.dir, &scratch);
         files::remove(&scratch)?;
         tidy(&self.dir)?;
+        if found? != Some(self.manifest.meta()) {
+            return Err(StoreError::damaged("snapshot: its image ends at another entry"));
+        }
+        Ok(())
+    }
+
+    /// Checks every file against the manifest.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] names the first difference.
+    pub fn verify_files(&self) -> Result<(), StoreError> {
         let listed = list(&self.dir, &mut BTreeMap::new())?;
         let damaged = |what: String| StoreError::damaged(format!("snapshot: {what}"));
         for pair in self.manifest.files.iter().zip(&listed) {
@@ -153,9 +174,6 @@ impl Snapshot {
         }
         if listed.len() != self.manifest.files.len() {
             return Err(damaged("it has other files than its manifest".into()));
-        }
-        if found? != Some(self.manifest.meta()) {
-            return Err(damaged("its image ends at another entry".into()));
         }
         Ok(())
     }
@@ -265,7 +283,9 @@ fn published(snapshots: &Path) -> Result<Vec<String>, StoreError> {
 /// A directory beside a snapshot for the database's diagnostic files.
 fn scratch(dir: &Path) -> Result<PathBuf, StoreError> {
     let parent = dir.parent().unwrap_or(dir);
-    let scratch = parent.join(format!("{STAGING_PREFIX}scratch"));
+    // One for each: a snapshot is received while another is made.
+    let of = dir.file_name().unwrap_or_default().to_string_lossy();
+    let scratch = parent.join(format!("{STAGING_PREFIX}scratch-{of}"));
     files::remove(&scratch)?;
     files::create_dir(&scratch)?;
     Ok(scratch)
@@ -296,16 +316,21 @@ fn list(
             listed.push(file.clone());
             continue;
         }
-        let path = dir.join(&name);
-        let failed = |error| StoreError::file("read", &path, error);
-        let mut file = File::open(&path).map_err(failed)?;
-        let mut hasher = Hashing(Sha256::new());
-        let bytes = io::copy(&mut file, &mut hasher).map_err(failed)?;
-        listed.push(SnapshotFile { name, bytes, digest: Digest(hasher.0.finalize().into()) });
+        listed.push(described(dir, name)?);
     }
     let tables = listed.iter().filter(|file| file.name.ends_with(TABLE_ENDING));
     *known = tables.map(|file| (file.name.clone(), file.clone())).collect();
     Ok(listed)
+}
+
+/// A file as it is on the disk.
+pub(super) fn described(dir: &Path, name: String) -> Result<SnapshotFile, StoreError> {
+    let path = dir.join(&name);
+    let failed = |error| StoreError::file("read", &path, error);
+    let mut file = File::open(&path).map_err(failed)?;
+    let mut hasher = Hashing(Sha256::new());
+    let bytes = io::copy(&mut file, &mut hasher).map_err(failed)?;
+    Ok(SnapshotFile { name, bytes, digest: Digest(hasher.0.finalize().into()) })
 }
 
 struct Hashing(Sha256);
