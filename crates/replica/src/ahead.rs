@@ -2,8 +2,8 @@
 //!
 //! Promise: nothing of it is written, answered or seen before the entries are committed.
 //! Invariant: it is used only for the very entries, on the very state, for which it was worked
-//! out. For others it is thrown away and worked out again. An error of the thread that works ahead is
-//! that of the entries.
+//! out. For others it is thrown away and worked out again. An error of the thread that works ahead
+//! is that of the entries.
 
 use std::sync::{Arc, mpsc};
 

@@ -489,13 +489,6 @@ impl Log for Replica {
     }
 
     fn has_room(&self) -> bool {
-        let core = &self.core;
-        let leader_has_room = match core.route.now() {
-            Some(route) if !route.is_here() => {
-                core.look.of(route.leader).is_none_or(|leader| leader.has_room)
-            }
-            _ => core.disk.has_room(),
-        };
-        leader_has_room && !core.strain.majority_is_full()
+        strain::has_room(&self.core)
     }
 }

@@ -298,6 +298,17 @@ fn be_heard_again(core: &Core) {
     core.bar(|bars| bars.disk_is_stuck = false);
 }
 
+/// New things are taken: where the leader is, and in a majority, the disk has room.
+pub(crate) fn has_room(core: &Core) -> bool {
+    let leader_has_room = match core.route.now() {
+        Some(route) if !route.is_here() => {
+            core.look.of(route.leader).is_none_or(|leader| leader.has_room)
+        }
+        _ => core.disk.has_room(),
+    };
+    leader_has_room && !core.strain.majority_is_full()
+}
+
 /// There is no room to go on: lets another node lead, and stops this one while it still can.
 pub(crate) async fn stop_without_room(core: &Core) {
     let reason = core.disk.end_of(&core.config.data_dir);
@@ -421,7 +432,7 @@ mod tests {
         let good = voter(3, seen(Some(50_000), true, false));
         let behind = Voter { has_caught_up: false, ..good.clone() };
         let preferred = Voter { node: 4, priority: 1, ..good.clone() };
-        let unwell = seen(Some(1), true, false).map(|seen| Seen { healthy: false, ..seen });
+        let unwell = seen(Some(1), true, false).map(|seen| Seen { may_lead: false, ..seen });
         let cases = [
             (Why::SlowDisk, good.clone(), Some(3)),
             (Why::SlowDisk, voter(3, seen(Some(50_001), true, false)), None),
