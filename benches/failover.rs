@@ -14,7 +14,7 @@ mod support;
 #[path = "common/run.rs"]
 mod run;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -48,15 +48,8 @@ struct Options {
     /// Keys that have their answer between two kills, at least
     #[arg(long, default_value_t = 300)]
     answers: usize,
-    /// The gate to measure; `make bench-failover` gives the one that is shipped
-    #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_qgate"))]
-    gate: PathBuf,
-    /// Where the data of the cluster lies while it runs
-    #[arg(long, default_value = env!("CARGO_TARGET_TMPDIR"))]
-    dir: PathBuf,
-    /// Passed by `cargo bench`
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    place: run::Place,
 }
 
 fn main() -> ExitCode {
@@ -67,15 +60,15 @@ fn main() -> ExitCode {
 }
 
 async fn run(options: &Options) -> Result<()> {
-    let home = run::home("failover-", &options.dir)?;
+    let home = options.place.home("failover-")?;
     let Options { kills, clients, every_ms, .. } = options;
     println!(
         "three nodes and their load on this machine, profile lan; {kills} kills of the leader"
     );
-    println!("build        {}", run::build(&options.gate)?);
+    println!("build        {}", options.place.build()?);
     println!("load         {clients} clients, two keys each every {every_ms} ms\n");
     let mut cluster =
-        Cluster::start(&options.gate, home.path(), Path::new(POLICIES), 3, base_port());
+        Cluster::start(&options.place.gate, home.path(), Path::new(POLICIES), 3, base_port());
     let began = Instant::now();
     let (mut times, mut asked) = kill_all(&mut cluster, options).await;
     println!("\n{} keys in {} s; looking at each\n", asked.len(), began.elapsed().as_secs());

@@ -27,7 +27,6 @@ mod stages;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -48,15 +47,8 @@ pub(crate) struct Options {
     /// Callers under measurement
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1_024))]
     callers: u16,
-    /// The gate to measure; `make bench-growth` gives the one that is shipped
-    #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_qgate"))]
-    gate: PathBuf,
-    /// Where the data lies while it runs
-    #[arg(long, default_value = env!("CARGO_TARGET_TMPDIR"))]
-    dir: PathBuf,
-    /// Passed by `cargo bench`
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    place: run::Place,
 }
 
 fn main() -> ExitCode {
@@ -65,10 +57,10 @@ fn main() -> ExitCode {
 }
 
 async fn run(options: &Options) -> Result<()> {
-    let home = run::home("growth-", &options.dir)?;
+    let home = options.place.home("growth-")?;
     let machine = Machine::of(home.path())?;
     println!("three nodes on this machine; nothing here says anything about another one");
     println!("machine      {machine}");
-    println!("build        {}", run::build(&options.gate)?);
+    println!("build        {}", options.place.build()?);
     stages::run(options, home.path(), &machine).await
 }

@@ -33,7 +33,6 @@ mod rounds;
 #[path = "common/run.rs"]
 mod run;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -66,15 +65,8 @@ pub(crate) struct Options {
     /// Leave PostgreSQL out
     #[arg(long)]
     no_postgres: bool,
-    /// The gate to measure; `make bench` gives the one that is shipped, as `make dist` builds it
-    #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_qgate"))]
-    gate: PathBuf,
-    /// Where the data of all systems lies while it runs
-    #[arg(long, default_value = env!("CARGO_TARGET_TMPDIR"))]
-    dir: PathBuf,
-    /// Passed by `cargo bench`
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    place: run::Place,
 }
 
 fn main() -> ExitCode {
@@ -83,11 +75,11 @@ fn main() -> ExitCode {
 }
 
 async fn run(options: &Options) -> Result<()> {
-    let home = run::home("one-node-", &options.dir)?;
+    let home = options.place.home("one-node-")?;
     let machine = Machine::of(home.path())?;
     println!("one gate on this machine; nothing here says anything about another one");
     println!("machine      {machine}");
-    println!("build        {}", run::build(&options.gate)?);
+    println!("build        {}", options.place.build()?);
     println!(
         "load         from this process, one thread, on the same cores; {} s a phase after {} s \
          of warm-up",

@@ -71,15 +71,8 @@ pub(crate) struct Options {
     /// The program etcd, version 3.5; `make bench-cluster` fetches it
     #[arg(long, value_name = "FILE")]
     etcd: Option<PathBuf>,
-    /// The gate to measure; `make bench-cluster` gives the one that is shipped
-    #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_qgate"))]
-    gate: PathBuf,
-    /// Where the data of all systems lies while it runs
-    #[arg(long, default_value = env!("CARGO_TARGET_TMPDIR"))]
-    dir: PathBuf,
-    /// Passed by `cargo bench`
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    place: run::Place,
 }
 
 fn main() -> ExitCode {
@@ -88,11 +81,11 @@ fn main() -> ExitCode {
 }
 
 async fn run(options: &Options) -> Result<()> {
-    let home = run::home("three-nodes-", &options.dir)?;
+    let home = options.place.home("three-nodes-")?;
     let machine = Machine::of(home.path())?;
     println!("three nodes on this machine; nothing here says anything about another one");
     println!("machine      {machine}");
-    println!("build        {}", run::build(&options.gate)?);
+    println!("build        {}", options.place.build()?);
     println!(
         "load         from this process, one thread, on the same cores; {} s a phase after {} s \
          of warm-up",

@@ -1,11 +1,11 @@
 //! What every bench does around its measurement: a runtime, signals, a directory, the build.
-#![allow(dead_code, reason = "each bench uses its part of it")]
 
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
+use clap::Args;
 use tempfile::TempDir;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -40,18 +40,36 @@ async fn until_stopped(bench: impl Future<Output = Result<()>>) -> Result<()> {
     }
 }
 
-/// A directory of the bench, which goes when it ends.
-pub(crate) fn home(prefix: &str, dir: &Path) -> Result<TempDir> {
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    Ok(tempfile::Builder::new().prefix(prefix).tempdir_in(dir)?)
+/// The options that every bench has.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// The gate to measure; the targets of `make` give the one that is shipped
+    #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_qgate"))]
+    pub(crate) gate: PathBuf,
+    /// Where all data lies while it runs
+    #[arg(long, default_value = env!("CARGO_TARGET_TMPDIR"))]
+    dir: PathBuf,
+    /// Passed by `cargo bench`
+    #[arg(long, hide = true)]
+    bench: bool,
 }
 
-/// What a binary says of itself, and which of the profiles its directory is.
-pub(crate) fn build(binary: &Path) -> Result<String> {
-    let said = Command::new(binary).arg("--version").output();
-    let said = said.with_context(|| format!("cannot run {}", binary.display()))?;
-    ensure!(said.status.success(), "{} does not say its version", binary.display());
-    let profile = binary.parent().and_then(Path::file_name).unwrap_or_default();
-    let version = String::from_utf8_lossy(&said.stdout);
-    Ok(format!("{}, profile {}", version.trim(), profile.display()))
+impl Place {
+    /// A directory of the bench, which goes when it ends.
+    pub(crate) fn home(&self, prefix: &str) -> Result<TempDir> {
+        let dir = &self.dir;
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        Ok(tempfile::Builder::new().prefix(prefix).tempdir_in(dir)?)
+    }
+
+    /// What the gate says of itself, and which of the profiles its directory is.
+    pub(crate) fn build(&self) -> Result<String> {
+        let binary = &self.gate;
+        let said = Command::new(binary).arg("--version").output();
+        let said = said.with_context(|| format!("cannot run {}", binary.display()))?;
+        ensure!(said.status.success(), "{} does not say its version", binary.display());
+        let profile = binary.parent().and_then(Path::file_name).unwrap_or_default();
+        let version = String::from_utf8_lossy(&said.stdout);
+        Ok(format!("{}, profile {}", version.trim(), profile.display()))
+    }
 }

@@ -33,7 +33,7 @@ struct Stage {
 /// Fills up, measures at each number, and compares the last stage with the first.
 pub(crate) async fn run(options: &Options, home: &Path, machine: &Machine) -> Result<()> {
     ensure!(options.intents.is_sorted(), "--intents grow");
-    let mut gates = Gates::start(&options.gate, home);
+    let mut gates = Gates::start(&options.place.gate, home);
     let window = Window::of_seconds(WARM_UP_SECONDS, options.seconds);
     let meter = Meter::new(machine, Numbers::default(), window);
     gates.prove(&meter.numbers, 1).await.context("the gate cannot be measured")?;

@@ -40,7 +40,8 @@ struct Bench<'a> {
 /// Starts both systems, runs every round and prints what came of it.
 pub(crate) async fn run(options: &Options, home: &Path, machine: &Machine) -> Result<()> {
     let numbers = Numbers::default();
-    let gate = Gate::start(&options.gate, home).await.context("the gate cannot be measured")?;
+    let gate =
+        Gate::start(&options.place.gate, home).await.context("the gate cannot be measured")?;
     gate.prove(&numbers).await?;
     let postgres = start_postgres(options, home).await?;
     if let Some(postgres) = &postgres {

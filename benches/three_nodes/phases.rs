@@ -52,7 +52,7 @@ struct Bench<'a> {
 /// Starts both systems, runs every round and prints what came of it.
 pub(crate) async fn run(options: &Options, home: &Path, machine: &Machine) -> Result<()> {
     let numbers = Numbers::default();
-    let gates = Gates::start(&options.gate, home);
+    let gates = Gates::start(&options.place.gate, home);
     let readable = gates.prove(&numbers, READABLE).await.context("the gate cannot be measured")?;
     let etcd = match &options.etcd {
         Some(binary) => Some(Etcd::start(binary, home).await.context("etcd cannot be measured")?),
