@@ -97,6 +97,11 @@ struct Nodes {
     _dirs: Vec<TempDir>,
 }
 
+/// Node 1 began as the leader, and is it no more.
+fn another_leads(status: &Status) -> bool {
+    status.leader.is_some_and(|leader| leader != NodeId(1))
+}
+
 impl Nodes {
     /// Three voters, each with its own configuration.
     async fn with(change: impl Fn(u64, &mut Config)) -> Self {
@@ -249,10 +254,10 @@ async fn a_leader_with_a_slow_disk_lets_one_lead_whose_disk_is_not() {
     assert_eq!(nodes.leader_seen_by(2), Some(1));
     assert!(nodes.node(1).status().given_away.is_none());
     disk.slow_ms.store(1_000, Ordering::SeqCst);
-    nodes.propose_until(2, |status| status.leader != Some(NodeId(1))).await;
+    nodes.propose_until(2, another_leads).await;
     let status = nodes.node(1).status();
     let over = status.given_away.as_ref().expect("it was given away");
-    assert_eq!((over.why, over.to), ("slow_disk", nodes.leader_seen_by(2).map(NodeId)));
+    assert_eq!((over.why, over.to.is_some()), ("slow_disk", true));
     assert!(has_warning(&status, "disk_slow", Some(1)), "{status:?}");
     nodes.until(2, |status| has_warning(status, "disk_slow", Some(1))).await;
     // It comes to an end, and is seen to.
@@ -279,7 +284,7 @@ async fn a_leader_whose_disk_hangs_is_followed_no_more_and_comes_back_when_it_do
         disk.hangs.store(true, Ordering::SeqCst);
         // A sync that hangs is one that was begun.
         let sent = nodes.node(1).propose(create_namespace(3), Reach::Cluster).expect("queued");
-        nodes.until(2, |status| status.leader.is_some_and(|leader| leader != NodeId(1))).await;
+        nodes.until(2, another_leads).await;
         nodes.propose(2, create_namespace(4)).await;
         let status = nodes.node(1).status();
         assert!(!status.healthy && has_warning(&status, "disk_stuck", Some(1)), "{status:?}");
@@ -302,7 +307,7 @@ async fn a_full_disk_stops_new_things_only_where_it_leads_or_is_one_of_a_majorit
     })
     .await;
     // The leader's disk is full, and others' are not: one of those leads.
-    nodes.until(2, |status| status.leader.is_some_and(|leader| leader != NodeId(1))).await;
+    nodes.until(2, another_leads).await;
     assert_eq!(nodes.node(1).status().given_away.map(|over| over.why), Some("full_disk"));
     nodes.until_all(Log::has_room).await;
     nodes.until(2, |status| has_warning(status, "disk_full", Some(1))).await;
@@ -384,9 +389,9 @@ async fn a_leader_whose_disk_is_full_to_its_end_hands_over_and_stops() {
     let refused = nodes.node(1).propose(create_namespace(3), Reach::Cluster);
     assert_eq!(refused.err(), Some(ProposeError::Stopping));
     let over = nodes.node(1).status().given_away.expect("it handed over first");
-    let leader = nodes.leader_seen_by(2);
-    assert_eq!((over.why, over.to.map(|to| to.0)), ("disk_end", leader));
-    assert_ne!(leader, Some(1));
+    assert_eq!((over.why, over.to.is_some()), ("disk_end", true));
+    // Node 1 hears that another leads before node 2 does.
+    nodes.until(2, another_leads).await;
     nodes.node(1).shutdown().await;
     nodes.propose(2, create_namespace(4)).await;
     drop(disk);
