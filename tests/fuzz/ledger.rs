@@ -8,7 +8,7 @@
 mod support;
 
 use ledger::{
-    AgentRow, ApprovalState, BatchHeader, ClusterRow, Command, Content, Envelope, Fault, Head,
+    AgentRow, ApprovalState, BatchHeader, ClusterRow, Command, ContentRow, Envelope, Fault, Head,
     KeyRow, Leaf, LeafDetail, MapState, NamespaceRow, OrderRow, PayloadRow, PolicyHead, PolicySet,
     PolicySourceRow, Reply, Session, WindowRow, Writes, decode_batch, encode_batch,
 };
@@ -263,7 +263,7 @@ fn read_row(table: Option<u8>, value: &[u8]) -> Option<Result<(), String>> {
         24 => canonical::<PolicySet>(value),
         25 => canonical::<PolicySourceRow>(value),
         30 => canonical::<Head>(value),
-        31 => canonical::<Content>(value),
+        31 => canonical::<ContentRow>(value),
         32 => canonical::<PayloadRow>(value),
         34 => canonical::<WindowRow>(value),
         43 => canonical::<LeafDetail>(value),

@@ -185,8 +185,8 @@ impl Gate {
     ) -> Result<Option<Work>, GateError> {
         let (work, _) = self.look(|state, _| {
             let Some(head) = query::head(state, namespace, intent)? else { return Ok(None) };
-            let content = query::content(state, namespace, intent, head.revision)?;
-            let payload = query::payload(state, namespace, intent, head.revision)?;
+            let (content, payload) =
+                query::content_and_payload(state, namespace, intent, head.revision)?;
             let agent = query::agent(state, namespace, head.agent)?;
             let named = query::namespace(state, namespace)?;
             Ok(Some(Work {

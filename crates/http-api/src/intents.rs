@@ -61,8 +61,8 @@ async fn show(call: &Authed, id: IntentId, freshness: Freshness) -> Result<Answe
     let (rows, point) = call
         .read_at(freshness, |state, reader, _| {
             let head = visible(state, namespace, reader, id)?;
-            let content = query::content(state, namespace, id, head.revision)?;
-            let payload = query::payload(state, namespace, id, head.revision)?;
+            let (content, payload) =
+                query::content_and_payload(state, namespace, id, head.revision)?;
             let limit = usize::try_from(PAGE_ROWS_MAX).unwrap_or(usize::MAX);
             let trail = query::trail(state, namespace, id, None, limit)?;
             let evidence = read_evidence(state, &key, namespace, &head, &content)?;

@@ -1,13 +1,20 @@
-//! The schedule: keys of what is due at a log time, so that a tick is one bounded scan.
+//! The schedule: what is due at a log time, so that a tick is one bounded scan.
+//!
+//! Submits of one entry nearly all end at the same time, so what one entry puts on the schedule for
+//! the same time, namespace and kind goes into the same row, up to [`SUBJECTS_MAX`].
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use types::{LogTime, NamespaceId};
+use types::{LogIndex, LogTime, NamespaceId};
 
 use crate::table::{Table, end_of, prefix};
 
-/// What is due at a time. The kind's byte and the form of `subject` never change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Subjects of one row at most: a tick works off whole rows.
+const SUBJECTS_MAX: usize = 64;
+
+/// What is due at a time. The kind's byte and the form of its subjects never change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum DueKind {
     /// An intent's `expires_at`; subject: intent id.
@@ -45,16 +52,61 @@ impl DueKind {
         .into_iter()
         .find(|kind| *kind as u8 == byte)
     }
+
+    /// Bytes of each of its subjects: a number, a request id, or a digest.
+    #[must_use]
+    pub fn subject_bytes(self) -> usize {
+        match self {
+            Self::IntentExpiry | Self::OrderEnd | Self::DeliveryEnd => 8,
+            Self::Reply => 16,
+            Self::WindowEnd | Self::RequestKey | Self::IdempotencyKey | Self::NonceEnd => 32,
+        }
+    }
 }
 
-/// Key of something due.
+/// What one entry puts on the schedule.
+#[derive(Default)]
+pub(crate) struct Schedule(BTreeMap<(LogTime, NamespaceId, DueKind), Vec<u8>>);
+
+impl Schedule {
+    /// Something is due at a time; its subject has the bytes of its kind.
+    pub(crate) fn add(
+        &mut self,
+        at: LogTime,
+        namespace: NamespaceId,
+        kind: DueKind,
+        subject: &[u8],
+    ) {
+        debug_assert_eq!(subject.len(), kind.subject_bytes(), "the form of a subject is fixed");
+        self.0.entry((at, namespace, kind)).or_default().extend_from_slice(subject);
+    }
+
+    /// The rows of the entry, which ends with them.
+    pub(crate) fn end(&mut self, entry: LogIndex, mut put: impl FnMut(Vec<u8>, &[u8])) {
+        for ((at, namespace, kind), subjects) in core::mem::take(&mut self.0) {
+            let rows = subjects.chunks(kind.subject_bytes() * SUBJECTS_MAX);
+            for (part, row) in (0_u32..).zip(rows) {
+                put(due(at, namespace, kind, entry, part), row);
+            }
+        }
+    }
+}
+
+/// Key of what an entry put on the schedule for a time; one of several if it was much.
 #[must_use]
-pub fn due(at: LogTime, namespace: NamespaceId, kind: DueKind, subject: &[u8]) -> Vec<u8> {
+pub fn due(
+    at: LogTime,
+    namespace: NamespaceId,
+    kind: DueKind,
+    entry: LogIndex,
+    part: u32,
+) -> Vec<u8> {
     let mut key = prefix(NamespaceId::CLUSTER, Table::Due);
     key.extend_from_slice(&at.0.to_be_bytes());
     key.extend_from_slice(&namespace.0.to_be_bytes());
     key.push(kind as u8);
-    key.extend_from_slice(subject);
+    key.extend_from_slice(&entry.0.to_be_bytes());
+    key.extend_from_slice(&part.to_be_bytes());
     key
 }
 
@@ -76,12 +128,11 @@ pub fn due_range(since: LogTime, now: LogTime) -> (Vec<u8>, Vec<u8>) {
     (from, to)
 }
 
-/// Takes a due key apart: time, namespace, kind, subject. `None` if it is no due key.
+/// Takes a due key apart: time, namespace, kind. `None` if it is no due key.
 #[must_use]
-pub fn parse_due(key: &[u8]) -> Option<(LogTime, NamespaceId, DueKind, &[u8])> {
-    let (head, subject) = key.split_at_checked(5 + 8 + 4 + 1)?;
-    let at = u64::from_be_bytes(head.get(5..13)?.try_into().ok()?);
-    let namespace = u32::from_be_bytes(head.get(13..17)?.try_into().ok()?);
-    let kind = DueKind::of(*head.get(17)?)?;
-    Some((LogTime(at), NamespaceId(namespace), kind, subject))
+pub fn parse_due(key: &[u8]) -> Option<(LogTime, NamespaceId, DueKind)> {
+    let at = u64::from_be_bytes(key.get(5..13)?.try_into().ok()?);
+    let namespace = u32::from_be_bytes(key.get(13..17)?.try_into().ok()?);
+    let kind = DueKind::of(*key.get(17)?)?;
+    Some((LogTime(at), NamespaceId(namespace), kind))
 }

@@ -340,12 +340,12 @@ pub enum Event {
         /// Nothing before it is due any more.
         time: LogTime,
     },
-    /// A row that only served a time has served it. No leaf.
+    /// A row of the schedule was worked off. No leaf.
     Swept {
         /// The row of the schedule.
         due: Vec<u8>,
-        /// The row itself, if it is to go.
-        row: Option<Vec<u8>>,
+        /// The rows that only served a time and have served it.
+        rows: Vec<Vec<u8>>,
     },
 }
 

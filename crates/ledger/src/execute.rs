@@ -245,13 +245,14 @@ pub(crate) fn order_over(
     ledger: &impl Read,
     namespace: NamespaceId,
     id: types::ids::ExecutionId,
-    now: LogTime,
+    (was_due, now): (LogTime, LogTime),
     done: &mut Transition,
 ) -> Result<usize, Fault> {
     let Some(order) = query::order(ledger, namespace, id)? else { return Ok(0) };
     let head = query::expect_head(ledger, namespace, order.intent)?;
     let silent = order.report.is_none() && head.phase == Phase::Claimed;
-    if !silent || head.execution != Some(id) || now < order.expires_at {
+    // One that waited was due at another time too, and is to end once.
+    if !silent || head.execution != Some(id) || was_due != order.expires_at {
         return Ok(0);
     }
     if order.waits() {

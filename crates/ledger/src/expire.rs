@@ -25,59 +25,77 @@ use crate::{deliveries, execute, query};
 /// Faults only.
 pub(crate) fn tick(ledger: &impl Read, stamp: Stamp) -> Result<Transition, Stop> {
     let (from, to) = table::due_range(query::swept_to(ledger)?, stamp.time);
-    let mut due: Vec<Vec<u8>> = Vec::new();
-    ledger.scan(&from, &to, Direction::Ascending, &mut |key, _| {
-        due.push(key.to_vec());
-        if due.len() > TICK_ROWS_MAX {
-            core::ops::ControlFlow::Break(())
-        } else {
-            core::ops::ControlFlow::Continue(())
+    let (mut due, mut subjects, mut more) = (Vec::new(), 0_usize, false);
+    ledger.scan(&from, &to, Direction::Ascending, &mut |key, row| {
+        more = subjects >= TICK_ROWS_MAX;
+        if !more {
+            subjects = subjects.saturating_add(count(key, row));
+            due.push((key.to_vec(), row.to_vec()));
         }
+        query::go_on(!more)
     })?;
-    let found = due.len();
-    due.truncate(TICK_ROWS_MAX);
     let mut done = Transition::reply(Reply::Done);
-    let (mut worked, mut work, mut last) = (0, 0_usize, LogTime::default());
-    for key in due {
+    let (mut work, mut last) = (0_usize, LogTime::default());
+    let mut due = due.into_iter();
+    for (key, row) in due.by_ref() {
         last = table::parse_due(&key).map_or(last, |(at, ..)| at);
-        let touched = work_off(ledger, stamp.time, key, &mut done)?;
-        (worked, work) = (worked + 1, work.saturating_add(touched));
+        let touched = work_off(ledger, stamp.time, key, &row, &mut done)?;
+        work = work.saturating_add(touched);
         if work >= TICK_WORK_MAX {
             break;
         }
     }
-    let more = worked < found;
+    let more = more || due.next().is_some();
     done.reply = Reply::Ticked { more };
     let up_to = if more { last } else { stamp.time };
     done.events.push(Event::SweptTo { time: up_to });
     Ok(done)
 }
 
-/// Works one row off; gives how many rows that touches, its windows among them.
+/// How many subjects a row of the schedule names.
+fn count(key: &[u8], row: &[u8]) -> usize {
+    table::parse_due(key).map_or(1, |(.., kind)| row.len() / kind.subject_bytes())
+}
+
+/// Works one row off; gives how many rows that touches, windows among them.
 fn work_off(
     ledger: &impl Read,
     now: LogTime,
     due: Vec<u8>,
+    subjects: &[u8],
     done: &mut Transition,
 ) -> Result<usize, Fault> {
-    let mut windows = 0;
-    let (_, namespace, kind, subject) =
+    let (at, namespace, kind) =
         table::parse_due(&due).ok_or_else(|| Fault("a due row without a known form".into()))?;
+    let (mut touched, mut rows) = (1, Vec::new());
+    for subject in subjects.chunks(kind.subject_bytes()) {
+        let (row, windows) = end_of(ledger, (at, now), namespace, (kind, subject), done)?;
+        rows.extend(row);
+        touched += 1 + windows;
+    }
+    done.events.push(Event::Swept { due, rows });
+    Ok(touched)
+}
+
+/// What is due ends: gives the row that is to go, and how many windows that touches.
+fn end_of(
+    ledger: &impl Read,
+    (at, now): (LogTime, LogTime),
+    namespace: NamespaceId,
+    (kind, subject): (DueKind, &[u8]),
+    done: &mut Transition,
+) -> Result<(Option<Vec<u8>>, usize), Fault> {
+    let number = || table::last_u64(subject).unwrap_or_default();
     let row = match kind {
         DueKind::IntentExpiry => {
-            let id = IntentId(table::last_u64(subject).unwrap_or_default());
-            windows = expire_intent(ledger, namespace, id, now, done)?;
-            None
+            let id = IntentId(number());
+            return Ok((None, expire_intent(ledger, namespace, id, now, done)?));
         }
         DueKind::OrderEnd => {
-            let id = ExecutionId(table::last_u64(subject).unwrap_or_default());
-            windows = execute::order_over(ledger, namespace, id, now, done)?;
-            None
+            let id = ExecutionId(number());
+            return Ok((None, execute::order_over(ledger, namespace, id, (at, now), done)?));
         }
-        DueKind::DeliveryEnd => {
-            let id = DeliveryId(table::last_u64(subject).unwrap_or_default());
-            deliveries::over(ledger, namespace, id, now)?
-        }
+        DueKind::DeliveryEnd => deliveries::over(ledger, namespace, DeliveryId(number()), now)?,
         DueKind::WindowEnd => over(ledger, window_key(namespace, subject), |bytes| {
             Ok(!is_open(&decode::<WindowRow>(bytes, "window")?, now))
         })?,
@@ -100,8 +118,7 @@ fn work_off(
             })?
         }
     };
-    done.events.push(Event::Swept { due, row });
-    Ok(1 + windows)
+    Ok((row, 0))
 }
 
 /// The key, if its row stands and is over.

@@ -10,9 +10,9 @@ use types::codec::decode;
 use types::{AgentId, Digest, LogTime, NamespaceId, Outcome, Reason};
 
 use crate::read::{Fault, Read};
-use crate::rows::{AgentRow, PolicyHead, SubmitCounter, WindowRow};
-use crate::table;
+use crate::rows::{AgentRow, PolicyHead, WindowRow};
 use crate::windows;
+use crate::{query, table};
 
 /// The policies that commands are judged by now.
 pub(crate) struct PolicyInForce {
@@ -114,17 +114,10 @@ impl<R: Read> World for Standing<'_, R> {
     type Error = Fault;
 
     fn nth_last_submit(&self, n: u64) -> Result<Option<LogTime>, Fault> {
-        let key = table::submit_counter(self.namespace, self.agent);
-        let Some(bytes) = self.ledger.get(&key)? else { return Ok(None) };
-        let counter: SubmitCounter = decode(&bytes, "submit counter")?;
-        let Some(number) = counter.next.checked_sub(n).filter(|number| *number >= counter.first)
-        else {
-            return Ok(None);
-        };
-        match self.ledger.get(&table::submit_time(self.namespace, self.agent, number))? {
-            Some(bytes) => Ok(Some(decode(&bytes, "submit time")?)),
-            None => Ok(None),
-        }
+        let submits = query::submits(self.ledger, self.namespace, self.agent)?;
+        let Some(number) = submits.checked_sub(n) else { return Ok(None) };
+        let row = query::agent_submit(self.ledger, self.namespace, self.agent, number)?;
+        Ok(row.map(|row| row.at))
     }
 
     fn window(&self, fingerprint: &Digest) -> Result<Option<OpenWindow>, Fault> {

@@ -80,9 +80,9 @@ pub use policy::PolicySet;
 pub use read::{Direction, Fault, MapState, Overlay, Read, Visit};
 pub use reply::{Duplicate, Effect, Refusal, Reply};
 pub use rows::{
-    AgentRow, ApprovalState, ApprovalWaits, ClusterRow, Content, Decided, Decision, ExecutorClaim,
-    Head, KeyRow, NamespaceRow, OrderReport, OrderRow, OrderStatus, PayloadRow, PolicyHead,
-    PolicySourceRow, Vote, WindowRow,
+    AgentRow, ApprovalState, ApprovalWaits, ClusterRow, Content, ContentRow, Decided, Decision,
+    ExecutorClaim, Head, KeyRow, NamespaceRow, OrderReport, OrderRow, OrderStatus, PayloadRow,
+    PolicyHead, PolicySourceRow, Vote, WindowRow,
 };
 pub use rows_outward::{
     DeliveryRow, DeliveryStatus, ExecutorRow, Receiver, SetHead, SettingsHead, WebhookRow,

@@ -10,13 +10,14 @@ use types::{AgentId, Digest, ExecutionId, IntentId, KeyId, LogTime, NamespaceId,
 
 pub use crate::query_audit::{LeafEntry, LeafPage, TrailPage, leaf, leaves, trail};
 pub use crate::query_intents::{IntentFilter, IntentPage, intents};
+pub(crate) use crate::query_intents::{agent_submit, submits};
 pub use crate::query_links::{link, link_objection, link_of};
-pub(crate) use crate::query_windows::{window_holder, windows_of};
+pub(crate) use crate::query_windows::{window_holder, windows, windows_of};
 use crate::read::{Direction, Fault, Read};
 use crate::reply::Reply;
 use crate::rows::{
-    AgentRow, ApprovalWaits, ClusterRow, Content, Head, KeyRow, NamespaceRow, OrderRow, PayloadRow,
-    PolicyHead, PolicySourceRow,
+    AgentRow, ApprovalWaits, ClusterRow, Content, ContentRow, Head, KeyRow, NamespaceRow, OrderRow,
+    PayloadRow, PolicyHead, PolicySourceRow,
 };
 use crate::rows_outward::SettingsHead;
 use crate::submit::missing;
@@ -193,8 +194,37 @@ pub fn content(
     id: IntentId,
     revision: u32,
 ) -> Result<Content, Fault> {
+    content_row(ledger, namespace, id, revision).map(|row| row.content)
+}
+
+pub(crate) fn content_row(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+    id: IntentId,
+    revision: u32,
+) -> Result<ContentRow, Fault> {
     row(ledger, &table::content(namespace, id, revision), |bytes| decode(bytes, "content"))?
         .ok_or_else(|| missing("an intent's content"))
+}
+
+/// What was asked in a revision of an intent, and its payload, if there is one and it was not
+/// erased.
+///
+/// # Errors
+/// See [`cluster`].
+pub fn content_and_payload(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+    id: IntentId,
+    revision: u32,
+) -> Result<(Content, Option<Vec<u8>>), Fault> {
+    let ContentRow { content, payload, .. } = content_row(ledger, namespace, id, revision)?;
+    if payload.is_some() || content.proposal.payload_digest.is_none() {
+        return Ok((content, payload));
+    }
+    let key = table::payload(namespace, id, revision);
+    let found: Option<PayloadRow> = row(ledger, &key, |b| decode(b, "payload"))?;
+    Ok((content, found.map(|row| row.bytes)))
 }
 
 /// The payload of a revision, if there is one and it was not erased.
@@ -207,9 +237,7 @@ pub fn payload(
     id: IntentId,
     revision: u32,
 ) -> Result<Option<Vec<u8>>, Fault> {
-    let found: Option<PayloadRow> =
-        row(ledger, &table::payload(namespace, id, revision), |b| decode(b, "payload"))?;
-    Ok(found.map(|row| row.bytes))
+    content_and_payload(ledger, namespace, id, revision).map(|(_, payload)| payload)
 }
 
 /// The answer to the submit that made an intent, as it was.

@@ -5,12 +5,13 @@
 
 use alloc::vec::Vec;
 
+use types::codec::decode;
 use types::limits::PAGE_LOOKS_MAX;
 use types::{AgentId, IntentId, NamespaceId, Phase};
 
-use crate::query::{go_on, head, phase_byte};
+use crate::query::{go_on, head, phase_byte, row};
 use crate::read::{Direction, Fault, Read};
-use crate::rows::Head;
+use crate::rows::{AgentSubmit, Head};
 use crate::submit::missing;
 use crate::table::{self, Table};
 
@@ -66,19 +67,40 @@ pub fn intents(
             found.add(ledger, namespace, &prefix, filter)?;
         }
         Some(agent) => {
-            let mut prefix = table::prefix(namespace, Table::IntentsByAgent);
-            prefix.extend_from_slice(&agent.0.to_be_bytes());
-            found.add(ledger, namespace, &prefix, filter)?;
+            found.add_of(ledger, namespace, agent, filter)?;
         }
     }
     let Found { mut heads, stopped_at } = found;
-    heads.sort_by_key(|head| core::cmp::Reverse(head.id));
+    if filter.agent.is_none() {
+        heads.sort_by_key(|head| core::cmp::Reverse(head.id));
+    }
     if heads.len() <= filter.limit {
         return Ok(IntentPage { heads, next: stopped_at });
     }
     heads.truncate(filter.limit);
     let next = heads.last().map(|head| head.id);
     Ok(IntentPage { heads, next })
+}
+
+/// How many intents an agent ever submitted, blocked ones among them.
+pub(crate) fn submits(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+    agent: AgentId,
+) -> Result<u64, Fault> {
+    let key = table::submit_counter(namespace, agent);
+    Ok(row(ledger, &key, |bytes| decode(bytes, "submit counter"))?.unwrap_or_default())
+}
+
+/// The one of an agent's submits with this number, counted from 0.
+pub(crate) fn agent_submit(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+    agent: AgentId,
+    number: u64,
+) -> Result<Option<AgentSubmit>, Fault> {
+    let key = table::intent_by_agent(namespace, agent, number);
+    row(ledger, &key, |bytes| decode(bytes, "submit"))
 }
 
 /// What scans found so far.
@@ -106,23 +128,62 @@ impl Found {
             }
             None => table::end_of(prefix),
         };
+        let id_of = |key: &[u8], _: &[u8]| Ok(IntentId(table::last_u64(key).unwrap_or_default()));
+        self.scan(ledger, namespace, (prefix, &to), id_of, filter)
+    }
+
+    /// The same of one agent's, in the order in which they were accepted. One of another's, which
+    /// has no place there, ends nothing: what is not older is passed over.
+    fn add_of(
+        &mut self,
+        ledger: &(impl Read + ?Sized),
+        namespace: NamespaceId,
+        agent: AgentId,
+        filter: IntentFilter,
+    ) -> Result<(), Fault> {
+        let before = match filter.before {
+            Some(id) => head(ledger, namespace, id)?.filter(|head| head.agent == agent),
+            None => None,
+        };
+        let from = table::intent_by_agent(namespace, agent, 0);
+        let to = match &before {
+            Some(head) => table::intent_by_agent(namespace, agent, head.number),
+            None => table::end_of(from.get(..from.len().saturating_sub(8)).unwrap_or_default()),
+        };
+        let id_of = |_: &[u8], row: &[u8]| Ok(decode::<AgentSubmit>(row, "submit")?.intent);
+        let before = filter.before.filter(|_| before.is_none());
+        self.scan(ledger, namespace, (&from, &to), id_of, IntentFilter { before, ..filter })
+    }
+
+    fn scan(
+        &mut self,
+        ledger: &(impl Read + ?Sized),
+        namespace: NamespaceId,
+        (from, to): (&[u8], &[u8]),
+        id_of: impl Fn(&[u8], &[u8]) -> Result<IntentId, Fault>,
+        filter: IntentFilter,
+    ) -> Result<(), Fault> {
         let (mut looks, mut matches) = (0_usize, 0_usize);
         let mut broken = None;
-        ledger.scan(prefix, &to, Direction::Descending, &mut |key, _| {
-            let id = IntentId(table::last_u64(key).unwrap_or_default());
+        ledger.scan(from, to, Direction::Descending, &mut |key, row| {
             looks += 1;
-            match head(ledger, namespace, id) {
-                Ok(Some(head)) => {
-                    if filter.phases.is_empty() || filter.phases.contains(&head.phase) {
+            let found = id_of(key, row).and_then(|id| {
+                let head = head(ledger, namespace, id)?.ok_or_else(|| missing("an intent"))?;
+                Ok((id, head))
+            });
+            match found {
+                Ok((id, head)) => {
+                    let is_older = filter.before.is_none_or(|before| id < before);
+                    let fits = filter.phases.is_empty() || filter.phases.contains(&head.phase);
+                    if is_older && fits {
                         matches += 1;
                         self.heads.push(head);
                     }
+                    if looks >= PAGE_LOOKS_MAX {
+                        self.stopped_at = Some(id);
+                    }
                 }
-                Ok(None) => broken = Some(missing("an intent")),
                 Err(fault) => broken = Some(fault),
-            }
-            if looks >= PAGE_LOOKS_MAX {
-                self.stopped_at = Some(id);
             }
             go_on(broken.is_none() && matches <= filter.limit && looks < PAGE_LOOKS_MAX)
         })?;

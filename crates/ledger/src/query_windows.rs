@@ -18,11 +18,7 @@ pub(crate) fn window_holder(
     head: &Head,
     now: LogTime,
 ) -> Result<Option<IntentId>, Fault> {
-    let held: Option<Vec<(Digest, u64)>> =
-        query::row(ledger, &table::intent_windows(namespace, head.id), |b| {
-            decode(b, "intent windows")
-        })?;
-    for (fingerprint, _) in held.unwrap_or_default() {
+    for (fingerprint, _) in windows(ledger, namespace, head)? {
         let key = table::window(namespace, &fingerprint);
         let window: Option<WindowRow> = query::row(ledger, &key, |b| decode(b, "window"))?;
         let other = window.filter(|row| row.first != head.id && is_open(row, now));
@@ -39,11 +35,23 @@ pub(crate) fn windows_of(
     namespace: NamespaceId,
     head: &Head,
 ) -> Result<usize, Fault> {
+    windows(ledger, namespace, head).map(|held| held.len())
+}
+
+/// The windows that an intent holds, with their lengths in milliseconds.
+pub(crate) fn windows(
+    ledger: &impl Read,
+    namespace: NamespaceId,
+    head: &Head,
+) -> Result<Vec<(Digest, u64)>, Fault> {
     if !head.has_windows {
-        return Ok(0);
+        return Ok(Vec::new());
+    }
+    let kept = query::content_row(ledger, namespace, head.id, head.revision)?.windows;
+    if !kept.is_empty() {
+        return Ok(kept);
     }
     let key = table::intent_windows(namespace, head.id);
-    let held: Option<Vec<(Digest, u64)>> =
-        query::row(ledger, &key, |b| decode(b, "intent windows"))?;
-    Ok(held.map_or(0, |held| held.len()))
+    let many = query::row(ledger, &key, |b| decode(b, "intent windows"))?;
+    Ok(many.unwrap_or_default())
 }

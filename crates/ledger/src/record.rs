@@ -7,9 +7,10 @@ use alloc::vec::Vec;
 
 use tlog::Edge;
 use types::codec::{decode, encode};
-use types::{AgentId, Digest, IntentId, NamespaceId, Phase, Stamp};
+use types::{AgentId, Digest, IntentId, LogIndex, NamespaceId, Phase, Stamp};
 
 use crate::audit::{LEAF_VERSION, Leaf, LeafBody, LeafDetail};
+use crate::due::Schedule;
 use crate::event::Event;
 use crate::query;
 use crate::read::{Fault, Overlay, Read};
@@ -20,6 +21,8 @@ use crate::table::{self, DueKind, Meta};
 /// Writes events into an overlay and the audit tree.
 pub(crate) struct Recorder<R> {
     pub(crate) ledger: Overlay<R>,
+    /// Of the running entry.
+    pub(crate) schedule: Schedule,
     edge: Edge,
     last_leaf: Option<u64>,
     /// Hints that follow from rows that were written.
@@ -30,7 +33,8 @@ pub(crate) struct Recorder<R> {
 
 impl<R: Read> Recorder<R> {
     pub(crate) fn new(ledger: Overlay<R>, edge: Edge) -> Self {
-        Self { ledger, edge, last_leaf: None, effects: Vec::new(), deliveries: (0, 0) }
+        let (schedule, effects) = (Schedule::default(), Vec::new());
+        Self { ledger, schedule, edge, last_leaf: None, effects, deliveries: (0, 0) }
     }
 
     pub(crate) fn into_parts(self) -> (Overlay<R>, Edge) {
@@ -56,16 +60,14 @@ impl<R: Read> Recorder<R> {
     ) -> Result<(), Fault> {
         match event {
             Event::Elsewhere { event, .. } => self.record(stamp, namespace, event),
-            Event::Swept { due, row } => self.sweep(due, row.as_deref()),
+            Event::Swept { due, rows } => self.sweep(due, rows),
             Event::SweptTo { time } => {
                 self.ledger.put(table::meta(Meta::SweptTo), encode(time));
                 Ok(())
             }
             Event::NonceUsed { digest, until } => {
                 self.ledger.put(table::used_nonce(digest), encode(until));
-                let cluster = NamespaceId::CLUSTER;
-                let due = table::due(*until, cluster, DueKind::NonceEnd, &digest.0);
-                self.ledger.put(due, []);
+                self.schedule.add(*until, NamespaceId::CLUSTER, DueKind::NonceEnd, &digest.0);
                 Ok(())
             }
             Event::Submitted { .. }
@@ -241,25 +243,42 @@ impl<R: Read> Recorder<R> {
         self.put_agent(namespace, &row)
     }
 
-    fn sweep(&mut self, due: &[u8], row: Option<&[u8]>) -> Result<(), Fault> {
+    fn sweep(&mut self, due: &[u8], rows: &[Vec<u8>]) -> Result<(), Fault> {
         self.ledger.delete(due);
-        let Some(row) = row else { return Ok(()) };
-        if self.ledger.get(row)?.is_none() {
-            // Two due rows named it, and the other one came first.
-            return Ok(());
+        let parsed = table::parse_due(due);
+        for row in rows {
+            if self.ledger.get(row)?.is_none() {
+                // It was due twice, and the other one came first.
+                continue;
+            }
+            match parsed {
+                Some((.., DueKind::RequestKey)) => self.forget_request_key()?,
+                Some((_, namespace, DueKind::DeliveryEnd)) => {
+                    self.unlist_delivery(namespace, row)?;
+                }
+                _ => {}
+            }
+            self.ledger.delete(row);
         }
-        if matches!(table::parse_due(due), Some((_, _, DueKind::RequestKey, _)))
-            && let Some(bytes) = self.ledger.get(&table::meta(Meta::RequestKeyCount))?
-        {
-            let count: u64 = decode(&bytes, "request key count")?;
-            let fewer = encode(&count.saturating_sub(1));
-            self.ledger.put(table::meta(Meta::RequestKeyCount), fewer);
-        }
-        if let Some((_, namespace, DueKind::DeliveryEnd, _)) = table::parse_due(due) {
-            self.unlist_delivery(namespace, row)?;
-        }
-        self.ledger.delete(row);
         Ok(())
+    }
+
+    fn forget_request_key(&mut self) -> Result<(), Fault> {
+        let key = table::meta(Meta::RequestKeyCount);
+        if let Some(bytes) = self.ledger.get(&key)? {
+            let count: u64 = decode(&bytes, "request key count")?;
+            self.ledger.put(key, encode(&count.saturating_sub(1)));
+        }
+        Ok(())
+    }
+
+    /// An entry has ended: what it put on the schedule becomes rows.
+    pub(crate) fn end_entry(&mut self, entry: LogIndex) {
+        let Self { schedule, ledger, .. } = self;
+        schedule.end(entry, |key, row| ledger.put(key, row));
+        if let Some(hashing) = &mut ledger.hashing {
+            hashing.end(entry);
+        }
     }
 
     /// Appends a leaf, its tree nodes, its place on the intent's trail and its readable side.

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use types::codec::{decode, encode};
-use types::limits::{IDEMPOTENCY_KEY_KEPT_MS, RATE_LOOK_BACK_MS};
+use types::limits::IDEMPOTENCY_KEY_KEPT_MS;
 use types::{Digest, LogTime, NamespaceId, Outcome, Phase, Stamp};
 
 use crate::audit::{LeafBody, LeafDetail, LeafReason};
@@ -12,7 +12,10 @@ use crate::event::{Event, RefusedBy};
 use crate::query::{self, phase_byte};
 use crate::read::{Fault, Read};
 use crate::record::{Recorder, commit_reason, detail_of, mark};
-use crate::rows::{Content, Head, IdempotencyKeyRow, PayloadRow, SubmitCounter, WindowRow};
+use crate::rows::{
+    AgentSubmit, Content, Head, IdempotencyKeyRow, NewContentRow, PAYLOAD_WITH_CONTENT_MAX,
+    PayloadRow, WINDOWS_WITH_CONTENT_MAX, WindowRow,
+};
 use crate::table::{self, DueKind};
 use crate::windows::{self, Change};
 
@@ -107,15 +110,15 @@ impl<R: Read> Recorder<R> {
     ) -> Result<(), Fault> {
         let Event::PolicyChanged { intent, decision, approval } = event else { return Ok(()) };
         let mut head = query::expect_head(&self.ledger, namespace, *intent)?;
-        let mut content = self.content(namespace, &head)?;
+        let mut row = query::content_row(&self.ledger, namespace, *intent, head.revision)?;
         let first = table::first_answer(namespace, head.id);
         if self.ledger.get(&first)?.is_none() {
-            self.ledger.put(first, encode(&(&head, &content)));
+            self.ledger.put(first, encode(&(&head, &row.content)));
         }
-        content.decision = decision.as_ref().clone();
+        row.content.decision = decision.as_ref().clone();
         head.approval = approval.clone();
-        self.ledger.put(table::content(namespace, head.id, head.revision), encode(&content));
-        self.tell(stamp, namespace, &head, Phase::Held, &Told::by_policy(&content))?;
+        self.ledger.put(table::content(namespace, head.id, head.revision), encode(&row));
+        self.tell(stamp, namespace, &head, Phase::Held, &Told::by_policy(&row.content))?;
         if head.phase == Phase::Held {
             mark(&mut head, stamp, Phase::Held);
             self.ledger.put(table::intent(namespace, head.id), encode(&head));
@@ -150,12 +153,10 @@ impl<R: Read> Recorder<R> {
         let mut head = head.as_ref().clone();
         head.first_leaf = self.next_leaf();
         let id = head.id;
-        self.ledger.put(table::content(namespace, id, head.revision), encode(content.as_ref()));
-        if let Some(bytes) = payload {
-            let row = PayloadRow { bytes: bytes.clone() };
-            self.ledger.put(table::payload(namespace, id, head.revision), encode(&row));
-        }
-        self.ledger.put(table::intent_by_agent(namespace, head.agent, id), []);
+        let opened: Vec<(Digest, u64)> =
+            windows.iter().map(|window| (window.fingerprint, window.window_ms)).collect();
+        head.number = self.count_submit(stamp.time, namespace, &head)?;
+        self.put_content(namespace, &head, content, (payload.as_deref(), &opened));
         self.ledger.put(table::intent_by_phase(namespace, phase_byte(head.phase), id), []);
         self.count_phase(namespace, head.phase, 1)?;
         if head.phase == Phase::Held {
@@ -164,29 +165,21 @@ impl<R: Read> Recorder<R> {
         self.list_runnable(namespace, &head, head.phase);
         if !head.phase.is_terminal() {
             let subject = id.0.to_be_bytes();
-            let due = table::due(head.expires_at, namespace, DueKind::IntentExpiry, &subject);
-            self.ledger.put(due, []);
+            self.schedule.add(head.expires_at, namespace, DueKind::IntentExpiry, &subject);
         }
         if let Some(digest) = bound_key {
             let bound_until = stamp.time.plus_ms(IDEMPOTENCY_KEY_KEPT_MS);
             let row = IdempotencyKeyRow { first: id, bound_until };
             self.ledger.put(table::idempotency_key(namespace, digest), encode(&row));
-            let due = table::due(bound_until, namespace, DueKind::IdempotencyKey, &digest.0);
-            self.ledger.put(due, []);
+            self.schedule.add(bound_until, namespace, DueKind::IdempotencyKey, &digest.0);
         }
-        let mut opened = Vec::with_capacity(windows.len());
         for window in windows {
             let runs_out = head.phase == Phase::Allowed && head.runs_by.is_none();
             let ends_at = runs_out.then(|| stamp.time.plus_ms(window.window_ms));
             let row =
                 WindowRow { first: id, window_ms: window.window_ms, since: stamp.time, ends_at };
             self.put_window(stamp.time, namespace, &window.fingerprint, &row);
-            opened.push((window.fingerprint, window.window_ms));
         }
-        if head.has_windows {
-            self.ledger.put(table::intent_windows(namespace, id), encode(&opened));
-        }
-        self.count_submit(stamp.time, namespace, &head)?;
         let body = submitted_leaf(&head, content, &opened);
         self.ledger.put(table::intent(namespace, id), encode(&head));
         // The agent's own row has its name.
@@ -244,7 +237,6 @@ impl<R: Read> Recorder<R> {
             self.change_windows(stamp.time, namespace, &head, change)?;
             if change == Change::Released {
                 head.has_windows = false;
-                self.ledger.delete(table::intent_windows(namespace, id));
             }
         }
         mark(&mut head, stamp, phase);
@@ -259,10 +251,10 @@ impl<R: Read> Recorder<R> {
         head: &Head,
         change: Change,
     ) -> Result<(), Fault> {
-        let Some(bytes) = self.ledger.get(&table::intent_windows(namespace, head.id))? else {
-            return Ok(());
-        };
-        let held: Vec<(Digest, u64)> = decode(&bytes, "intent windows")?;
+        let held = query::windows(&self.ledger, namespace, head)?;
+        if change == Change::Released && held.len() > WINDOWS_WITH_CONTENT_MAX {
+            self.ledger.delete(table::intent_windows(namespace, head.id));
+        }
         for (fingerprint, window_ms) in held {
             let key = table::window(namespace, &fingerprint);
             let row: Option<WindowRow> = match self.ledger.get(&key)? {
@@ -301,8 +293,8 @@ impl<R: Read> Recorder<R> {
         self.ledger.put(table::window(namespace, fingerprint), encode(row));
         if let Some(ends_at) = row.ends_at {
             // Never behind what was swept already.
-            let due = table::due(ends_at.max(now), namespace, DueKind::WindowEnd, &fingerprint.0);
-            self.ledger.put(due, []);
+            let at = ends_at.max(now);
+            self.schedule.add(at, namespace, DueKind::WindowEnd, &fingerprint.0);
         }
     }
 
@@ -332,34 +324,46 @@ impl<R: Read> Recorder<R> {
         Ok(())
     }
 
-    /// Remembers when the agent submitted, and forgets up to two submits that no limit asks for
-    /// any more, so that the table holds one look-back and no more.
+    /// Counts the agent's submits, and gives the number of this one.
     fn count_submit(
         &mut self,
         now: LogTime,
         namespace: NamespaceId,
         head: &Head,
-    ) -> Result<(), Fault> {
+    ) -> Result<u64, Fault> {
         let key = table::submit_counter(namespace, head.agent);
-        let mut counter: SubmitCounter = match self.ledger.get(&key)? {
-            Some(bytes) => decode(&bytes, "submit counter")?,
-            None => SubmitCounter::default(),
+        let number = query::submits(&self.ledger, namespace, head.agent)?;
+        self.ledger.put(key, encode(&number.saturating_add(1)));
+        let row = AgentSubmit { intent: head.id, at: now };
+        self.ledger.put(table::intent_by_agent(namespace, head.agent, number), encode(&row));
+        Ok(number)
+    }
+
+    /// Writes what was asked and decided, with the payload and the windows it opened: in one row
+    /// what is small, in rows of their own what is not.
+    fn put_content(
+        &mut self,
+        namespace: NamespaceId,
+        head: &Head,
+        content: &Content,
+        (payload, windows): (Option<&[u8]>, &[(Digest, u64)]),
+    ) {
+        let (id, revision) = (head.id, head.revision);
+        let (small, large) = match payload {
+            Some(bytes) if bytes.len() > PAYLOAD_WITH_CONTENT_MAX => (None, Some(bytes)),
+            other => (other, None),
         };
-        for _ in 0..2 {
-            let oldest = table::submit_time(namespace, head.agent, counter.first);
-            let Some(bytes) = self.ledger.get(&oldest)? else { break };
-            let at: LogTime = decode(&bytes, "submit time")?;
-            if now.since_ms(at) <= RATE_LOOK_BACK_MS {
-                break;
-            }
-            self.ledger.delete(oldest);
-            counter.first = counter.first.saturating_add(1);
+        if let Some(bytes) = large {
+            let row = PayloadRow { bytes: bytes.to_vec() };
+            self.ledger.put(table::payload(namespace, id, revision), encode(&row));
         }
-        let time_key = table::submit_time(namespace, head.agent, counter.next);
-        self.ledger.put(time_key, encode(&now));
-        counter.next = counter.next.saturating_add(1);
-        self.ledger.put(key, encode(&counter));
-        Ok(())
+        let few = windows.len() <= WINDOWS_WITH_CONTENT_MAX;
+        if !few {
+            self.ledger.put(table::intent_windows(namespace, id), encode(&windows));
+        }
+        let (payload, windows) = (small.map(Into::into), if few { windows } else { &[] });
+        let row = NewContentRow { content, payload, windows };
+        self.ledger.put(table::content(namespace, id, revision), encode(&row));
     }
 }
 

@@ -44,7 +44,7 @@ impl<R: Read> Recorder<R> {
         head.execution = Some(order.id);
         self.change_phase(stamp, namespace, head, Phase::Claimed)?;
         self.ledger.put(table::order_namespace(order.id), encode(&namespace));
-        self.put_open_order(namespace, order);
+        self.put_open_order(namespace, order, None);
         let body = LeafBody::OrderIssued {
             execution: order.id,
             attempt: order.attempt,
@@ -67,13 +67,11 @@ impl<R: Read> Recorder<R> {
         let head = query::expect_head(&self.ledger, namespace, order.intent)?;
         // It is this claim that dedup windows run from: what it does, it does from now on.
         self.change_phase(stamp, namespace, head, Phase::Claimed)?;
-        if let Some(waited) = query::order(&self.ledger, namespace, order.id)? {
+        let waited = query::order(&self.ledger, namespace, order.id)?;
+        if waited.is_some() {
             self.ledger.delete(table::waiting_order(order.id));
-            let subject = order.id.0.to_be_bytes();
-            let due = table::due(waited.expires_at, namespace, DueKind::OrderEnd, &subject);
-            self.ledger.delete(due);
         }
-        self.put_open_order(namespace, order);
+        self.put_open_order(namespace, order, waited.as_ref());
         let epoch = order.executor.map_or(LogIndex(0), |claim| claim.epoch);
         let (execution, expires_at) = (order.id, order.expires_at);
         let body = LeafBody::OrderBegun { execution, epoch, expires_at };
@@ -82,9 +80,14 @@ impl<R: Read> Recorder<R> {
         Ok(())
     }
 
-    /// An order without an outcome, in the list of who is to do something about it, and on the
-    /// schedule.
-    fn put_open_order(&mut self, namespace: NamespaceId, order: &OrderRow) {
+    /// An order without an outcome, in the list of who is to do something about it, and once on
+    /// the schedule for its end.
+    fn put_open_order(
+        &mut self,
+        namespace: NamespaceId,
+        order: &OrderRow,
+        before: Option<&OrderRow>,
+    ) {
         self.put_order(namespace, order);
         if order.waits() {
             let waiting = encode(&(namespace, order.intent));
@@ -95,8 +98,9 @@ impl<R: Read> Recorder<R> {
             self.effects.push(Effect::Runnable);
         }
         let subject = order.id.0.to_be_bytes();
-        let due = table::due(order.expires_at, namespace, DueKind::OrderEnd, &subject);
-        self.ledger.put(due, []);
+        if before.is_none_or(|before| before.expires_at != order.expires_at) {
+            self.schedule.add(order.expires_at, namespace, DueKind::OrderEnd, &subject);
+        }
     }
 
     fn reported(

@@ -85,8 +85,7 @@ impl<R: Read> Recorder<R> {
         if row.status != DeliveryStatus::Pending {
             let kept_until = row.at.plus_ms(DELIVERY_KEPT_MS);
             let subject = row.id.0.to_be_bytes();
-            let due = table::due(kept_until, namespace, DueKind::DeliveryEnd, &subject);
-            self.ledger.put(due, []);
+            self.schedule.add(kept_until, namespace, DueKind::DeliveryEnd, &subject);
         }
         let channel = match &row.to {
             Receiver::Channel(name) => Some(name.clone()),

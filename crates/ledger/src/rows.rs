@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use minicbor::bytes::ByteSlice;
 use minicbor::{Decode, Encode};
 use policy::ApprovalRule;
 use types::ids::ExecutionId;
@@ -176,6 +177,9 @@ pub struct Head {
     /// When it was allowed, by policy or the last vote; none again once it is held anew.
     #[n(22)]
     pub allowed_at: Option<LogTime>,
+    /// Which of its agent's submits it was, from 0.
+    #[n(23)]
+    pub number: u64,
 }
 
 /// The approval of one intent.
@@ -293,6 +297,37 @@ pub struct Decision {
     pub destination: Option<Digest>,
 }
 
+/// A content as it is stored, and with it what is small: one row is cheaper than three.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ContentRow {
+    /// What was asked, and how policy judged it.
+    #[n(0)]
+    pub content: Content,
+    /// Payload bytes as sent, if they are few.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub payload: Option<Vec<u8>>,
+    /// Windows that it opened, with their lengths in milliseconds, if they are few; the head says whether it holds
+    /// them still.
+    #[n(2)]
+    pub windows: Vec<(Digest, u64)>,
+}
+
+/// The same while it is written.
+#[derive(Encode)]
+pub(crate) struct NewContentRow<'c> {
+    #[n(0)]
+    pub(crate) content: &'c Content,
+    #[n(1)]
+    pub(crate) payload: Option<&'c ByteSlice>,
+    #[n(2)]
+    pub(crate) windows: &'c [(Digest, u64)],
+}
+
+/// Payload bytes that go into the row of the content; it is read wherever that is.
+pub(crate) const PAYLOAD_WITH_CONTENT_MAX: usize = 1_024;
+/// Windows that do.
+pub(crate) const WINDOWS_WITH_CONTENT_MAX: usize = 16;
+
 /// Payload bytes as sent.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct PayloadRow {
@@ -349,13 +384,13 @@ pub struct PolicySourceRow {
     pub files: Vec<crate::command::SourceFile>,
 }
 
-/// An agent's submits: `first..next` have a row with their time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
-pub(crate) struct SubmitCounter {
+/// One of an agent's submits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct AgentSubmit {
     #[n(0)]
-    pub(crate) first: u64,
+    pub(crate) intent: IntentId,
     #[n(1)]
-    pub(crate) next: u64,
+    pub(crate) at: LogTime,
 }
 
 /// How long held intents waited until people allowed them, from the submit to the last approval.

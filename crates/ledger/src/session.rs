@@ -72,9 +72,7 @@ impl<R: Read> Session<R> {
             let stamp = Stamp { index, position, time: self.time, proposer: header.proposer };
             replies.push(self.step(stamp, envelope)?);
         }
-        if let Some(hashing) = &mut self.recorder.ledger.hashing {
-            hashing.end(index);
-        }
+        self.recorder.end_entry(index);
         Ok(replies)
     }
 
@@ -194,10 +192,8 @@ impl<R: Read> Session<R> {
             let kept_until = stamp.time.plus_ms(limits::REPLY_KEPT_MS);
             let row = ReplyRow { kept_until, reply: encode(reply) };
             ledger.put(table::reply(&envelope.request), encode(&row));
-            ledger.put(
-                table::due(kept_until, NamespaceId::CLUSTER, DueKind::Reply, &envelope.request),
-                Vec::new(),
-            );
+            let (cluster, kind) = (NamespaceId::CLUSTER, DueKind::Reply);
+            self.recorder.schedule.add(kept_until, cluster, kind, &envelope.request);
         }
         let Some(key) = envelope.request_key.filter(|_| is_final(reply)) else { return Ok(()) };
         let answer = match reply {
@@ -211,12 +207,9 @@ impl<R: Read> Session<R> {
             let count = self.request_keys()?.saturating_add(1);
             self.recorder.ledger.put(table::meta(Meta::RequestKeyCount), encode(&count));
         }
-        let ledger = &mut self.recorder.ledger;
-        ledger.put(key_row, encode(&row));
-        ledger.put(
-            table::due(kept_until, envelope.namespace, DueKind::RequestKey, &key.digest.0),
-            Vec::new(),
-        );
+        self.recorder.ledger.put(key_row, encode(&row));
+        let (namespace, kind) = (envelope.namespace, DueKind::RequestKey);
+        self.recorder.schedule.add(kept_until, namespace, kind, &key.digest.0);
         Ok(())
     }
 }

@@ -278,6 +278,7 @@ fn first_head(
         runs_by: None,
         link: None,
         allowed_at: was_allowed.then_some(stamp.time),
+        number: 0,
     }
 }
 

@@ -38,8 +38,6 @@ pub enum Table {
     Agents = 20,
     /// Counter of an agent's submits.
     SubmitCounters = 21,
-    /// Times of an agent's submits, by number.
-    SubmitTimes = 22,
     /// The policy version in force.
     PolicyHead = 23,
     /// Compiled policies by version.
@@ -58,9 +56,9 @@ pub enum Table {
     Intents = 30,
     /// Intents: what was asked and decided, by revision.
     Contents = 31,
-    /// Payload bytes by intent and revision.
+    /// Payload bytes by intent and revision, where they are too many for the content's row.
     Payloads = 32,
-    /// Windows that an intent holds open.
+    /// Windows that an intent holds open, where they are too many for the content's row.
     IntentWindows = 33,
     /// Dedup windows by fingerprint.
     Windows = 34,
@@ -73,7 +71,7 @@ pub enum Table {
     FirstAnswers = 37,
     /// Cluster: nonces that have served, by digest, until they expire.
     UsedNonces = 38,
-    /// Intents by agent.
+    /// Intents by agent, each with its number among the agent's and its time.
     IntentsByAgent = 40,
     /// Intents by phase.
     IntentsByPhase = 41,
@@ -255,14 +253,6 @@ pub fn submit_counter(namespace: NamespaceId, agent: AgentId) -> Vec<u8> {
     with_u64(namespace, Table::SubmitCounters, agent.0)
 }
 
-/// Key of the time of an agent's n-th submit.
-#[must_use]
-pub fn submit_time(namespace: NamespaceId, agent: AgentId, number: u64) -> Vec<u8> {
-    let mut key = with_u64(namespace, Table::SubmitTimes, agent.0);
-    key.extend_from_slice(&number.to_be_bytes());
-    key
-}
-
 /// Key of the policy version in force.
 #[must_use]
 pub fn policy_head(namespace: NamespaceId) -> Vec<u8> {
@@ -335,11 +325,11 @@ pub fn used_nonce(digest: &Digest) -> Vec<u8> {
     with_digest(NamespaceId::CLUSTER, Table::UsedNonces, digest)
 }
 
-/// Key of an intent in its agent's list.
+/// Key of an agent's n-th submit, from 0.
 #[must_use]
-pub fn intent_by_agent(namespace: NamespaceId, agent: AgentId, id: IntentId) -> Vec<u8> {
+pub fn intent_by_agent(namespace: NamespaceId, agent: AgentId, number: u64) -> Vec<u8> {
     let mut key = with_u64(namespace, Table::IntentsByAgent, agent.0);
-    key.extend_from_slice(&id.0.to_be_bytes());
+    key.extend_from_slice(&number.to_be_bytes());
     key
 }
 

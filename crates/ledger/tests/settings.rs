@@ -192,18 +192,3 @@ fn a_rate_limit_counts_the_last_hour_and_what_it_blocked() {
     node.wait_ms(3_600_001);
     assert_eq!(word(&node.submit(agent, &ask)), "allowed");
 }
-
-#[test]
-fn old_submit_times_are_forgotten() {
-    let mut node = Node::with_policies(&[("gates.yaml", GATES)]);
-    let agent = node.register("bot", Role::Agent, None);
-    for batch in 0..50 {
-        node.submit(agent, &request(batch));
-    }
-    node.wait_ms(24 * 3_600_000 + 1);
-    for batch in 50..100 {
-        node.submit(agent, &request(batch));
-    }
-    let prefix = table::prefix(NS, table::Table::SubmitTimes);
-    assert_eq!(node.state.0.keys().filter(|key| key.starts_with(&prefix)).count(), 50);
-}

@@ -102,9 +102,7 @@ pub const TICK_WORK_MAX: usize = 10_000;
 pub const NAMESPACES_MAX: u32 = 10_000;
 /// Approvers that one intent may need.
 pub const APPROVALS_MAX: u32 = 32;
-/// The look-back of rate limits, in milliseconds: one day.
-pub const RATE_LOOK_BACK_MS: u64 = 24 * 60 * 60 * 1_000;
-/// Submits of one agent that rate limits remember; a larger limit is refused when it is loaded.
+/// Submits of one agent that a rate limit may count; a larger limit is refused when it is loaded.
 pub const RATE_LIMIT_MAX: u64 = 1_000_000;
 /// Bytes of one compiled regular expression of a policy.
 pub const PATTERN_BYTES_MAX: usize = 1024 * 1024;

@@ -26,9 +26,9 @@ use super::hot::Hot;
 use super::versions::Versions;
 
 /// Column families of rows, in the order of [`family_of`].
-pub(super) const ROW_FAMILIES: [&str; 5] = [
+pub(super) const ROW_FAMILIES: [&str; 6] = [
     "rows", // All that is small.
-    "intents", "contents", PAYLOADS, "leaves",
+    "intents", "contents", PAYLOADS, "leaves", "replies",
 ];
 const PAYLOADS: &str = "payloads";
 /// Column family of what is this node's own: the applied entry and the membership.
@@ -48,7 +48,8 @@ const FILES_TO_COMPACT: i32 = 8;
 const BLOCK_CACHE_BYTES: usize = 256 * 1024 * 1024;
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
 
-/// Where a row lives. Tables that make up most of the bytes and grow at their end stay apart, each
+/// Where a row lives. Kept replies are few, and every command asks for one that is not there: among
+/// few it is told so at once. Tables that make up most of the bytes and grow at their end stay apart, each
 /// for itself: while one namespace is busy their table files follow each other nearly without an
 /// overlap, so that compaction moves them to the second level as they are, and a row finds its
 /// place in memory next to the last one.
@@ -57,11 +58,13 @@ pub(super) fn family_of(key: &[u8]) -> usize {
     const CONTENTS: u8 = Table::Contents as u8;
     const PAYLOADS: u8 = Table::Payloads as u8;
     const LEAVES: u8 = Table::Leaves as u8;
+    const REPLIES: u8 = Table::Replies as u8;
     match key.get(4) {
         Some(&INTENTS) => 1,
         Some(&CONTENTS) => 2,
         Some(&PAYLOADS) => 3,
         Some(&LEAVES) => 4,
+        Some(&REPLIES) => 5,
         _ => 0,
     }
 }

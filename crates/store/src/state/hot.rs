@@ -10,12 +10,11 @@ use ledger::table::Table;
 use parking_lot::Mutex;
 
 /// Tables whose rows are few and asked for again and again.
-const TABLES: [Table; 10] = [
+const TABLES: [Table; 9] = [
     Table::Meta,
     Table::Keys,
     Table::Agents,
     Table::SubmitCounters,
-    Table::SubmitTimes,
     Table::PolicyHead,
     Table::SettingsHead,
     Table::PhaseCounts,
