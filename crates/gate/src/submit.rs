@@ -182,7 +182,7 @@ impl Gate {
     ) -> Result<Option<Facts>, GateError> {
         let (stored, _) = self.look(|state, _| {
             let Some(head) = query::head(state, namespace, intent)? else { return Ok(None) };
-            query::content_and_payload(state, namespace, intent, head.revision).map(Some)
+            Ok(Some(query::content_and_payload(state, namespace, intent, head.revision)?))
         })?;
         let Some((content, payload)) = stored else { return Ok(None) };
         let in_force = self.engines.in_force(self.log.as_ref(), namespace)?;

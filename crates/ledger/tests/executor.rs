@@ -202,6 +202,25 @@ fn a_take_over_ends_however_many_orders_are_asked_for_meanwhile() {
 }
 
 #[test]
+fn an_order_that_waited_before_it_was_begun_is_doubted_once() {
+    let mut scene = Scene::of(false);
+    let intent = scene.allowed(1);
+    let asked = scene.ask(intent);
+    scene.node.wait_ms(1_000);
+    let begun = scene.node.claim_as(scene.epoch, intent, asked.id);
+    let Reply::Claimed(begun, _) = begun else { panic!("{begun:?}") };
+    assert_ne!(begun.expires_at, asked.expires_at, "it was due at two times");
+    // Nobody looked at the schedule until both had passed.
+    scene.node.wait_ms(24 * 3_600_000);
+    while scene.node.tick() != (Reply::Ticked { more: false }) {}
+    assert_eq!(scene.phase(intent), "in_doubt");
+    let kinds = scene.node.kinds(intent);
+    assert_eq!(kinds.iter().filter(|kind| **kind == "execution_in_doubt").count(), 1, "{kinds:?}");
+    let counts = query::phase_counts(&scene.node.state, NS).unwrap();
+    assert!(counts.contains(&(Phase::InDoubt, 1)), "{counts:?}");
+}
+
+#[test]
 fn a_call_is_made_again_only_so_often_and_only_as_the_same_document_says() {
     let mut scene = Scene::of(true);
     let intent = scene.allowed(1);

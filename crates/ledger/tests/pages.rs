@@ -93,6 +93,44 @@ fn a_filter_that_leaves_few_rows_looks_at_a_bounded_number_and_finds_all_by_its_
 }
 
 #[test]
+fn a_list_of_one_agents_begins_where_it_is_told_also_by_anothers_intent() {
+    let mut node = Node::with_policies(&[("gates.yaml", GATES)]);
+    let (one, other) =
+        (node.register("one", Role::Agent, None), node.register("other", Role::Agent, None));
+    let (older, theirs) = (submit(&mut node, one, 3), submit(&mut node, other, 1));
+    let newer = submit(&mut node, one, 3);
+    let list = |before: IntentId| {
+        let agent = Some(AgentId(one.0));
+        let filter = query::IntentFilter { agent, phases: &[], before: Some(before), limit: 50 };
+        let page = query::intents(&node.state, NS, filter).unwrap();
+        assert_eq!(page.next, None);
+        page.heads.iter().map(|head| head.id).collect::<Vec<_>>()
+    };
+    let newest_first = |ids: &[IntentId]| ids.iter().rev().copied().collect::<Vec<_>>();
+    assert_eq!(list(newer[0]), newest_first(&older));
+    assert_eq!(list(theirs[0]), newest_first(&older));
+    assert_eq!(list(older[1]), [older[0]]);
+    assert_eq!(list(IntentId(u64::MAX)), newest_first(&[older, newer].concat()));
+}
+
+#[test]
+fn a_payload_is_found_whichever_row_it_is_in() {
+    let mut node = Node::with_policies(&[("gates.yaml", GATES)]);
+    let agent = node.register("bot", Role::Agent, None);
+    let mut with = |length: usize| {
+        let payload = json!({"a": "x".repeat(length)});
+        let request = json!({"resource": "crm", "recordCount": 1, "payload": payload});
+        let id = accepted(&node.submit(agent, &request));
+        let found = query::payload(&node.state, NS, id, 1).unwrap();
+        let row = node.state.0.contains_key(&ledger::table::payload(NS, id, 1));
+        (found.map(|bytes| bytes.len()), row)
+    };
+    // `{"a":""}` is eight bytes.
+    assert_eq!(with(1_016), (Some(1_024), false));
+    assert_eq!(with(1_017), (Some(1_025), true));
+}
+
+#[test]
 fn no_number_of_duplicates_puts_a_leaf_of_a_trail_out_of_reach() {
     let mut node = Node::with_policies(&[("gates.yaml", GATES)]);
     let agent = node.register("caller", Role::Agent, None);
