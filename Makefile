@@ -53,6 +53,7 @@ dist: tools ## build the binary that is shipped: slower to build, a tenth faster
 
 bench: dist ## the shipped gate beside its disk and PostgreSQL; BENCH='--seconds 5' changes a run
 	@$(STAGE) judgement cargo bench --workspace $(CARGO_FLAGS) --bench judgement
+	@$(STAGE) apply cargo bench --workspace $(CARGO_FLAGS) --bench apply
 	@$(STAGE) bench cargo bench --workspace $(CARGO_FLAGS) --bench one_node -- \
 		--gate $(abspath $(TARGET))/dist/qgate $(BENCH)
 

@@ -66,6 +66,10 @@ fn run() -> Result<(), String> {
     Ok(())
 }
 
+fn is_allowed(reply: &Reply) -> bool {
+    matches!(reply, Reply::Submitted(head, _) if head.phase == Phase::Allowed)
+}
+
 /// Microseconds of one submit.
 fn micros(all: Duration) -> String {
     let nanos = all.as_nanos() / u128::from(SUBMITS);
@@ -124,8 +128,7 @@ impl Node {
             let (work, write, replies) = self.apply(&envelopes)?;
             took.0 += work;
             took.1 += write;
-            let accepted = |reply: &Reply| matches!(reply, Reply::Submitted(head, _) if head.phase == Phase::Allowed);
-            if let Some(other) = replies.iter().find(|reply| !accepted(reply)) {
+            if let Some(other) = replies.iter().find(|reply| !is_allowed(reply)) {
                 return Err(format!("a submit was answered {other:?}"));
             }
         }

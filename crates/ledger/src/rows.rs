@@ -306,8 +306,8 @@ pub struct ContentRow {
     /// Payload bytes as sent, if they are few.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub payload: Option<Vec<u8>>,
-    /// Windows that it opened, with their lengths in milliseconds, if they are few; the head says whether it holds
-    /// them still.
+    /// Windows that it opened, with their lengths in milliseconds, if they are few; the head says
+    /// whether it holds them still.
     #[n(2)]
     pub windows: Vec<(Digest, u64)>,
 }

@@ -40,12 +40,6 @@ impl Writes {
         Self::default()
     }
 
-    /// Whether nothing is written.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
     /// Writes a row, or deletes it.
     pub fn insert(&mut self, key: &[u8], value: Option<&[u8]>) {
         let value = value.map(|value| self.keep(value));
@@ -181,7 +175,6 @@ mod tests {
             }
             let all: Vec<_> = map.iter().map(|(k, v)| (k.as_slice(), v.as_deref())).collect();
             prop_assert_eq!(kept.sorted(), all);
-            prop_assert_eq!(kept.is_empty(), map.is_empty());
             for (from, to) in bounds {
                 prop_assert_eq!(kept.get(&from), map.get(&from).map(Option::as_deref));
                 let found = kept.range(&from, &to);

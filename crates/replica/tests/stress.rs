@@ -173,10 +173,6 @@ impl Nodes {
         tokio::time::timeout(LONG, all).await.expect("it holds of all nodes");
     }
 
-    fn leader_seen_by(&self, node: u64) -> Option<u64> {
-        self.node(node).status().leader.map(|leader| leader.0)
-    }
-
     /// Commands one after the other, until what a node says is so.
     async fn propose_until(&self, node: u64, is_so: impl Fn(&Status) -> bool) {
         let ends = Instant::now() + LONG;
@@ -251,14 +247,13 @@ async fn a_leader_with_a_slow_disk_lets_one_lead_whose_disk_is_not() {
     })
     .await;
     let _healed = Healed(disk.clone());
-    assert_eq!(nodes.leader_seen_by(2), Some(1));
+    assert_eq!(nodes.node(2).status().leader, Some(NodeId(1)));
     assert!(nodes.node(1).status().given_away.is_none());
     disk.slow_ms.store(1_000, Ordering::SeqCst);
     nodes.propose_until(2, another_leads).await;
     let status = nodes.node(1).status();
-    let over = status.given_away.as_ref().expect("it was given away");
-    assert_eq!((over.why, over.to.is_some()), ("slow_disk", true));
     assert!(has_warning(&status, "disk_slow", Some(1)), "{status:?}");
+    assert!(status.given_away.is_some_and(|over| over.why == "slow_disk" && over.to.is_some()));
     nodes.until(2, |status| has_warning(status, "disk_slow", Some(1))).await;
     // It comes to an end, and is seen to.
     disk.slow_ms.store(0, Ordering::SeqCst);
@@ -322,7 +317,7 @@ async fn a_full_disk_stops_new_things_only_where_it_leads_or_is_one_of_a_majorit
     .await;
     // What fills two of three disks to their ends would leave no majority.
     nodes.until_all(|replica| !replica.has_room()).await;
-    assert_eq!(nodes.leader_seen_by(1), Some(1));
+    assert_eq!(nodes.node(1).status().leader, Some(NodeId(1)));
     nodes.until(1, |status| has_warning(status, "majority_full", None)).await;
     // What must go on is not kept back here.
     nodes.propose(3, create_namespace(2)).await;
@@ -388,8 +383,8 @@ async fn a_leader_whose_disk_is_full_to_its_end_hands_over_and_stops() {
     assert!(reason.contains("a node stops below") && nodes.node(1).is_disk_full(), "{reason}");
     let refused = nodes.node(1).propose(create_namespace(3), Reach::Cluster);
     assert_eq!(refused.err(), Some(ProposeError::Stopping));
-    let over = nodes.node(1).status().given_away.expect("it handed over first");
-    assert_eq!((over.why, over.to.is_some()), ("disk_end", true));
+    let over = nodes.node(1).status().given_away;
+    assert!(over.is_some_and(|over| over.why == "disk_end" && over.to.is_some()));
     // Node 1 hears that another leads before node 2 does.
     nodes.until(2, another_leads).await;
     nodes.node(1).shutdown().await;

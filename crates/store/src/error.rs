@@ -36,6 +36,17 @@ pub enum StoreError {
     /// Stored bytes are damaged. They are never served.
     #[error("stored data is damaged: {0}; replace this node under a new id")]
     Damaged(String),
+    /// The rows are those of another build.
+    #[error(
+        "the state is of format {found} and this build reads format {known}: run the build that \
+         wrote it, or give this node an empty data directory under a new id"
+    )]
+    Format {
+        /// What was written.
+        found: u64,
+        /// What this build reads and writes.
+        known: u64,
+    },
     /// Entries must follow one another without a hole.
     #[error("log entry {found} cannot follow: {expected} is next")]
     Hole {

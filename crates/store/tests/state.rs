@@ -122,6 +122,25 @@ fn a_restart_gives_back_rows_and_applied_entry() {
 }
 
 #[test]
+fn the_rows_of_another_build_are_not_read() {
+    let dir = tempfile::tempdir().expect("dir");
+    let store = StateStore::open(dir.path()).expect("open");
+    write(&store, 1);
+    store.flush().expect("flush");
+    drop(store);
+    StateStore::open(dir.path()).expect("its own");
+
+    let (path, options) = (dir.path().join("state/gen-1"), rocksdb::Options::default());
+    let families = rocksdb::DB::list_cf(&options, &path).expect("a database");
+    let database = rocksdb::DB::open_cf(&options, &path, families).expect("open");
+    let meta = database.cf_handle("meta").expect("there");
+    database.delete_cf(meta, b"format").expect("as it was before there were formats");
+    drop(database);
+    let refused = StateStore::open(dir.path()).err().expect("other rows");
+    assert!(matches!(refused, StoreError::Format { found: 1, .. }), "{refused}");
+}
+
+#[test]
 fn many_entries_or_many_bytes_want_a_flush() {
     let dir = tempfile::tempdir().expect("dir");
     let store = StateStore::open(dir.path()).expect("open");

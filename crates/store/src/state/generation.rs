@@ -13,7 +13,7 @@ use ledger::table::Table;
 use minicbor::{Decode, Encode};
 use parking_lot::Mutex;
 use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, Options, ReadOptions};
-use types::codec::{decode, encode};
+use types::codec::{CodecError, decode, encode};
 use types::{Channel, Destination};
 
 use crate::database::{self, family};
@@ -35,6 +35,9 @@ const PAYLOADS: &str = "payloads";
 pub(super) const META: &str = "meta";
 const META_APPLIED: &[u8] = b"applied";
 const META_MEMBERSHIP: &[u8] = b"membership";
+const META_FORMAT: &[u8] = b"format";
+/// Which tables there are and what their rows say. One that was never named is 1.
+const FORMAT: u64 = 2;
 
 const MEMTABLE_BYTES: usize = 64 * 1024 * 1024;
 /// A slow flush holds up writes only when this many are full.
@@ -49,10 +52,10 @@ const BLOCK_CACHE_BYTES: usize = 256 * 1024 * 1024;
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
 
 /// Where a row lives. Kept replies are few, and every command asks for one that is not there: among
-/// few it is told so at once. Tables that make up most of the bytes and grow at their end stay apart, each
-/// for itself: while one namespace is busy their table files follow each other nearly without an
-/// overlap, so that compaction moves them to the second level as they are, and a row finds its
-/// place in memory next to the last one.
+/// few it is told so at once. Tables that make up most of the bytes and grow at their end stay
+/// apart, each for itself: while one namespace is busy their table files follow each other nearly
+/// without an overlap, so that compaction moves them to the second level as they are, and a row
+/// finds its place in memory next to the last one.
 pub(super) fn family_of(key: &[u8]) -> usize {
     const INTENTS: u8 = Table::Intents as u8;
     const CONTENTS: u8 = Table::Contents as u8;
@@ -168,7 +171,7 @@ impl Drop for Generation {
     }
 }
 
-/// Puts the applied entry, and the membership if it is new, into a batch.
+/// Puts the applied entry, the membership if it is new, and first of all the format into a batch.
 pub(super) fn put_applied(
     batch: &mut rocksdb::WriteBatch,
     db: &DB,
@@ -178,6 +181,9 @@ pub(super) fn put_applied(
     let meta = family(db, META);
     let stored = StoredApplied { index: new.index, applied: new.applied.clone() };
     batch.put_cf(meta, META_APPLIED, encode(&stored));
+    if old.is_none() {
+        batch.put_cf(meta, META_FORMAT, encode(&FORMAT));
+    }
     if old.is_none_or(|old| old.membership != new.membership) {
         batch.put_cf(meta, META_MEMBERSHIP, &new.membership);
     }
@@ -187,8 +193,13 @@ pub(super) fn applied(db: &DB, options: &ReadOptions) -> Result<Option<AppliedMe
     let meta = family(db, META);
     let read = |key| db.get_cf_opt(meta, key, options).context("read the applied entry");
     let Some(bytes) = read(META_APPLIED)? else { return Ok(None) };
-    let stored: StoredApplied =
-        decode(&bytes, "applied entry").map_err(|error| StoreError::damaged(error.to_string()))?;
+    let damaged = |error: CodecError| StoreError::damaged(error.to_string());
+    let format = read(META_FORMAT)?.map(|bytes| decode(&bytes, "format").map_err(damaged));
+    let found = format.transpose()?.unwrap_or(1);
+    if found != FORMAT {
+        return Err(StoreError::Format { found, known: FORMAT });
+    }
+    let stored: StoredApplied = decode(&bytes, "applied entry").map_err(damaged)?;
     let membership = read(META_MEMBERSHIP)?.unwrap_or_default();
     Ok(Some(AppliedMeta { index: stored.index, applied: stored.applied, membership }))
 }
