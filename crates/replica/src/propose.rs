@@ -41,7 +41,7 @@ const REST: Duration = Duration::from_millis(10);
 /// For a command that is alone this task stays awake until it is answered, since nothing else
 /// keeps the processor busy, and to wake it takes about a quarter of a sync; but no longer than a
 /// fast disk needs. A slow one makes waking cheap beside it.
-const AWAKE_MAX: Duration = Duration::from_micros(200);
+const AWAKE_MAX: Duration = Duration::from_micros(600);
 
 /// Runs until the queue is closed.
 pub(crate) async fn run(core: Arc<Core>) {
