@@ -18,6 +18,7 @@ use support::fixture;
 use support::history::{Asked, Faults, Listed, Told, payload};
 use support::load::{Load, listed, send_again};
 use support::ports::base_port;
+use support::shown;
 use tempfile::TempDir;
 use types::Digest;
 
@@ -50,13 +51,13 @@ async fn killed_leaders_lose_nothing_and_open_no_gate_twice() {
     }
     load.answers(ANSWERS_BETWEEN).await;
     let mut asked = load.stop().await;
-    println!("from each kill to the first new success: {times:?} ms");
+    shown(&format!("from each kill to the first new success: {times:?} ms"));
 
     let clients: Vec<_> = (0..3).map(|first| cluster.client("/agent_key", first)).collect();
     send_again(&clients, &mut asked).await;
     let found = listed(&cluster.client("/auditor_key", 0)).await;
     let faults = Faults::of(&asked, &found);
-    println!("{} keys over {KILLS} kills: {faults}", asked.len());
+    shown(&format!("{} keys over {KILLS} kills: {faults}", asked.len()));
     assert!(faults.is_empty(), "{faults}");
     assert!(cluster.equal().await > 0);
     cluster.stop(&cluster.ids());

@@ -1,6 +1,7 @@
 //! Nodes come and go under load, and a client that sends again by key sees no failed request: a
-//! follower is cut off and heals, a new node joins and votes, and the leader stops in order. All
-//! nodes started again on their data have everything, and one without its data is not let in.
+//! follower is cut off and heals, a new node joins and votes, one that lost its data is not let in,
+//! is removed and comes back as another, and the leader stops in order. All nodes started again on
+//! their data have everything.
 //!
 //! A node that is cut off is one that is frozen: it sends nothing and takes nothing.
 #![cfg(test)]
@@ -15,12 +16,13 @@ use std::time::Duration;
 
 use client::Request;
 use rustix::process::Signal;
+use serde_json::json;
 use support::cluster::Cluster;
 use support::history::Faults;
 use support::load::{Load, listed, send_again};
 use support::node::eventually;
 use support::ports::base_port;
-use support::{DEADLINE, fixture};
+use support::{DEADLINE, fixture, shown};
 use tempfile::TempDir;
 
 /// Keys that have their answer before the next change, at least.
@@ -28,36 +30,75 @@ const ANSWERS_BETWEEN: usize = 300;
 const PAIRS: usize = 6;
 const EVERY: Duration = Duration::from_millis(20);
 
-/// Issues a certificate for node 4 and has it join with the token that the others came in with.
-fn join(cluster: &mut Cluster, gate: &Path, base_port: u16) {
+/// Issues a certificate for a new node and has it join with the token that the others came in with.
+fn join(cluster: &mut Cluster, gate: &Path, base_port: u16, new: u16) {
     let dev = cluster.home.join("dev");
-    let home = dev.join("node-4");
+    let home = dev.join(format!("node-{new}"));
     fs::create_dir(&home).expect("a directory");
     let id = fs::read_to_string(dev.join("ca/cluster-id")).expect("an id");
     let mut issue = Command::new(gate);
-    issue.args(["cluster", "certificates", "--nodes", "4", "--cluster-id", id.trim(), "--dir"]);
+    issue.args(["cluster", "certificates", "--nodes", &new.to_string()]);
+    issue.args(["--cluster-id", id.trim(), "--dir"]);
     let issued = issue.arg(dev.join("ca")).output().expect("it runs");
     assert!(issued.status.success(), "{issued:?}");
-    let port = |offset: u16| base_port + 30 + offset;
+    let port = |offset: u16| base_port + 10 * (new - 1) + offset;
     let config = format!(
-        "node: {{id: 4}}\n\
+        "node: {{id: {new}}}\n\
          data_dir: data\n\
          http: {{listen: \"127.0.0.1:{}\"}}\n\
          peer:\n  listen: \"127.0.0.1:{}\"\n  tls: {{ca: ../ca/ca.pem, \
-         certificate: ../ca/node-4.pem, key: ../ca/node-4.key}}\n\
+         certificate: ../ca/node-{new}.pem, key: ../ca/node-{new}.key}}\n\
          metrics: {{listen: \"127.0.0.1:{}\"}}\n\
-         cluster:\n  join: {{ask: {{1: \"127.0.0.1:{}\", 2: \"127.0.0.1:{}\"}}, \
-         token_file: ../node-2/join.token}}\n\
+         cluster:\n  join: {{ask: {{1: \"127.0.0.1:{}\", 2: \"127.0.0.1:{}\", \
+         3: \"127.0.0.1:{}\"}}, token_file: ../node-2/join.token}}\n\
          data_key_file: ../data.key\n",
         port(0),
         port(2),
         port(3),
         base_port + 2,
         base_port + 12,
+        base_port + 22,
     );
     let file = home.join("node.yaml");
     fs::write(&file, config).expect("a file");
-    cluster.add(4, format!("http://127.0.0.1:{}", port(0)), file);
+    cluster.add(u64::from(new), format!("http://127.0.0.1:{}", port(0)), file);
+}
+
+/// Waits until a node votes, as the leader knows it.
+async fn votes(cluster: &Cluster, node: u64) {
+    eventually("the new node votes", || async {
+        let leader = cluster.leader().await;
+        (role(cluster, leader, node).await? == "voter").then_some(())
+    })
+    .await;
+}
+
+/// A node loses its data: it is nobody that the others know, and is not let in.
+async fn wipe(cluster: &mut Cluster, node: u64) {
+    let leader = cluster.leader().await;
+    cluster.stop(&[node]);
+    fs::remove_dir_all(cluster.home.join(format!("dev/node-{node}/data"))).expect("its data");
+    cluster.start_again(node);
+    let (code, log) = cluster.ended(node);
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("joins under a new id"), "{log}");
+    assert_eq!(cluster.leader().await, leader, "the leader is not disturbed");
+}
+
+/// Removes a node for ever. Another change may be under way, and the leader may just change.
+async fn remove(cluster: &mut Cluster, node: u64) {
+    let client = cluster.client("/admin_key", 0);
+    let body = json!({ "node": node });
+    eventually("the node is removed", || async {
+        let request = Request::post(&["v1", "cluster", "remove"], &body);
+        _ = client.send(request).await;
+        let leader = cluster.leader().await;
+        let status = cluster.status(leader).await?;
+        let is_gone = status["nodes"].as_array()?.iter().all(|member| member["id"] != node);
+        is_gone.then_some(())
+    })
+    .await;
+    cluster.forget(node);
 }
 
 /// What a node is, as another one knows it.
@@ -101,12 +142,17 @@ async fn nodes_come_and_go_without_a_failed_request() {
     caught_up(&cluster, follower).await;
 
     // A new node learns, and votes once it has caught up.
-    join(&mut cluster, gate, base_port);
-    let leader = cluster.leader().await;
-    eventually("the new node votes", || async {
-        (role(&cluster, leader, 4).await? == "voter").then_some(())
-    })
-    .await;
+    join(&mut cluster, gate, base_port, 4);
+    votes(&cluster, 4).await;
+    load.answers(ANSWERS_BETWEEN).await;
+
+    // One that lost its data is removed for ever, and comes back as another.
+    let wiped = cluster.follower().await;
+    wipe(&mut cluster, wiped).await;
+    remove(&mut cluster, wiped).await;
+    load.answers(ANSWERS_BETWEEN).await;
+    join(&mut cluster, gate, base_port, 5);
+    votes(&cluster, 5).await;
     load.answers(ANSWERS_BETWEEN).await;
 
     // The leader stops in order, and comes back.
@@ -121,7 +167,7 @@ async fn nodes_come_and_go_without_a_failed_request() {
     send_again(&clients, &mut asked).await;
     let before = cluster.equal().await;
     let faults = Faults::of(&asked, &listed(&cluster.client("/auditor_key", 0)).await);
-    println!("{} keys: {faults}", asked.len());
+    shown(&format!("{} keys come and gone under: {faults}", asked.len()));
     assert!(faults.is_empty(), "{faults}");
 
     // All at once, on the same data.
@@ -134,18 +180,7 @@ async fn nodes_come_and_go_without_a_failed_request() {
     assert!(faults.is_empty(), "after all were started again: {faults}");
     assert!(cluster.equal().await >= before, "leaves are gone");
 
-    // Without its data a node is nobody that the others know.
-    let leader = cluster.leader().await;
-    let wiped = [4, 2].into_iter().find(|node| *node != leader).expect("one of two");
-    cluster.stop(&[wiped]);
-    fs::remove_dir_all(home.path().join(format!("dev/node-{wiped}/data"))).expect("its data");
-    cluster.start_again(wiped);
-    let (code, log) = cluster.ended(wiped);
-    assert_eq!(code, Some(1), "{log}");
-    assert!(log.contains("joins under a new id"), "{log}");
-    assert_eq!(cluster.leader().await, leader, "the leader is not disturbed");
     send_again(&clients, &mut asked[..100]).await;
     assert!(cluster.equal().await >= before);
-    let others: Vec<u64> = cluster.ids().into_iter().filter(|node| *node != wiped).collect();
-    cluster.stop(&others);
+    cluster.stop(&cluster.ids());
 }

@@ -192,6 +192,12 @@ impl Cluster {
         self.start_again(node);
     }
 
+    /// Forgets a node that does not run and will not again.
+    pub fn forget(&mut self, node: u64) {
+        let place = self.nodes.remove(&node).expect("a node");
+        assert!(matches!(place.run, Run::Stopped), "node {node} runs");
+    }
+
     /// How a node that was started last ended by itself, and what it said.
     pub fn ended(&mut self, node: u64) -> (Option<i32>, String) {
         let place = self.nodes.get_mut(&node).expect("a node");

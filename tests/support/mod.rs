@@ -28,6 +28,11 @@ pub const DEADLINE: Duration = Duration::from_secs(90);
 /// The rest between two looks.
 pub const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// Prints a line that is seen whether the test passes or not: figures of a run.
+pub fn shown(line: &str) {
+    _ = writeln!(std::io::stdout(), "{line}");
+}
+
 /// A process that does not outlive its test.
 pub struct Process(pub Child);
 

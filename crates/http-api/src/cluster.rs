@@ -53,6 +53,8 @@ fn node(status: &Status, member: &Member) -> Value {
         "matched_index": member.matched.map(|index| index.0),
         "healthy": healthy,
         "applied_index": seen.map(|seen| seen.applied.0),
+        // Behind the newest entry that is known here; what was heard is a moment old.
+        "lag": seen.map(|seen| newest(status).saturating_sub(seen.applied.0)),
         "round_trip_us": far.and_then(micros),
         "clock_offset_us": far.map(|seen| seen.clock_offset_us),
         "disk_free_bytes": seen.map(|seen| seen.disk_free_bytes),
@@ -63,6 +65,13 @@ fn node(status: &Status, member: &Member) -> Value {
         "profile": seen.and_then(|seen| seen.profile),
         "feature_level": seen.map(|seen| seen.feature_level),
     })
+}
+
+/// The newest entry that is committed, as far as this node knows, or applied by somebody.
+fn newest(status: &Status) -> u64 {
+    let seen = status.members.iter().filter_map(|member| member.seen.as_ref());
+    let applied = seen.map(|seen| seen.applied.0).max().unwrap_or(0);
+    applied.max(status.committed.0).max(status.applied.0)
 }
 
 fn given_away(over: &HandOver) -> Value {

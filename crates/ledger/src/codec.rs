@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 
 use minicbor::bytes::ByteSlice;
-use minicbor::{Decode, Encode};
+use minicbor::{Decode, Decoder, Encode};
 use types::codec::{decode, encode};
 use types::{LogTime, NodeId};
 
@@ -22,6 +22,10 @@ pub const FEATURE_LEVEL: u32 = 1;
 pub const FIRST_FEATURE_LEVEL: u32 = 1;
 
 const FORMAT: u8 = 1;
+/// The number of [`Command::Submit`](crate::Command).
+const SUBMIT: u32 = 2;
+/// Fields of an envelope before its command.
+const BEFORE_COMMAND: usize = 4;
 
 /// The leader's stamp on a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +74,27 @@ pub fn batch_bytes(batch: &[u8]) -> usize {
         let bytes = commands.iter().map(|command| unpacked_bytes(command));
         bytes.fold(0, usize::saturating_add)
     })
+}
+
+/// Whether a batch holds submits and nothing else, none of them packed: then its work is in
+/// proportion to its bytes. What ends or decides something may touch all that is due, or every
+/// window of an intent.
+#[must_use]
+pub fn holds_only_submits(batch: &[u8]) -> bool {
+    let rest = batch.get(1..).unwrap_or_default();
+    decode::<Wire<'_>>(rest, "log entry")
+        .is_ok_and(|wire| wire.commands.iter().all(|command| kind_of(command) == Some(SUBMIT)))
+}
+
+/// The number of an envelope's command.
+fn kind_of(envelope: &[u8]) -> Option<u32> {
+    let mut decoder = Decoder::new(envelope);
+    decoder.array().ok()?;
+    for _ in 0..BEFORE_COMMAND {
+        decoder.skip().ok()?;
+    }
+    decoder.array().ok()?;
+    decoder.u32().ok()
 }
 
 /// Decodes a batch. Its level is compared with what this build can apply, not with the level in

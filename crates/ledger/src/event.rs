@@ -346,6 +346,8 @@ pub enum Event {
         due: Vec<u8>,
         /// The rows that only served a time and have served it.
         rows: Vec<Vec<u8>>,
+        /// What is left of it for the next tick.
+        left: Vec<u8>,
     },
 }
 

@@ -36,16 +36,14 @@ pub(crate) fn tick(ledger: &impl Read, stamp: Stamp) -> Result<Transition, Stop>
     })?;
     let mut done = Transition::reply(Reply::Done);
     let (mut work, mut last) = (0_usize, LogTime::default());
-    let mut due = due.into_iter();
-    for (key, row) in due.by_ref() {
-        last = table::parse_due(&key).map_or(last, |(at, ..)| at);
-        let touched = work_off(ledger, stamp.time, key, &row, &mut done)?;
-        work = work.saturating_add(touched);
+    for (key, row) in due {
         if work >= TICK_WORK_MAX {
+            more = true;
             break;
         }
+        last = table::parse_due(&key).map_or(last, |(at, ..)| at);
+        more |= work_off(ledger, stamp.time, key, &row, (&mut work, &mut done))?;
     }
-    let more = more || due.next().is_some();
     done.reply = Reply::Ticked { more };
     let up_to = if more { last } else { stamp.time };
     done.events.push(Event::SweptTo { time: up_to });
@@ -57,24 +55,28 @@ fn count(key: &[u8], row: &[u8]) -> usize {
     table::parse_due(key).map_or(1, |(.., kind)| row.len() / kind.subject_bytes())
 }
 
-/// Works one row off; gives how many rows that touches, windows among them.
+/// Works one row off, until enough rows were touched, windows among them. Says whether something is
+/// left of it.
 fn work_off(
     ledger: &impl Read,
     now: LogTime,
     due: Vec<u8>,
     subjects: &[u8],
-    done: &mut Transition,
-) -> Result<usize, Fault> {
+    (work, done): (&mut usize, &mut Transition),
+) -> Result<bool, Fault> {
     let (at, namespace, kind) =
         table::parse_due(&due).ok_or_else(|| Fault("a due row without a known form".into()))?;
-    let (mut touched, mut rows) = (1, Vec::new());
-    for subject in subjects.chunks(kind.subject_bytes()) {
+    let (mut left, mut rows) = (subjects, Vec::new());
+    *work = work.saturating_add(1);
+    while !left.is_empty() && *work < TICK_WORK_MAX {
+        let (subject, rest) = left.split_at(kind.subject_bytes().min(left.len()));
         let (row, windows) = end_of(ledger, (at, now), namespace, (kind, subject), done)?;
         rows.extend(row);
-        touched += 1 + windows;
+        *work = work.saturating_add(1).saturating_add(windows);
+        left = rest;
     }
-    done.events.push(Event::Swept { due, rows });
-    Ok(touched)
+    done.events.push(Event::Swept { due, rows, left: left.to_vec() });
+    Ok(!left.is_empty())
 }
 
 /// What is due ends: gives the row that is to go, and how many windows that touches.

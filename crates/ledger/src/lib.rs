@@ -64,6 +64,7 @@ pub use audit::{Leaf, LeafBody, LeafDetail};
 pub use cluster::{ChangeCluster, ClusterChange, NewNode, NodeRow};
 pub use codec::{
     BatchHeader, FEATURE_LEVEL, FIRST_FEATURE_LEVEL, batch_bytes, decode_batch, encode_batch,
+    holds_only_submits,
 };
 pub use command::{
     ApplyChannels, ApplyDestinations, ApplyPolicies, Approve, AttemptEnd, Bootstrap, Cancel, Claim,

@@ -103,6 +103,30 @@ pub(crate) fn agent_submit(
     row(ledger, &key, |bytes| decode(bytes, "submit"))
 }
 
+/// The number of an agent's first submit that is not older than an intent. One of another's has its
+/// place by its id; ids follow the log but for those that different nodes gave in one moment.
+fn first_not_older(
+    ledger: &(impl Read + ?Sized),
+    namespace: NamespaceId,
+    agent: AgentId,
+    id: IntentId,
+) -> Result<u64, Fault> {
+    if let Some(own) = head(ledger, namespace, id)?.filter(|head| head.agent == agent) {
+        return Ok(own.number);
+    }
+    let (mut low, mut high) = (0, submits(ledger, namespace, agent)?);
+    while low < high {
+        let middle = low.midpoint(high);
+        let found = agent_submit(ledger, namespace, agent, middle)?;
+        if found.ok_or_else(|| missing("a submit"))?.intent < id {
+            low = middle.saturating_add(1);
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
+}
+
 /// What scans found so far.
 #[derive(Default)]
 struct Found {
@@ -132,8 +156,7 @@ impl Found {
         self.scan(ledger, namespace, (prefix, &to), id_of, filter)
     }
 
-    /// The same of one agent's, in the order in which they were accepted. One of another's, which
-    /// has no place there, ends nothing: what is not older is passed over.
+    /// The same of one agent's, in the order in which they were accepted.
     fn add_of(
         &mut self,
         ledger: &(impl Read + ?Sized),
@@ -141,18 +164,14 @@ impl Found {
         agent: AgentId,
         filter: IntentFilter,
     ) -> Result<(), Fault> {
-        let before = match filter.before {
-            Some(id) => head(ledger, namespace, id)?.filter(|head| head.agent == agent),
-            None => None,
+        let end = match filter.before {
+            Some(id) => first_not_older(ledger, namespace, agent, id)?,
+            None => u64::MAX,
         };
         let from = table::intent_by_agent(namespace, agent, 0);
-        let to = match &before {
-            Some(head) => table::intent_by_agent(namespace, agent, head.number),
-            None => table::end_of(from.get(..from.len().saturating_sub(8)).unwrap_or_default()),
-        };
+        let to = table::intent_by_agent(namespace, agent, end);
         let id_of = |_: &[u8], row: &[u8]| Ok(decode::<AgentSubmit>(row, "submit")?.intent);
-        let before = filter.before.filter(|_| before.is_none());
-        self.scan(ledger, namespace, (&from, &to), id_of, IntentFilter { before, ..filter })
+        self.scan(ledger, namespace, (&from, &to), id_of, filter)
     }
 
     fn scan(
@@ -173,9 +192,7 @@ impl Found {
             });
             match found {
                 Ok((id, head)) => {
-                    let is_older = filter.before.is_none_or(|before| id < before);
-                    let fits = filter.phases.is_empty() || filter.phases.contains(&head.phase);
-                    if is_older && fits {
+                    if filter.phases.is_empty() || filter.phases.contains(&head.phase) {
                         matches += 1;
                         self.heads.push(head);
                     }

@@ -60,7 +60,7 @@ impl<R: Read> Recorder<R> {
     ) -> Result<(), Fault> {
         match event {
             Event::Elsewhere { event, .. } => self.record(stamp, namespace, event),
-            Event::Swept { due, rows } => self.sweep(due, rows),
+            Event::Swept { due, rows, left } => self.sweep(due, rows, left),
             Event::SweptTo { time } => {
                 self.ledger.put(table::meta(Meta::SweptTo), encode(time));
                 Ok(())
@@ -243,8 +243,12 @@ impl<R: Read> Recorder<R> {
         self.put_agent(namespace, &row)
     }
 
-    fn sweep(&mut self, due: &[u8], rows: &[Vec<u8>]) -> Result<(), Fault> {
-        self.ledger.delete(due);
+    fn sweep(&mut self, due: &[u8], rows: &[Vec<u8>], left: &[u8]) -> Result<(), Fault> {
+        if left.is_empty() {
+            self.ledger.delete(due);
+        } else {
+            self.ledger.put(due, left);
+        }
         let parsed = table::parse_due(due);
         for row in rows {
             if self.ledger.get(row)?.is_none() {

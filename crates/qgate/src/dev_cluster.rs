@@ -36,7 +36,7 @@ impl DevCluster {
     /// Files that cannot be read or written, or make no sense.
     pub(crate) fn open(directory: &Path) -> Result<Self, Failure> {
         let has_data = directory.join("node-1").join("data").is_dir();
-        let key = data_key::load(&directory.join("data.key"), has_data)?;
+        let key = data_key::load(&directory.join("data.key"), !has_data)?;
         let directory = directory.join("ca");
         let authority = AuthorityDir::open(&directory, "Quorum Gate development")?;
         let file = directory.join("cluster-id");

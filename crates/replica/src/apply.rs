@@ -75,11 +75,16 @@ impl Applied {
     }
 }
 
+/// Entries of more bytes than this are worked on by a thread of their own.
+const INLINE_BYTES_MAX: usize = 4 * 1024;
+
 /// Entries that go into one write.
 #[derive(Default)]
 pub(crate) struct Chunk {
     entries: Vec<Entry>,
     bytes: usize,
+    /// Some command may be more work than its bytes say.
+    is_more_than_submits: bool,
 }
 
 impl Chunk {
@@ -87,14 +92,15 @@ impl Chunk {
     pub(crate) fn push(&mut self, entry: Entry) -> bool {
         if let Payload::Normal(batch) = &entry.payload {
             self.bytes += ledger::batch_bytes(&batch.0);
+            self.is_more_than_submits |= !ledger::holds_only_submits(&batch.0);
         }
         self.entries.push(entry);
         self.entries.len() >= APPLY_ENTRIES_MAX || self.bytes >= APPLY_BYTES_MAX
     }
 
-    /// Bytes of the commands when they are unpacked.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+    /// It is so little work that the thread of consensus may do it.
+    pub(crate) fn is_small(&self) -> bool {
+        self.bytes <= INLINE_BYTES_MAX && !self.is_more_than_submits
     }
 
     /// Who they are: entries with the same id are the same.

@@ -79,7 +79,15 @@ async fn read_index(core: &Core, policy: ReadPolicy) -> Result<u64, ProposeError
 }
 
 async fn own_index(core: &Core, policy: ReadPolicy) -> Result<u64, ProposeError> {
-    match core.raft.get_read_linearizer(policy).await {
+    // Votes for the node to which the lead is handed over do not wait for the end of the lease.
+    let lease_holds = || core.handing_over.lock().is_none() && !core.strain.is_stuck();
+    let by_lease = matches!(policy, ReadPolicy::LeaseRead) && lease_holds();
+    let policy = if by_lease { ReadPolicy::LeaseRead } else { ReadPolicy::ReadIndex };
+    let mut found = core.raft.get_read_linearizer(policy).await;
+    if by_lease && !lease_holds() {
+        found = core.raft.get_read_linearizer(ReadPolicy::ReadIndex).await;
+    }
+    match found {
         Ok(linearizer) => Ok(linearizer.read_log_id().index()),
         Err(RaftError::Fatal(_)) => Err(ProposeError::Stopping),
         Err(RaftError::APIError(_)) => Err(ProposeError::NoLeader),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use store::state::Snapshot;
+use store::state::{Held, Snapshot};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::sync::mpsc;
@@ -69,7 +69,10 @@ pub(crate) async fn send(
     pace: &Pace,
 ) -> Result<Vote, Status> {
     let failed = |error: &dyn std::error::Error| Status::internal(format!("snapshot: {error}"));
-    let snapshot = Snapshot::open(&snapshot.0).map_err(|error| failed(&error))?;
+    // Newer ones are published meanwhile, and the oldest go.
+    let held = tokio::task::spawn_blocking(move || Snapshot::open(&snapshot.0)?.hold());
+    let held = held.await.map_err(|error| failed(&error))?;
+    let snapshot = Arc::new(held.map_err(|error| failed(&error))?);
     let manifest = snapshot.manifest.to_bytes().into();
     let (parts, receiver) = mpsc::channel::<SnapshotPart>(CHUNKS_AHEAD);
     let parts = Parts(parts);
@@ -133,7 +136,7 @@ fn refusal(answer: Result<Option<SnapshotReply>, Status>) -> Status {
 }
 
 /// What arrives damaged again and again may be so here already.
-fn look_at_own(status: &Status, snapshot: &Snapshot) {
+fn look_at_own(status: &Status, snapshot: &Arc<Held>) {
     if status.code() != Code::DataLoss {
         return;
     }

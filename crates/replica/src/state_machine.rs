@@ -22,7 +22,7 @@ use tokio::sync::{broadcast, watch};
 use types::LogIndex;
 use types::limits::EFFECTS_KEPT_MAX;
 
-use crate::ahead::{Ahead, Begun, INLINE_BYTES_MAX};
+use crate::ahead::{Ahead, Begun};
 use crate::apply::{self, Applied, ApplyError, Chunk, Outcome};
 use crate::codec;
 use crate::meters::ApplyMeters;
@@ -109,7 +109,7 @@ impl StateMachine {
                 return Ok(prepared.write(&self.state, &mut self.applied));
             }
             Some(Begun::Beside(beside)) => beside,
-            None if chunk.bytes() <= INLINE_BYTES_MAX => {
+            None if chunk.is_small() => {
                 return Ok(apply::apply(&self.state, &mut self.applied, chunk));
             }
             None => self.ahead.beside(&self.state, &self.applied, chunk)?,

@@ -36,14 +36,12 @@ pub enum StoreError {
     /// Stored bytes are damaged. They are never served.
     #[error("stored data is damaged: {0}; replace this node under a new id")]
     Damaged(String),
-    /// The rows are those of another build.
+    /// Rows of another build. Nodes of one cluster write one format.
     #[error(
-        "the state is of format {found} and this build reads format {known}: run the build that \
-         wrote it, or give this node an empty data directory under a new id"
+        "the state is not of format {known}, the one that this build reads: run the build that \
+         wrote it on every node, or begin a new cluster in empty directories"
     )]
     Format {
-        /// What was written.
-        found: u64,
         /// What this build reads and writes.
         known: u64,
     },

@@ -31,7 +31,7 @@ use crate::meters::{Caches, StateMeters, Taking};
 use generation::{Generation, ROW_FAMILIES, family_of};
 pub use incoming::{Incoming, Wanted};
 use reader::Reader;
-pub use snapshot::{Manifest, Snapshot, SnapshotFile};
+pub use snapshot::{Held, Manifest, Snapshot, SnapshotFile};
 
 /// Bytes of unflushed writes from which on the state wants a flush.
 pub const FLUSH_BYTES: u64 = 64 * 1024 * 1024;

@@ -137,7 +137,7 @@ fn the_rows_of_another_build_are_not_read() {
     database.delete_cf(meta, b"format").expect("as it was before there were formats");
     drop(database);
     let refused = StateStore::open(dir.path()).err().expect("other rows");
-    assert!(matches!(refused, StoreError::Format { found: 1, .. }), "{refused}");
+    assert!(matches!(refused, StoreError::Format { .. }), "{refused}");
 }
 
 #[test]

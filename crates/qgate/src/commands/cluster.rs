@@ -32,10 +32,15 @@ const NODES: &[Column] = &[
     ("priority", &["priority"]),
     ("http", &["http"]),
     ("peer", &["peer"]),
-    ("matched", &["matched_index"]),
+    ("applied", &["applied_index"]),
+    ("lag", &["lag"]),
+    ("rtt us", &["round_trip_us"]),
+    ("clock us", &["clock_offset_us"]),
     ("healthy", &["healthy"]),
+    ("disk free", &["disk_free_bytes"]),
     ("disk full", &["disk_full"]),
     ("sync us", &["sync_us"]),
+    ("level", &["feature_level"]),
 ];
 
 const CHANGED: &[Column] = &[

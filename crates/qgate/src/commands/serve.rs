@@ -22,7 +22,7 @@ use tls::{Files, Identity};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use types::NodeId;
+use types::{LogTime, NodeId};
 
 use crate::config::{Config, Join, PeerTls, Profile};
 use crate::data_key;
@@ -169,14 +169,15 @@ impl Node {
         // First, so that a configuration that cannot be used leaves the disk as it is.
         let outward = outward(config)?;
         let has_data = check_data(config)?;
-        let data_key = data_key::load(&config.data_key_file, has_data)?;
+        let may_make_key = !has_data && config.cluster.join.is_none();
+        let data_key = data_key::load(&config.data_key_file, may_make_key)?;
         let id = NodeId(config.node.id);
         let identity = identity(config)?;
         let mut tasks = Vec::new();
         if let Some(identity) = &identity {
             tasks.push(tokio::spawn(identity.watch(RELOAD_EVERY)));
         }
-        let settings = replica_config(config, data_key.clone(), identity, has_data)?;
+        let settings = replica_config(config, &data_key, identity, has_data)?;
         let replica = Replica::start(settings, peers).await.map_err(|error| {
             let what = format!("node {} cannot start: {error}", config.node.id);
             if error.is_disk_full() { Failure::disk_full(what) } else { Failure::refused(what) }
@@ -381,7 +382,7 @@ fn identity(config: &Config) -> Result<Option<Arc<Identity>>, Failure> {
 
 fn replica_config(
     config: &Config,
-    data_key: DataKey,
+    data_key: &DataKey,
     identity: Option<Arc<Identity>>,
     has_data: bool,
 ) -> Result<replica::Config, Failure> {
@@ -397,7 +398,8 @@ fn replica_config(
         ..NodeAddress::default()
     };
     let id = NodeId(config.node.id);
-    let mut replica = replica::Config::new(config.data_dir.clone(), id, address, data_key);
+    let data_dir = config.data_dir.clone();
+    let mut replica = replica::Config::new(data_dir, id, address, data_key.clone());
     replica.identity = identity;
     replica.disk = disk_limits::of(config);
     replica.ask_first.clone_from(&config.cluster.ask_first);
@@ -410,7 +412,7 @@ fn replica_config(
         Profile::Global => replica::Profile::Global,
     };
     replica.begin = match &config.cluster.join {
-        Some(join) => match join_plan(join) {
+        Some(join) => match join_plan(join, data_key) {
             Ok(plan) => Begin::Join(plan),
             // A member needs no token any more.
             Err(_) if has_data => Begin::Resume,
@@ -422,13 +424,19 @@ fn replica_config(
     Ok(replica)
 }
 
-fn join_plan(join: &Join) -> Result<JoinPlan, Failure> {
+/// A token is signed with the data key of its cluster, so it tells a key of another one.
+fn join_plan(join: &Join, data_key: &DataKey) -> Result<JoinPlan, Failure> {
     let token = files::read(&join.token_file, TOKEN_BYTES_MAX)
         .map_err(|error| Failure::refused(format!("cluster.join: {error}")))?;
     let token = String::from_utf8_lossy(&token).trim().to_owned();
     let cluster_id = join_token::cluster_of(&token)
         .map_err(|error| Failure::refused(format!("cluster.join: {error}")))?
         .to_owned();
+    // When it ends is for the leader to say.
+    join_token::check(data_key, &cluster_id, &token, LogTime(0)).map_err(|error| {
+        Failure::refused(format!("cluster.join: {error}"))
+            .next("copy data_key_file from a node of the cluster; every node has the same")
+    })?;
     Ok(JoinPlan { cluster_id, ask: join.ask.clone(), token })
 }
 

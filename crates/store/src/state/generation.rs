@@ -3,7 +3,7 @@
 //! Invariant: the file `CURRENT` of the data directory names the live generation; a generation
 //! that was replaced lives on for its last reader and is deleted after it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,7 +37,7 @@ const META_APPLIED: &[u8] = b"applied";
 const META_MEMBERSHIP: &[u8] = b"membership";
 const META_FORMAT: &[u8] = b"format";
 /// Which tables there are and what their rows say. One that was never named is 1.
-const FORMAT: u64 = 2;
+pub(super) const FORMAT: u64 = 2;
 
 const MEMTABLE_BYTES: usize = 64 * 1024 * 1024;
 /// A slow flush holds up writes only when this many are full.
@@ -132,6 +132,7 @@ pub(super) struct Generation {
 impl Generation {
     pub(super) fn open(data_dir: &Path, number: Number) -> Result<Self, StoreError> {
         let dir = number.dir(data_dir);
+        check_families(&dir)?;
         let db = database::open(&options(), &dir, families())?;
         files::sync(&dir)?;
         Ok(Self {
@@ -195,9 +196,8 @@ pub(super) fn applied(db: &DB, options: &ReadOptions) -> Result<Option<AppliedMe
     let Some(bytes) = read(META_APPLIED)? else { return Ok(None) };
     let damaged = |error: CodecError| StoreError::damaged(error.to_string());
     let format = read(META_FORMAT)?.map(|bytes| decode(&bytes, "format").map_err(damaged));
-    let found = format.transpose()?.unwrap_or(1);
-    if found != FORMAT {
-        return Err(StoreError::Format { found, known: FORMAT });
+    if format.transpose()? != Some(FORMAT) {
+        return Err(StoreError::Format { known: FORMAT });
     }
     let stored: StoredApplied = decode(&bytes, "applied entry").map_err(damaged)?;
     let membership = read(META_MEMBERSHIP)?.unwrap_or_default();
@@ -228,6 +228,19 @@ pub(super) fn applied_of_image(
     let db = DB::open_cf_descriptors_read_only(&options, image, families(), false)
         .context("open the snapshot")?;
     applied(&db, &ReadOptions::default())
+}
+
+/// Another format may have other families. To open it would make what is missing, and leave a
+/// database that no build reads.
+fn check_families(dir: &Path) -> Result<(), StoreError> {
+    if !dir.join("CURRENT").exists() {
+        return Ok(());
+    }
+    let found = DB::list_cf(&options(), dir).context("list the column families")?;
+    let known = ROW_FAMILIES.into_iter().chain([META, "default"]);
+    let (found, known): (BTreeSet<&str>, BTreeSet<&str>) =
+        (found.iter().map(String::as_str).collect(), known.collect());
+    if found == known { Ok(()) } else { Err(StoreError::Format { known: FORMAT }) }
 }
 
 fn options() -> Options {

@@ -56,7 +56,7 @@ impl StateStore {
         let dir = self.data_dir.join("snap").join("tmp-incoming");
         let is_same = files::read_if_there(&dir.join(MANIFEST))?.as_deref() == Some(manifest);
         if !is_same {
-            files::remove(&dir)?;
+            keep_only(&dir, &known)?;
         }
         let incoming = Incoming { dir, manifest: known, open: None };
         let missing = incoming.missing_bytes()?;
@@ -70,6 +70,22 @@ impl StateStore {
         }
         Ok(incoming)
     }
+}
+
+/// Of what arrived of another snapshot, keeps the files that this one has too: tables do not change,
+/// and most of them are in the next snapshot again.
+fn keep_only(dir: &Path, wanted: &Manifest) -> Result<(), StoreError> {
+    let before = files::read_if_there(&dir.join(MANIFEST))?;
+    let Some(before) = before.and_then(|bytes| Manifest::of_bytes(&bytes).ok()) else {
+        return files::remove(dir);
+    };
+    for name in files::names(dir)? {
+        let known = before.files.iter().find(|file| file.name == name);
+        if known.is_none_or(|file| !wanted.files.contains(file)) && name != MANIFEST {
+            files::remove(&dir.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 impl Incoming {

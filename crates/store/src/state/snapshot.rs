@@ -8,7 +8,9 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use minicbor::{Decode, Encode};
 use rocksdb::checkpoint::Checkpoint;
@@ -21,12 +23,12 @@ use crate::failpoint;
 use crate::files;
 use crate::meters::Taking;
 
+use super::generation::FORMAT;
 use super::{AppliedMeta, StateStore, generation};
 
 /// Published snapshots that are kept: a peer may still be reading the one before the newest.
 const SNAPSHOTS_KEPT: usize = 2;
 pub(super) const MANIFEST: &str = "manifest";
-const FORMAT: u8 = 1;
 /// Files of the database that never change once they are written.
 const TABLE_ENDING: &str = ".sst";
 
@@ -48,7 +50,7 @@ pub struct SnapshotFile {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Manifest {
     #[n(0)]
-    format: u8,
+    format: u64,
     /// Index of the last entry it contains.
     #[n(1)]
     pub index: u64,
@@ -91,7 +93,7 @@ impl Manifest {
         let manifest: Self =
             decode(body, "manifest").map_err(|error| damaged(error.to_string()))?;
         if manifest.format != FORMAT {
-            return Err(damaged(format!("format {}, this build knows {FORMAT}", manifest.format)));
+            return Err(StoreError::Format { known: FORMAT });
         }
         Ok(manifest)
     }
@@ -104,6 +106,24 @@ impl Manifest {
         let bytes = files::read_if_there(&dir.join(MANIFEST))?
             .ok_or_else(|| StoreError::damaged(format!("{} has no manifest", dir.display())))?;
         Self::of_bytes(&bytes)
+    }
+}
+
+/// A snapshot that stays while this is kept; what a crash leaves of it the next start removes.
+#[derive(Debug)]
+pub struct Held(Snapshot);
+
+impl Deref for Held {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.0
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        _ = files::remove(&self.0.dir);
     }
 }
 
@@ -133,6 +153,21 @@ impl Snapshot {
         unpack(self, &dir)?;
         files::write_atomic(&dir.join(MANIFEST), &self.manifest.to_bytes())?;
         Ok(Self { dir, manifest: self.manifest.clone() })
+    }
+
+    /// Keeps the files of this snapshot in a place of their own while they are read, however many
+    /// newer snapshots are published meanwhile. Tables are linked there, not copied.
+    ///
+    /// # Errors
+    /// If the snapshot is gone already, or the disk refuses.
+    pub fn hold(&self) -> Result<Held, StoreError> {
+        static HELD: AtomicU64 = AtomicU64::new(0);
+        let number = HELD.fetch_add(1, Ordering::Relaxed);
+        let snapshots = self.dir.parent().unwrap_or(&self.dir);
+        let dir = snapshots.join(format!("{STAGING_PREFIX}held-{number}"));
+        let held = Held(Self { dir, manifest: self.manifest.clone() });
+        unpack(self, &held.0.dir)?;
+        Ok(held)
     }
 
     /// Checks every file against the manifest, and the image's own applied entry.
