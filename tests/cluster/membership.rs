@@ -172,10 +172,20 @@ async fn nodes_come_and_go_without_a_failed_request() {
 
     // All at once, on the same data.
     cluster.stop(&cluster.ids());
+    // What a configuration says anew the others hear when the node is started again.
+    let file = home.path().join("dev/node-5/node.yaml");
+    let text = fs::read_to_string(&file).expect("its configuration");
+    fs::write(&file, text.replace("{id: 5}", "{id: 5, region: moon}")).expect("written");
     cluster.ids().into_iter().for_each(|node| cluster.start_again(node));
     for node in cluster.ids() {
         cluster.ready(node).await;
     }
+    eventually("the others know the new region", || async {
+        let status = cluster.status(cluster.follower().await).await?;
+        let own = status["nodes"].as_array()?.iter().find(|member| member["id"] == 5)?;
+        (own["region"] == "moon").then_some(())
+    })
+    .await;
     let faults = Faults::of(&asked, &listed(&cluster.client("/auditor_key", 3)).await);
     assert!(faults.is_empty(), "after all were started again: {faults}");
     assert!(cluster.equal().await >= before, "leaves are gone");

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use ledger::{
     BatchHeader, Command, Envelope, Reply, Session, Writes, batch_bytes, encode_batch,
-    encode_command, unpacked_bytes,
+    encode_command, holds_only_submits, unpacked_bytes,
 };
 use serde_json::Value;
 use support::Node;
@@ -29,6 +29,18 @@ fn submit(incident: &str) -> (Node, Envelope) {
     let submit = Command::Submit(Box::new(node.submission(&request)));
     let envelope = node.envelope(Some(key), submit);
     (node, envelope)
+}
+
+#[test]
+fn a_batch_says_whether_it_holds_nothing_but_submits() {
+    let (mut node, submit) = submit("duplicate-call.json");
+    let tick = encode(&node.envelope(None, Command::Tick));
+    let header = BatchHeader { level: 1, time: node.now, proposer: NodeId(1) };
+    let holds = |commands: &[&[u8]]| holds_only_submits(&encode_batch(&header, commands));
+    let submit = encode(&submit);
+    assert!(holds(&[]) && holds(&[&submit]) && holds(&[&submit, &submit]));
+    assert!(!holds(&[&tick]) && !holds(&[&submit, &tick]) && !holds(&[&tick, &submit]));
+    assert!(!holds(&[b"no command"]) && !holds_only_submits(b"") && !holds_only_submits(b"\x01"));
 }
 
 /// What an entry of these commands does, and how many bytes it has.

@@ -58,9 +58,9 @@ struct Job {
     ended: oneshot::Sender<Result<(Outcome, Applied), ApplyError>>,
 }
 
-/// The thread that works on what is not small. It is always the same one, so that what it needs again
-/// and again is still in its core's cache and in its part of the allocator: with threads that took
-/// turns, batches went through an eighth slower. It ends with the last sender of jobs.
+/// The thread that works on what is not small. It is always the same one, so that what it needs
+/// again and again is still in its core's cache and in its part of the allocator: with threads that
+/// took turns, batches went through an eighth slower. It ends with the last sender of jobs.
 fn start_thread() -> std::io::Result<mpsc::Sender<Job>> {
     let (jobs, queue) = mpsc::channel::<Job>();
     std::thread::Builder::new().name("apply".into()).spawn(move || {

@@ -29,6 +29,8 @@ const REST: Duration = Duration::from_millis(200);
 /// A node that was taken in hears of it within this time, unless the leader was lost meanwhile or
 /// it needs a snapshot first; then it asks again, which changes nothing if it is in.
 const HEARD_WITHIN: Duration = Duration::from_secs(5);
+/// The rest before the others are told again of what changed.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 /// How long one request may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
@@ -94,6 +96,51 @@ pub(crate) async fn run(core: Arc<Core>, plan: JoinPlan, was_there: bool) {
     }
 }
 
+/// Where the configuration of a member says otherwise than the others know, of how it is reached,
+/// where it is and whether it should lead, tells them, until they know.
+pub(crate) async fn keep_known(core: Arc<Core>) {
+    let own = core.config.node.0;
+    let mut told = false;
+    loop {
+        let known = core.address_of(own);
+        if known.as_ref().is_some_and(|known| is_as_known(known, &core.config.address)) {
+            return;
+        }
+        // Before it is a member it joins, with all that it says.
+        if known.is_some() && tell(&core).await.is_err() && !told {
+            tracing::warn!("the others do not know the new address, region or priority yet");
+            told = true;
+        }
+        tokio::time::sleep(TELL_EVERY).await;
+    }
+}
+
+/// What a change of configuration may change. A node with other data is none of ours to tell of.
+fn is_as_known(known: &NodeAddress, own: &NodeAddress) -> bool {
+    let same = NodeAddress { shall_vote: known.shall_vote, ..own.clone() };
+    known.incarnation != own.incarnation || *known == same
+}
+
+/// Tells the leader, whoever that is: those who dial an old address are not heard.
+async fn tell(core: &Core) -> Result<(), Status> {
+    let own = core.config.node.0;
+    let mut asked = core.others();
+    let mut last = Status::unavailable("no other node is known");
+    if core.route.now().is_some_and(Route::is_here) {
+        return take_in(core, own, request(core, "")).await.map(|_| ());
+    }
+    while let Some((node, peer)) = asked.pop() {
+        match ask(core, node, &peer, "").await {
+            Ok(Reply::Joined(Joined {})) => return Ok(()),
+            Ok(Reply::Ask(Leader { node, .. })) => {
+                last = Status::unavailable(format!("node {node} leads"));
+            }
+            Err(status) => last = status,
+        }
+    }
+    Err(last)
+}
+
 /// Another answer will not come.
 fn is_final(code: Code) -> bool {
     matches!(code, Code::PermissionDenied | Code::AlreadyExists | Code::InvalidArgument)
@@ -102,18 +149,17 @@ fn is_final(code: Code) -> bool {
 async fn ask(core: &Core, node: u64, peer: &str, token: &str) -> Result<Reply, Status> {
     let at = At { node, address: peer, data: None };
     let mut client = core.peers.client(at, Purpose::Urgent)?;
-    let NodeAddress { http, peer, region, priority, incarnation, .. } = core.config.address.clone();
-    let request = JoinRequest {
-        incarnation: incarnation.to_vec().into(),
-        http,
-        peer,
-        region,
-        priority,
-        token: token.to_owned(),
-    };
+    let asking = client.join(request(core, token));
     let late = |_| Status::deadline_exceeded("no answer in time");
-    let reply = tokio::time::timeout(ANSWER_WITHIN, client.join(request)).await.map_err(late)??;
+    let reply = tokio::time::timeout(ANSWER_WITHIN, asking).await.map_err(late)??;
     reply.into_inner().reply.ok_or_else(|| Status::internal("an empty answer"))
+}
+
+/// What this node says of itself.
+fn request(core: &Core, token: &str) -> JoinRequest {
+    let NodeAddress { http, peer, region, priority, incarnation, .. } = core.config.address.clone();
+    let (incarnation, token) = (incarnation.to_vec().into(), token.to_owned());
+    JoinRequest { incarnation, http, peer, region, priority, token }
 }
 
 /// Takes a node in, if this one leads.
@@ -176,6 +222,14 @@ impl Core {
     pub(crate) fn voters(&self) -> Vec<u64> {
         let metrics = self.metrics.borrow_watched();
         metrics.membership_config.membership().voter_ids().collect()
+    }
+
+    /// The other members with their addresses for peers.
+    fn others(&self) -> Vec<(u64, String)> {
+        let metrics = self.metrics.borrow_watched();
+        let all = metrics.membership_config.membership().nodes();
+        let others = all.filter(|(node, _)| **node != self.config.node.0);
+        others.map(|(node, address)| (*node, address.peer.clone())).collect()
     }
 }
 

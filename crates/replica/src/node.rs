@@ -275,6 +275,7 @@ impl Replica {
             tokio::spawn(watch_raft(core.clone())),
             tokio::spawn(meters::count_leaders(core.clone())),
         ];
+        tasks.push(tokio::spawn(join::keep_known(core.clone())));
         if let Begin::Join(plan) = core.config.begin.clone() {
             tasks.push(tokio::spawn(join::run(core.clone(), plan, is_known)));
         }

@@ -311,13 +311,19 @@ async fn judge_state(core: &Core, replies: &[&(u64, ProbeReply)], voters: usize)
     for (index, others) in at.into_iter().rev() {
         let own = hash_after(&core.listeners.hashes.lock(), LogIndex(index));
         let Some((_, WriteHash(own))) = own else { continue };
-        let why = match verdict::of_hashes(&own.as_slice(), &others, voters) {
+        let (why, next) = match verdict::of_hashes(&own.as_slice(), &others, voters) {
             Verdict::Same => continue,
-            Verdict::Differs => "its state is not that of the majority",
-            Verdict::NoMajority => "no majority of the nodes has the same state",
+            Verdict::Differs => (
+                "its state is not that of the majority",
+                "remove this node and let it join under a new id",
+            ),
+            Verdict::NoMajority => (
+                "no majority of the nodes has the same state",
+                "stop all nodes, and keep their data for a look at what happened",
+            ),
         };
         let why = format!("{why} after entry {index}");
-        tracing::error!(why, "out of service; remove this node and let it join under a new id");
+        tracing::error!(why, next, "out of service");
         core.meters.state_differs();
         core.bar(|bars| bars.is_out_of_service = true);
         // Nothing is answered from this state any more.

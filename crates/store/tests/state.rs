@@ -132,12 +132,22 @@ fn the_rows_of_another_build_are_not_read() {
 
     let (path, options) = (dir.path().join("state/gen-1"), rocksdb::Options::default());
     let families = rocksdb::DB::list_cf(&options, &path).expect("a database");
-    let database = rocksdb::DB::open_cf(&options, &path, families).expect("open");
+    let mut database = rocksdb::DB::open_cf(&options, &path, families).expect("open");
     let meta = database.cf_handle("meta").expect("there");
     database.delete_cf(meta, b"format").expect("as it was before there were formats");
     drop(database);
     let refused = StateStore::open(dir.path()).err().expect("other rows");
     assert!(matches!(refused, StoreError::Format { .. }), "{refused}");
+
+    let families = rocksdb::DB::list_cf(&options, &path).expect("a database");
+    database = rocksdb::DB::open_cf(&options, &path, families).expect("open");
+    database.drop_cf("replies").expect("as it was before it had a family");
+    drop(database);
+    let families = rocksdb::DB::list_cf(&options, &path).expect("a database");
+    let refused = StateStore::open(dir.path()).err().expect("other families");
+    assert!(matches!(refused, StoreError::Format { .. }), "{refused}");
+    let after = rocksdb::DB::list_cf(&options, &path).expect("a database");
+    assert_eq!(after, families, "the build that wrote it reads it still");
 }
 
 #[test]
@@ -304,6 +314,49 @@ fn a_snapshot_from_elsewhere_stays_where_it_is() {
     snapshot.verify().expect("still whole");
     let kept = store.latest_snapshot().expect("latest");
     assert_eq!(kept, Some(snapshot));
+}
+
+#[test]
+fn files_of_the_snapshot_before_are_not_wanted_again() {
+    let dir = tempfile::tempdir().expect("dir");
+    let store = StateStore::open(dir.path()).expect("open");
+    (0..9).for_each(|index| write(&store, index));
+    let first = store.checkpoint().expect("checkpoint");
+    (9..18).for_each(|index| write(&store, index));
+    let second = store.checkpoint().expect("checkpoint");
+    let receiver_dir = tempfile::tempdir().expect("dir");
+    let receiver = StateStore::open(receiver_dir.path()).expect("open");
+    let mut incoming = receiver.receive(&first.manifest.to_bytes()).expect("receive");
+    for file in &first.manifest.files {
+        incoming.file(&file.name, 0).expect("named");
+        incoming.chunk(&fs::read(first.dir.join(&file.name)).expect("read")).expect("taken");
+    }
+    drop(incoming);
+    let incoming = receiver.receive(&second.manifest.to_bytes()).expect("the next one");
+    let wanted: Vec<_> =
+        incoming.wanted().expect("wanted").into_iter().map(|file| file.name).collect();
+    let (here, missing): (Vec<_>, Vec<_>) =
+        second.manifest.files.iter().partition(|file| first.manifest.files.contains(file));
+    assert!(here.iter().any(|file| file.name.ends_with(".sst")), "{here:?}");
+    assert_eq!(wanted, missing.iter().map(|file| file.name.clone()).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_snapshot_that_is_held_stays_however_many_follow() {
+    let dir = tempfile::tempdir().expect("dir");
+    let store = StateStore::open(dir.path()).expect("open");
+    write(&store, 0);
+    let first = store.checkpoint().expect("checkpoint");
+    let held = first.hold().expect("held");
+    (1..5).for_each(|index| {
+        write(&store, index);
+        store.checkpoint().expect("checkpoint");
+    });
+    assert!(!first.dir.exists(), "only so many are kept");
+    held.verify_files().expect("whole");
+    let place = held.dir.clone();
+    drop(held);
+    assert!(!place.exists(), "and no longer than it is held");
 }
 
 #[test]

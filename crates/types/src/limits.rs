@@ -93,7 +93,7 @@ pub const REQUEST_KEY_KEPT_MS: u64 = 24 * 60 * 60 * 1_000;
 pub const IDEMPOTENCY_KEY_KEPT_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 /// Live rows of remembered `Idempotency-Key` headers; more get 429.
 pub const REQUEST_KEYS_MAX: u64 = 100_000_000;
-/// Due rows that one tick works off.
+/// Things due that one tick looks up; it works a row of the schedule off that it has begun.
 pub const TICK_ROWS_MAX: usize = 1_000;
 /// Rows that one tick touches, dedup windows included, before it leaves the rest to the next; what
 /// belongs to one intent is never divided.

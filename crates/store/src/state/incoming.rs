@@ -72,8 +72,8 @@ impl StateStore {
     }
 }
 
-/// Of what arrived of another snapshot, keeps the files that this one has too: tables do not change,
-/// and most of them are in the next snapshot again.
+/// Of what arrived of another snapshot, keeps the files that this one has too: tables do not
+/// change, and most of them are in the next snapshot again.
 fn keep_only(dir: &Path, wanted: &Manifest) -> Result<(), StoreError> {
     let before = files::read_if_there(&dir.join(MANIFEST))?;
     let Some(before) = before.and_then(|bytes| Manifest::of_bytes(&bytes).ok()) else {
