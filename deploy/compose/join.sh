@@ -9,7 +9,10 @@ if [ "${1:-}" != renew ] && [ -s /nodes/2/join.token ] && [ -s /nodes/3/join.tok
     exit 0
 fi
 qgate health --ready --wait 120s
-QGATE_API_KEY=$(cat /nodes/1/admin.key)
+# Once the first admin's key was taken away, whoever renews says with which key.
+if [ -z "${QGATE_API_KEY:-}" ]; then
+    QGATE_API_KEY=$(cat /nodes/1/admin.key)
+fi
 export QGATE_API_KEY
 for node in 2 3; do
     qgate cluster token --valid 24h >"/nodes/$node/join.token.new"

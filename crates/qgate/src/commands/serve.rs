@@ -53,8 +53,9 @@ const LEAD_WITHIN: Duration = Duration::from_secs(30);
     A further node has, instead of initialise, the token of `qgate cluster token` and whom to\n\
     ask:\n  \
     cluster: {profile: lan, join: {ask: {1: \"127.0.0.1:4002\"}, token_file: join.token}}\n\
-    and the same data_key_file. Nodes on several machines need `tls` in `peer`: ca, certificate\n\
-    and key, in PEM, read again while the node runs.\n\n\
+    and the same data_key_file. Nodes on several machines need `advertise` in `http` and `peer`,\n\
+    how the others reach this one, and `tls` in `peer`: ca, certificate and key, in PEM, read\n\
+    again while the node runs.\n\n\
     A new cluster's first admin key is printed once, and lies in data_dir/admin.key, or where\n\
     admin_key_file says, until you take it away. `grpc` is kept for releases to come.\n\n\
     disk_reserve_bytes, disk_quota_bytes, disk_stop_bytes and disk_ballast_bytes say what a node\n\
