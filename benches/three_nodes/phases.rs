@@ -189,10 +189,12 @@ impl Bench<'_> {
                 }
             }
             if let (Some(gate), Some(etcd)) = (gate, etcd) {
+                let (ours, theirs) = (median(&gate.per_second), median(&etcd.per_second));
                 println!(
-                    "    gate / etcd: {} of calls/s, {} of p99",
-                    quotient_down(median(&gate.per_second), median(&etcd.per_second)),
+                    "    gate / etcd: {} of calls/s, {} of p99{}",
+                    quotient_down(ours, theirs),
                     quotient_up(median(&gate.p99_ns), median(&etcd.p99_ns)),
+                    phase.goal().map_or_else(String::new, |goal| judged(goal, ours, theirs)),
                 );
                 self.print_beside_single(phase, gate);
             }
@@ -213,7 +215,26 @@ impl Bench<'_> {
     }
 }
 
+/// Whether a quotient in hundredths reaches its goal.
+fn judged(goal: u64, ours: u64, theirs: u64) -> String {
+    let word = if ours * 100 >= theirs * goal { "reached" } else { "missed" };
+    format!("; the goal of {}.{:02} of calls/s is {word}", goal / 100, goal % 100)
+}
+
 impl Phase {
+    /// The quotient of calls per second that the gate is to have, in hundredths.
+    fn goal(self) -> Option<u64> {
+        match self {
+            Self::Write(1) => Some(120),
+            Self::Write(16) => Some(230),
+            Self::Write(64) => Some(350),
+            Self::Write(256 | 1_024) => Some(450),
+            Self::Batch(16) => Some(600),
+            Self::ReadAtLeader(256) | Self::ReadAtFollower(256) => Some(250),
+            _ => None,
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Write(_) => "writes",

@@ -455,3 +455,23 @@ fn door_ended(ended: Result<std::io::Result<()>, tokio::task::JoinError>) -> Fai
     };
     Failure::refused(format!("the HTTP door does not serve any more: {why}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_token_that_another_data_key_signed_is_refused_before_anybody_is_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let (key, other) = (DataKey::draw(), DataKey::draw());
+        let token_file = dir.path().join("join.token");
+        let token = join_token::sign(&key, &"a".repeat(32), LogTime(1));
+        std::fs::write(&token_file, token).unwrap();
+        let join = Join { ask: BTreeMap::new(), token_file };
+        assert!(join_plan(&join, &key).is_ok(), "whether it has ended is for the leader to say");
+        let refused = join_plan(&join, &other).unwrap_err();
+        assert!(refused.what.contains("data key"), "{refused}");
+    }
+}
