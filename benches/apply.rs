@@ -6,6 +6,9 @@
 //! "accepted" makes the run fail.
 #![allow(clippy::print_stdout, reason = "its output is what it is for")]
 
+#[path = "common/proposed.rs"]
+mod proposed;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +21,7 @@ use policy::{Engine, Payload, Subject, compile, json};
 use store::state::{AppliedMeta, StateStore};
 use types::codec::encode;
 use types::{
-    AgentId, Digest, IntentId, KeyId, LogIndex, LogTime, NamespaceId, NodeId, Phase, Proposal, Salt,
+    AgentId, Digest, IntentId, KeyId, LogIndex, LogTime, NamespaceId, NodeId, Phase, Salt,
 };
 
 /// The one of the gate.
@@ -143,24 +146,7 @@ impl Node {
             "Asked for a demo on Thursday after four. ".repeat(6)
         );
         let payload = json::parse(payload.as_bytes()).map_or(Payload::Absent, Payload::Json);
-        let proposal = Proposal {
-            destination: "leads.outbound_call".into(),
-            action: "leads.outbound_call".into(),
-            trigger: Some("webhook".into()),
-            policy: None,
-            payload_kind: payload.kind(),
-            payload_digest: payload.digest(),
-            payload_type: payload.payload_type(),
-            record_count_claim: None,
-            value_usd_micros: None,
-            sensitivity_tags: Vec::new(),
-            idempotency_key: None,
-            on_behalf_of: None,
-            expires_in_ms: 3_600_000,
-            metadata: None,
-            profile: None,
-            peer_spelling: false,
-        };
+        let proposal = proposed::proposal("leads.outbound_call", "webhook", &payload);
         let namespace = NamespaceId::DEFAULT;
         let subject = Subject { namespace, proposal: &proposal, payload: &payload, metadata: None };
         let number = self.submits;

@@ -5,6 +5,9 @@
 //! includes two looks at the clock; an outcome that is not the expected one makes the run fail.
 #![allow(clippy::print_stdout, reason = "its output is what it is for")]
 
+#[path = "common/proposed.rs"]
+mod proposed;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::hint::black_box;
@@ -15,7 +18,7 @@ use std::time::Instant;
 use policy::{
     Context, Engine, OpenWindow, Payload, SourceFile, Subject, World, compile, json, judge,
 };
-use types::{AgentId, Digest, IntentId, LogTime, NamespaceId, Outcome, PayloadKind, Proposal};
+use types::{AgentId, Digest, IntentId, LogTime, NamespaceId, Outcome, Proposal};
 
 /// The one of the gate.
 #[global_allocator]
@@ -155,24 +158,7 @@ fn case(
     expected: Outcome,
 ) -> Case {
     let payload = json::parse(payload.as_bytes()).map_or(Payload::Absent, Payload::Json);
-    let proposal = Proposal {
-        destination: resource.into(),
-        action: resource.into(),
-        trigger: Some(trigger.into()),
-        policy: None,
-        payload_kind: PayloadKind::Json,
-        payload_digest: payload.digest(),
-        payload_type: payload.payload_type(),
-        record_count_claim: None,
-        value_usd_micros: None,
-        sensitivity_tags: Vec::new(),
-        idempotency_key: None,
-        on_behalf_of: None,
-        expires_in_ms: 3_600_000,
-        metadata: None,
-        profile: None,
-        peer_spelling: false,
-    };
+    let proposal = proposed::proposal(resource, trigger, &payload);
     Case { name, proposal, payload, expected }
 }
 

@@ -64,26 +64,30 @@ pub fn encode_batch<B: AsRef<[u8]>>(header: &BatchHeader, commands: &[B]) -> Vec
     bytes
 }
 
-/// Bytes of the commands of a batch when they are unpacked, as they say themselves; those that are
-/// stored if it does not decode.
-#[must_use]
-pub fn batch_bytes(batch: &[u8]) -> usize {
-    let rest = batch.get(1..).unwrap_or_default();
-    let commands = decode::<Wire<'_>>(rest, "log entry").map(|wire| wire.commands);
-    commands.map_or(batch.len(), |commands| {
-        let bytes = commands.iter().map(|command| unpacked_bytes(command));
-        bytes.fold(0, usize::saturating_add)
-    })
+/// What a batch says of the work that it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchWork {
+    /// Bytes of the commands when they are unpacked, as they say themselves; those that are stored
+    /// if the batch does not decode.
+    pub bytes: usize,
+    /// It holds submits and nothing else, none of them packed: then its work is in proportion to
+    /// its bytes. What ends or decides something may touch all that is due, or every window of an
+    /// intent.
+    pub is_only_submits: bool,
 }
 
-/// Whether a batch holds submits and nothing else, none of them packed: then its work is in
-/// proportion to its bytes. What ends or decides something may touch all that is due, or every
-/// window of an intent.
+/// Looks at a batch without decoding its commands.
 #[must_use]
-pub fn holds_only_submits(batch: &[u8]) -> bool {
+pub fn batch_work(batch: &[u8]) -> BatchWork {
     let rest = batch.get(1..).unwrap_or_default();
-    decode::<Wire<'_>>(rest, "log entry")
-        .is_ok_and(|wire| wire.commands.iter().all(|command| kind_of(command) == Some(SUBMIT)))
+    let Ok(Wire { commands, .. }) = decode(rest, "log entry") else {
+        return BatchWork { bytes: batch.len(), is_only_submits: false };
+    };
+    let bytes = commands.iter().map(|command| unpacked_bytes(command));
+    BatchWork {
+        bytes: bytes.fold(0, usize::saturating_add),
+        is_only_submits: commands.iter().all(|command| kind_of(command) == Some(SUBMIT)),
+    }
 }
 
 /// The number of an envelope's command.

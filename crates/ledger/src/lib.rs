@@ -63,8 +63,8 @@ mod writes;
 pub use audit::{Leaf, LeafBody, LeafDetail};
 pub use cluster::{ChangeCluster, ClusterChange, NewNode, NodeRow};
 pub use codec::{
-    BatchHeader, FEATURE_LEVEL, FIRST_FEATURE_LEVEL, batch_bytes, decode_batch, encode_batch,
-    holds_only_submits,
+    BatchHeader, BatchWork, FEATURE_LEVEL, FIRST_FEATURE_LEVEL, batch_work, decode_batch,
+    encode_batch,
 };
 pub use command::{
     ApplyChannels, ApplyDestinations, ApplyPolicies, Approve, AttemptEnd, Bootstrap, Cancel, Claim,

@@ -8,8 +8,8 @@ use std::fs;
 use std::path::Path;
 
 use ledger::{
-    BatchHeader, Command, Envelope, Reply, Session, Writes, batch_bytes, encode_batch,
-    encode_command, holds_only_submits, unpacked_bytes,
+    BatchHeader, Command, Envelope, Reply, Session, Writes, batch_work, encode_batch,
+    encode_command, unpacked_bytes,
 };
 use serde_json::Value;
 use support::Node;
@@ -36,11 +36,12 @@ fn a_batch_says_whether_it_holds_nothing_but_submits() {
     let (mut node, submit) = submit("duplicate-call.json");
     let tick = encode(&node.envelope(None, Command::Tick));
     let header = BatchHeader { level: 1, time: node.now, proposer: NodeId(1) };
-    let holds = |commands: &[&[u8]]| holds_only_submits(&encode_batch(&header, commands));
+    let holds = |commands: &[&[u8]]| batch_work(&encode_batch(&header, commands)).is_only_submits;
     let submit = encode(&submit);
     assert!(holds(&[]) && holds(&[&submit]) && holds(&[&submit, &submit]));
     assert!(!holds(&[&tick]) && !holds(&[&submit, &tick]) && !holds(&[&tick, &submit]));
-    assert!(!holds(&[b"no command"]) && !holds_only_submits(b"") && !holds_only_submits(b"\x01"));
+    assert!(!holds(&[b"no command"]));
+    assert!(!batch_work(b"").is_only_submits && !batch_work(b"\x01").is_only_submits);
 }
 
 /// What an entry of these commands does, and how many bytes it has.
@@ -48,7 +49,7 @@ fn applied(node: &Node, commands: &[Vec<u8>]) -> (Vec<Reply>, Writes, usize) {
     let header = BatchHeader { level: 1, time: node.now, proposer: NodeId(1) };
     let batch = encode_batch(&header, commands);
     let unpacked: usize = commands.iter().map(|command| unpacked_bytes(command)).sum();
-    assert_eq!(batch_bytes(&batch), unpacked);
+    assert_eq!(batch_work(&batch).bytes, unpacked);
     let mut session = Session::open(&node.state).unwrap();
     let index = LogIndex(node.entries.len() as u64 + 1);
     let replies = session.apply(index, &batch).unwrap();
@@ -94,6 +95,6 @@ fn an_entry_whose_command_is_damaged_stops_the_node() {
     }
     let cut = encode_batch(&header, &[&packed[..packed.len() - 1]]);
     assert!(Session::open(&node.state).unwrap().apply(LogIndex(99), &cut).is_err());
-    assert_eq!(batch_bytes(&[]), 0);
-    assert_eq!(batch_bytes(b"no batch"), 8);
+    assert_eq!(batch_work(&[]).bytes, 0);
+    assert_eq!(batch_work(b"no batch").bytes, 8);
 }

@@ -91,8 +91,9 @@ impl Chunk {
     /// Adds an entry and says whether the chunk is full.
     pub(crate) fn push(&mut self, entry: Entry) -> bool {
         if let Payload::Normal(batch) = &entry.payload {
-            self.bytes += ledger::batch_bytes(&batch.0);
-            self.is_more_than_submits |= !ledger::holds_only_submits(&batch.0);
+            let work = ledger::batch_work(&batch.0);
+            self.bytes += work.bytes;
+            self.is_more_than_submits |= !work.is_only_submits;
         }
         self.entries.push(entry);
         self.entries.len() >= APPLY_ENTRIES_MAX || self.bytes >= APPLY_BYTES_MAX

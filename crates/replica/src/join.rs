@@ -107,7 +107,7 @@ pub(crate) async fn keep_known(core: Arc<Core>) {
             return;
         }
         // Before it is a member it joins, with all that it says.
-        if known.is_some() && tell(&core).await.is_err() && !told {
+        if known.is_some() && !tell(&core).await && !told {
             tracing::warn!("the others do not know the new address, region or priority yet");
             told = true;
         }
@@ -121,24 +121,18 @@ fn is_as_known(known: &NodeAddress, own: &NodeAddress) -> bool {
     known.incarnation != own.incarnation || *known == same
 }
 
-/// Tells the leader, whoever that is: those who dial an old address are not heard.
-async fn tell(core: &Core) -> Result<(), Status> {
-    let own = core.config.node.0;
-    let mut asked = core.others();
-    let mut last = Status::unavailable("no other node is known");
+/// Tells the leader, whoever that is: those who dial an old address are not heard. Says whether it
+/// took it in.
+async fn tell(core: &Core) -> bool {
     if core.route.now().is_some_and(Route::is_here) {
-        return take_in(core, own, request(core, "")).await.map(|_| ());
+        return take_in(core, core.config.node.0, request(core, "")).await.is_ok();
     }
-    while let Some((node, peer)) = asked.pop() {
-        match ask(core, node, &peer, "").await {
-            Ok(Reply::Joined(Joined {})) => return Ok(()),
-            Ok(Reply::Ask(Leader { node, .. })) => {
-                last = Status::unavailable(format!("node {node} leads"));
-            }
-            Err(status) => last = status,
+    for (node, peer) in core.others() {
+        if matches!(ask(core, node, &peer, "").await, Ok(Reply::Joined(Joined {}))) {
+            return true;
         }
     }
-    Err(last)
+    false
 }
 
 /// Another answer will not come.

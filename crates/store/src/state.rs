@@ -210,7 +210,7 @@ impl StateStore {
 
     /// Brings the metrics up to date that are read only when somebody asks.
     pub fn sample(&self) {
-        let families = ROW_FAMILIES.into_iter().chain([generation::META]).collect::<Vec<_>>();
+        let families = generation::family_names().collect::<Vec<_>>();
         self.meters.database.sample(self.generation().db(), &families, Caches::Shared);
         let bytes = match self.latest_snapshot() {
             Ok(Some(snapshot)) => {

@@ -11,7 +11,8 @@ use common::{applied, key, row, write};
 use ledger::table::Table;
 use ledger::{Direction, MapState, Read, Writes};
 use store::StoreError;
-use store::state::{StateStore, Wanted};
+use store::state::{Snapshot, StateStore, Wanted};
+use tempfile::TempDir;
 
 fn scan(read: &dyn Read, from: &[u8], to: &[u8], direction: Direction) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut rows = Vec::new();
@@ -250,14 +251,19 @@ fn an_older_snapshot_never_replaces_newer_state_or_snapshot() {
     assert_eq!(published.count(), 2, "{names:?}");
 }
 
+/// A store with its snapshot of nine entries, and an empty one that is to have it.
+fn snapshot_and_receiver() -> ([TempDir; 2], StateStore, Snapshot, StateStore) {
+    let dirs = [(); 2].map(|()| tempfile::tempdir().expect("dir"));
+    let [store, receiver] =
+        [&dirs[0], &dirs[1]].map(|dir| StateStore::open(dir.path()).expect("open"));
+    (0..9).for_each(|index| write(&store, index));
+    let snapshot = store.checkpoint().expect("checkpoint");
+    (dirs, store, snapshot, receiver)
+}
+
 #[test]
 fn a_damaged_snapshot_is_refused_and_changes_nothing() {
-    let dir = tempfile::tempdir().expect("dir");
-    let store = StateStore::open(dir.path()).expect("open");
-    (0..9).for_each(|index| write(&store, index));
-    let good = store.checkpoint().expect("checkpoint");
-    let receiver_dir = tempfile::tempdir().expect("dir");
-    let receiver = StateStore::open(receiver_dir.path()).expect("open");
+    let (_dirs, _store, good, receiver) = snapshot_and_receiver();
     let names: Vec<_> = fs::read_dir(&good.dir)
         .expect("list")
         .map(|file| file.expect("file").file_name())
@@ -318,14 +324,9 @@ fn a_snapshot_from_elsewhere_stays_where_it_is() {
 
 #[test]
 fn files_of_the_snapshot_before_are_not_wanted_again() {
-    let dir = tempfile::tempdir().expect("dir");
-    let store = StateStore::open(dir.path()).expect("open");
-    (0..9).for_each(|index| write(&store, index));
-    let first = store.checkpoint().expect("checkpoint");
+    let (_dirs, store, first, receiver) = snapshot_and_receiver();
     (9..18).for_each(|index| write(&store, index));
     let second = store.checkpoint().expect("checkpoint");
-    let receiver_dir = tempfile::tempdir().expect("dir");
-    let receiver = StateStore::open(receiver_dir.path()).expect("open");
     let mut incoming = receiver.receive(&first.manifest.to_bytes()).expect("receive");
     for file in &first.manifest.files {
         incoming.file(&file.name, 0).expect("named");
@@ -361,12 +362,7 @@ fn a_snapshot_that_is_held_stays_however_many_follow() {
 
 #[test]
 fn what_arrives_damaged_is_thrown_away_and_wanted_again() {
-    let dir = tempfile::tempdir().expect("dir");
-    let store = StateStore::open(dir.path()).expect("open");
-    (0..9).for_each(|index| write(&store, index));
-    let good = store.checkpoint().expect("checkpoint");
-    let receiver_dir = tempfile::tempdir().expect("dir");
-    let receiver = StateStore::open(receiver_dir.path()).expect("open");
+    let (_dirs, store, good, receiver) = snapshot_and_receiver();
     let mut incoming = receiver.receive(&good.manifest.to_bytes()).expect("receive");
     let names = |wanted: Vec<Wanted>| wanted.into_iter().map(|file| file.name).collect::<Vec<_>>();
     let all = names(incoming.wanted().expect("wanted"));

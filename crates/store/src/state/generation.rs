@@ -230,6 +230,11 @@ pub(super) fn applied_of_image(
     applied(&db, &ReadOptions::default())
 }
 
+/// Every column family of a generation but the one that RocksDB always has.
+pub(super) fn family_names() -> impl Iterator<Item = &'static str> {
+    ROW_FAMILIES.into_iter().chain([META])
+}
+
 /// Another format may have other families. To open it would make what is missing, and leave a
 /// database that no build reads.
 fn check_families(dir: &Path) -> Result<(), StoreError> {
@@ -237,7 +242,7 @@ fn check_families(dir: &Path) -> Result<(), StoreError> {
         return Ok(());
     }
     let found = DB::list_cf(&options(), dir).context("list the column families")?;
-    let known = ROW_FAMILIES.into_iter().chain([META, "default"]);
+    let known = family_names().chain(["default"]);
     let (found, known): (BTreeSet<&str>, BTreeSet<&str>) =
         (found.iter().map(String::as_str).collect(), known.collect());
     if found == known { Ok(()) } else { Err(StoreError::Format { known: FORMAT }) }
@@ -270,19 +275,14 @@ fn families() -> Vec<ColumnFamilyDescriptor> {
     let mut large = options.clone();
     large.set_compression_per_level(&[old, old, old]);
     let of = |name| if name == PAYLOADS { large.clone() } else { options.clone() };
-    ROW_FAMILIES
-        .into_iter()
-        .chain([META])
-        .map(|name| ColumnFamilyDescriptor::new(name, of(name)))
-        .collect()
+    family_names().map(|name| ColumnFamilyDescriptor::new(name, of(name))).collect()
 }
 
 /// Makes everything written so far durable, in all families at once.
 pub(super) fn flush(db: &DB) -> Result<(), StoreError> {
     let mut wait = rocksdb::FlushOptions::default();
     wait.set_wait(true);
-    let families: Vec<_> =
-        ROW_FAMILIES.into_iter().chain([META]).map(|name| family(db, name)).collect();
+    let families: Vec<_> = family_names().map(|name| family(db, name)).collect();
     db.flush_cfs_opt(&families, &wait).context("flush the state")
 }
 
