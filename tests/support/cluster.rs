@@ -30,6 +30,7 @@ pub struct Cluster {
 /// One node.
 struct Place {
     http: String,
+    metrics: String,
     config: PathBuf,
     run: Run,
 }
@@ -61,16 +62,23 @@ impl Cluster {
         let mut places = BTreeMap::new();
         for node in file["nodes"].as_array().expect("nodes") {
             let number = |name: &str| node[name].as_u64().expect(name);
+            let text = |name: &str| node[name].as_str().expect(name).to_owned();
             let process = u32::try_from(number("pid")).expect("a pid");
             let place = Place {
-                http: node["http"].as_str().expect("an address").to_owned(),
-                config: node["config"].as_str().expect("a path").into(),
+                http: text("http"),
+                metrics: text("metrics").trim_start_matches("http://").to_owned(),
+                config: text("config").into(),
                 run: Run::Launched(process),
             };
             places.insert(number("id"), place);
         }
         let (gate, home) = (gate.to_owned(), home.to_owned());
         Self { gate, home, file, nodes: places, starts: 0, _launcher: launcher }
+    }
+
+    /// The binary.
+    pub fn gate(&self) -> &Path {
+        &self.gate
     }
 
     /// The ids of all nodes.
@@ -150,6 +158,11 @@ impl Cluster {
         }
     }
 
+    /// The value of one series of a node's metrics.
+    pub fn metric(&self, node: u64, series: &str) -> f64 {
+        super::metric(&self.nodes[&node].metrics, series)
+    }
+
     /// Sends a signal to a node.
     pub fn signal(&self, node: u64, signal: Signal) {
         kill_process(pid(self.process_id(node)), signal).expect("it runs");
@@ -187,8 +200,8 @@ impl Cluster {
     }
 
     /// Adds a node with a configuration of its own, and starts it.
-    pub fn add(&mut self, node: u64, http: String, config: PathBuf) {
-        self.nodes.insert(node, Place { http, config, run: Run::Stopped });
+    pub fn add(&mut self, node: u64, [http, metrics]: [String; 2], config: PathBuf) {
+        self.nodes.insert(node, Place { http, metrics, config, run: Run::Stopped });
         self.start_again(node);
     }
 

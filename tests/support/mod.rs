@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod history;
 pub mod load;
 pub mod node;
+pub mod operator;
 pub mod ports;
 pub mod target;
 
@@ -124,6 +125,14 @@ pub fn scrape(address: &str) -> String {
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     answer
+}
+
+/// The value of one series that the metrics port at an address shows.
+pub fn metric(address: &str, series: &str) -> f64 {
+    let text = scrape(address);
+    let start = format!("{series} ");
+    let found = text.lines().find_map(|line| line.strip_prefix(&start));
+    found.unwrap_or_else(|| panic!("no {series} in\n{text}")).parse().expect("a number")
 }
 
 pub fn qgate() -> Command {

@@ -11,7 +11,7 @@ use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::ports::base_port;
-use super::{DEADLINE, LOOK_EVERY, Process, pid, qgate, scrape};
+use super::{DEADLINE, LOOK_EVERY, Process, pid, qgate};
 
 /// What lets calls to targets on this machine out, and webhooks too.
 pub const LOOPBACK: &str =
@@ -154,10 +154,7 @@ impl Node {
 
     /// The value of one series of its metrics.
     pub fn metric(&self, series: &str) -> f64 {
-        let text = scrape(&self.metrics);
-        let start = format!("{series} ");
-        let found = text.lines().find_map(|line| line.strip_prefix(&start));
-        found.unwrap_or_else(|| panic!("no {series} in\n{text}")).parse().unwrap()
+        super::metric(&self.metrics, series)
     }
 
     /// What it logged, over all starts.

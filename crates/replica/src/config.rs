@@ -11,8 +11,8 @@ use store::log::LogOptions;
 use tls::Identity;
 use types::NodeId;
 use types::limits::{
-    LEADER_WAIT_MS_MAX, LOG_KEPT_ENTRIES, PROPOSE_WAIT_MS_MAX, READ_WAIT_MS_MAX, SNAPSHOT_BYTES,
-    SNAPSHOT_BYTES_PER_SECOND, SNAPSHOT_ENTRIES,
+    LEADER_WAIT_MS_MAX, LOG_KEPT_BYTES, LOG_KEPT_ENTRIES, PROPOSE_WAIT_MS_MAX, READ_WAIT_MS_MAX,
+    SNAPSHOT_BYTES, SNAPSHOT_BYTES_PER_SECOND, SNAPSHOT_ENTRIES,
 };
 
 use crate::clock::{MachineTime, TimeSource};
@@ -117,6 +117,8 @@ pub struct Config {
     pub snapshot_bytes: u64,
     /// Entries kept in the log behind a snapshot.
     pub log_kept_entries: u64,
+    /// Bytes of log beyond which fewer entries than that are kept.
+    pub log_kept_bytes: u64,
     /// What it may take of its disk.
     pub disk: DiskLimits,
     /// How its log is run.
@@ -146,6 +148,7 @@ impl Config {
             snapshot_entries: SNAPSHOT_ENTRIES,
             snapshot_bytes: SNAPSHOT_BYTES,
             log_kept_entries: LOG_KEPT_ENTRIES,
+            log_kept_bytes: LOG_KEPT_BYTES,
             // Who runs a node decides whether it has a ballast.
             disk: DiskLimits { ballast_bytes: Some(0), ..DiskLimits::default() },
             log: LogOptions::default(),

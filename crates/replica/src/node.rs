@@ -19,7 +19,7 @@ use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::{Raft, RaftMetrics, ServerState};
 use parking_lot::Mutex;
-use store::log::{LogStats, LogStore};
+use store::log::{LogStats, LogStore, MetaKind};
 use store::state::StateStore;
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -195,6 +195,7 @@ impl Replica {
             must_be_first(&config).await?;
         }
         let identity = identify(&log, &config, state.applied().is_some())?;
+        let out_of_service = log.meta(MetaKind::OutOfService)?;
         let cluster_id = identity.cluster_id.clone();
         config.address.incarnation = identity.incarnation;
         config.address.shall_vote = true;
@@ -264,6 +265,9 @@ impl Replica {
         });
         if must_wait {
             core.stay_silent(core.config.lease());
+        }
+        if let Some(why) = out_of_service {
+            core.take_out_of_service(&String::from_utf8_lossy(&why));
         }
         let mut tasks = vec![
             tokio::spawn(propose::run(core.clone())),

@@ -13,6 +13,7 @@ use gate::log::Seen;
 use ledger::WriteHash;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use parking_lot::Mutex;
+use store::log::MetaKind;
 use types::LogIndex;
 use wire::peer::{ProbeReply, ProbeRequest};
 
@@ -156,6 +157,14 @@ impl Core {
                 core.bar(|bars| bars.clocks.is_unknown = false);
             }
         });
+    }
+
+    /// Nothing is answered from this node's state any more.
+    pub(crate) fn take_out_of_service(&self, why: &str) {
+        tracing::error!(why, "out of service");
+        self.meters.state_differs();
+        self.bar(|bars| bars.is_out_of_service = true);
+        self.queue.close();
     }
 
     /// What another node is told of this one.
@@ -322,13 +331,18 @@ async fn judge_state(core: &Core, replies: &[&(u64, ProbeReply)], voters: usize)
                 "stop all nodes, and keep their data for a look at what happened",
             ),
         };
-        let why = format!("{why} after entry {index}");
-        tracing::error!(why, next, "out of service");
-        core.meters.state_differs();
-        core.bar(|bars| bars.is_out_of_service = true);
-        // Nothing is answered from this state any more.
-        core.queue.close();
-        return step_aside(core).await;
+        let why = format!("{why} after entry {index}; {next}");
+        core.take_out_of_service(&why);
+        let log = core.log.clone();
+        let kept = tokio::task::spawn_blocking(move || {
+            log.save_meta_wait(MetaKind::OutOfService, why.as_bytes())
+        });
+        step_aside(core).await;
+        if let Ok(Err(error)) = kept.await {
+            // Started again it finds out once more.
+            tracing::error!(%error, "that this node is out of service is not on its disk");
+        }
+        return;
     }
 }
 

@@ -4,6 +4,7 @@
 //! Invariant: a snapshot flushes the state before Raft learns of it, and Raft purges only behind
 //! a snapshot, so nothing leaves the log that a power cut could ask for.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// Runs until the node stops, or the disk fails or has no room, which stops the node.
 pub(crate) async fn run(core: Arc<Core>) {
     let mut stopping = core.stopping.subscribe();
-    let mut bytes_at_snapshot = 0;
+    let (_, snapshot) = core.applied_and_snapshot();
+    let mut marks = Marks::new(snapshot);
     loop {
         tokio::select! {
             _ = stopping.wait_for(|stopping| *stopping) => return,
@@ -42,13 +44,59 @@ pub(crate) async fn run(core: Arc<Core>) {
         let (applied, snapshot) = core.applied_and_snapshot();
         let entries_since = applied.saturating_sub(snapshot);
         let is_due = entries_since >= core.config.snapshot_entries
-            || (entries_since > 0 && bytes - bytes_at_snapshot >= core.config.snapshot_bytes);
+            || (entries_since > 0 && bytes - marks.last_bytes() >= core.config.snapshot_bytes);
         if is_due {
-            bytes_at_snapshot = bytes;
+            marks.push(Mark { index: applied, bytes });
             if core.raft.trigger().snapshot().await.is_err() {
                 return;
             }
         }
+        // Raft itself counts entries, and they may be large. It takes its time while it sends some
+        // of them, and purges nothing that is not in a snapshot: then it is asked again.
+        if let Some(index) = marks.end_of_old(bytes, core.config.log_kept_bytes)
+            && core.log.purged().unwrap_or(0) < index.min(snapshot)
+            && core.raft.trigger().purge_log(index).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// How far the log went when a snapshot was asked for, in entries and in bytes since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Mark {
+    index: u64,
+    bytes: u64,
+}
+
+/// Marks, the oldest first; always at least one.
+struct Marks {
+    oldest: Mark,
+    later: VecDeque<Mark>,
+}
+
+impl Marks {
+    /// Of what was written before the start only the end is known.
+    fn new(index: u64) -> Self {
+        Self { oldest: Mark { index, bytes: 0 }, later: VecDeque::new() }
+    }
+
+    fn push(&mut self, mark: Mark) {
+        self.later.push_back(mark);
+    }
+
+    fn last_bytes(&self) -> u64 {
+        self.later.back().unwrap_or(&self.oldest).bytes
+    }
+
+    /// The last mark behind which at least so many bytes were written, once there is one. Forgets
+    /// those before it.
+    fn end_of_old(&mut self, bytes: u64, kept: u64) -> Option<u64> {
+        let old = bytes.checked_sub(kept)?;
+        while let Some(mark) = self.later.pop_front_if(|mark| mark.bytes <= old) {
+            self.oldest = mark;
+        }
+        Some(self.oldest.index)
     }
 }
 
@@ -59,5 +107,26 @@ async fn flush(core: &Arc<Core>) -> Result<(), StoreError> {
         Err(error) if error.is_cancelled() => Ok(()),
         // A flush that panicked made nothing durable, so nothing behind it may be purged.
         Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_old_ends_at_the_last_mark_with_enough_behind_it() {
+        let mut marks = Marks::new(7);
+        assert_eq!(marks.end_of_old(99, 100), None);
+        assert_eq!(marks.end_of_old(100, 100), Some(7), "what was there before the start goes");
+        for (index, bytes) in [(20, 50), (21, 90), (40, 160)] {
+            marks.push(Mark { index, bytes });
+        }
+        assert_eq!(marks.last_bytes(), 160);
+        let steps = [(149, 7), (150, 20), (189, 20), (190, 21), (259, 21), (260, 40), (999, 40)];
+        for (bytes, expected) in steps {
+            assert_eq!(marks.end_of_old(bytes, 100), Some(expected), "{bytes}");
+        }
+        assert_eq!(marks.last_bytes(), 160);
     }
 }

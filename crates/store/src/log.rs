@@ -60,6 +60,8 @@ pub enum MetaKind {
     LastPurged = 3,
     /// Which node this directory belongs to.
     Node = 4,
+    /// Why the state of this node must not be answered from, ever.
+    OutOfService = 5,
 }
 
 /// How the log store is run.
