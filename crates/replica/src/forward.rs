@@ -96,6 +96,8 @@ impl Forwarder {
             };
             if let Err(status) = ended {
                 tracing::debug!(leader = route.leader, why = status.message(), "forwarding ended");
+                // One that is gone refuses at once, and who is next is not known yet.
+                tokio::time::sleep(REST).await;
             }
             let left = waiting.lock().take().unwrap_or_default();
             let mut left: Vec<_> = left.into_iter().collect();

@@ -4,7 +4,6 @@
 //! limit, a cut shows as `…`, and both ends stay, because they say where and what.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use super::write_string;
 
@@ -25,15 +24,18 @@ impl Step<'_> {
     fn append_to(self, text: &mut String) {
         let name = match self {
             Self::Item(index) => {
-                // Text takes everything.
-                _ = write!(text, "[{index}]");
+                text.push('[');
+                text.push_str(itoa::Buffer::new().format(index));
+                text.push(']');
                 return;
             }
             // Brackets and quotes come on top.
             Self::Key(name) => cut(name, STEP_BYTES_MAX - 4),
         };
         let plain = |character: char| character.is_alphanumeric() || matches!(character, '_' | '-');
-        if !name.is_empty() && name.chars().all(plain) {
+        let plain_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        let is_plain = name.bytes().all(plain_byte) || name.chars().all(plain);
+        if !name.is_empty() && is_plain {
             text.push('.');
             text.push_str(&name);
             return;

@@ -4,7 +4,8 @@ use serde_json::Value;
 use types::limits::PATH_BYTES_MAX;
 
 use super::decimal::Decimal;
-use crate::json::{self, place};
+use crate::json;
+use crate::json::place::{self, Step};
 
 /// Payloads seldom nest deeper.
 const STEPS_USUAL: usize = 8;
@@ -28,23 +29,31 @@ impl<'a> Path<'a> {
     /// For people, at most [`PATH_BYTES_MAX`] bytes: keys are the agent's, and a rule may name one
     /// path for every record.
     pub(crate) fn shown(&self) -> String {
-        let mut steps = Vec::with_capacity(STEPS_USUAL);
+        let depth = self.depth();
+        let (mut few, mut many) = ([Step::Item(0); STEPS_USUAL], Vec::new());
+        let steps = if depth <= STEPS_USUAL {
+            &mut few[..depth]
+        } else {
+            many.resize(depth, Step::Item(0));
+            many.as_mut_slice()
+        };
         let mut at = self;
-        loop {
-            match at {
+        for step in steps.iter_mut().rev() {
+            (at, *step) = match at {
                 Path::Root => break,
-                Path::Key(parent, name) => {
-                    steps.push(place::Step::Key(name));
-                    at = parent;
-                }
-                Path::Item(parent, index) => {
-                    steps.push(place::Step::Item(*index));
-                    at = parent;
-                }
-            }
+                Path::Key(parent, name) => (*parent, Step::Key(name)),
+                Path::Item(parent, index) => (*parent, Step::Item(*index)),
+            };
         }
-        steps.reverse();
-        place::text(&steps, PATH_BYTES_MAX)
+        place::text(steps, PATH_BYTES_MAX)
+    }
+
+    fn depth(&self) -> usize {
+        let (mut depth, mut at) = (0, self);
+        while let Path::Key(parent, _) | Path::Item(parent, _) = at {
+            (depth, at) = (depth + 1, *parent);
+        }
+        depth
     }
 
     /// True if the names along this path, list positions left out, contain those of a dot path one

@@ -10,6 +10,9 @@ use super::excerpt;
 use super::path::Path;
 use crate::facts::Found;
 
+/// Where there is one hit there are often several.
+const HITS_USUAL: usize = 16;
+
 /// Hits so far: all are counted, the first are kept.
 #[derive(Default)]
 pub(crate) struct Hits {
@@ -20,6 +23,9 @@ pub(crate) struct Hits {
 impl Hits {
     pub(crate) fn add(&mut self, path: &Path<'_>, text: &str) {
         self.total += 1;
+        if self.kept.is_empty() {
+            self.kept.reserve(HITS_USUAL);
+        }
         if self.kept.len() < HITS_MAX {
             self.kept.push(Hit { path: path.shown(), excerpt: excerpt(text) });
         }
