@@ -70,6 +70,16 @@ bench-failover: dist ## kill the leader of three 200 times under load; BENCH='--
 	@$(STAGE) bench-failover cargo bench --workspace $(CARGO_FLAGS) --bench failover -- \
 		--gate $(abspath $(TARGET))/dist/qgate $(BENCH)
 
+.PHONY: simulate
+SIM := -p sim --features sim/simulated
+SECONDS_OF_SEEDS ?= 180
+simulate: tools ## run simulated clusters for three minutes, from new seeds that are printed; SECONDS_OF_SEEDS=3600 runs longer
+	$(first_build_note)
+	@$(STAGE) clippy-simulator cargo clippy --release $(SIM) $(CARGO_FLAGS) --all-targets -- -D warnings
+	@$(STAGE) test-simulator cargo test --release $(SIM) $(CARGO_FLAGS)
+	@$(STAGE) build-simulator cargo build --release $(SIM) $(CARGO_FLAGS)
+	@$(STAGE) simulate scripts/simulate $(TARGET)/release/qgate-sim $(SECONDS_OF_SEEDS) $(FIRST_SEED)
+
 fuzz: export FUZZ_SEED ?= $(shell date +%s)
 fuzz: export FUZZ_ITERATIONS ?= 1000000
 fuzz: tools ## mutate inputs for some minutes, from a new seed that is printed

@@ -61,7 +61,7 @@ impl Beside {
         let place = self.place().await;
         // The place goes along and comes back with what was done: where the caller has left, work
         // goes on, and the place is free when it ends.
-        let running = tokio::task::spawn_blocking(move || (work(), place));
+        let running = machine::blocking(move || (work(), place));
         let (done, _place) = running.await.map_err(|_| Panicked)?;
         Ok(done)
     }

@@ -136,7 +136,7 @@ impl Candidate {
     /// Is done with it. Taking many values apart takes its time too; nobody waits for that.
     pub(crate) fn end(self) {
         if self.bytes > INLINE_BYTES_MAX {
-            drop(tokio::task::spawn_blocking(move || drop(self)));
+            drop(machine::blocking(move || drop(self)));
         }
     }
 

@@ -15,11 +15,11 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use machine::net::TcpListener;
 use meters::Kind;
 use metrics_exporter_prometheus::{
     BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
-use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
 use crate::finish::{finish, unknown_method, unknown_route};
@@ -126,7 +126,7 @@ struct Scrape {
 
 async fn show(State(scrape): State<Scrape>) -> Result<Response, Problem> {
     let one = scrape.one.clone().lock_owned().await;
-    let rendered = tokio::task::spawn_blocking(move || {
+    let rendered = machine::blocking(move || {
         scrape.samplers.kept.iter().for_each(|sample| sample());
         let text = scrape.handle.render() + &passing(&scrape.samplers.passing);
         drop(one);

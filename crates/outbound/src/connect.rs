@@ -9,11 +9,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use machine::net::TcpStream;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
@@ -130,7 +130,7 @@ async fn addresses_of(target: &Target, deadline: Instant) -> Result<Vec<SocketAd
     if let Some(address) = target.address {
         return Ok(vec![SocketAddr::new(address, target.port)]);
     }
-    let looked_up = tokio::net::lookup_host((target.host.as_str(), target.port));
+    let looked_up = machine::net::lookup_host((target.host.as_str(), target.port));
     match timeout_at(deadline, looked_up).await {
         Ok(Ok(found)) => {
             let found: Vec<_> = found.collect();

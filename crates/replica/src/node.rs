@@ -15,13 +15,13 @@ use gate::log::{
     Status,
 };
 use ledger::{Effect, Fault, Read};
+use machine::net::TcpListener;
 use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::{Raft, RaftMetrics, ServerState};
 use parking_lot::Mutex;
 use store::log::{LogStats, LogStore, MetaKind};
 use store::state::StateStore;
-use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use types::{LogIndex, LogTime, NodeId};
@@ -338,7 +338,7 @@ impl Replica {
             _ = task.await;
         }
         let state = self.core.state.clone();
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || state.flush()).await {
+        if let Ok(Err(error)) = machine::blocking(move || state.flush()).await {
             tracing::warn!(%error, "the last flush failed; the next start replays more");
         }
         let released = async {

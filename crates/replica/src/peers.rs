@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use machine::net::TcpStream;
 use parking_lot::Mutex;
 use tls::{Identity, NodeName};
-use tokio::net::TcpStream;
 use tonic::codegen::InterceptedService;
 use tonic::metadata::MetadataValue;
 use tonic::service::Interceptor;

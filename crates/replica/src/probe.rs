@@ -334,7 +334,7 @@ async fn judge_state(core: &Core, replies: &[&(u64, ProbeReply)], voters: usize)
         let why = format!("{why} after entry {index}; {next}");
         core.take_out_of_service(&why);
         let log = core.log.clone();
-        let kept = tokio::task::spawn_blocking(move || {
+        let kept = machine::blocking(move || {
             log.save_meta_wait(MetaKind::OutOfService, why.as_bytes())
         });
         step_aside(core).await;

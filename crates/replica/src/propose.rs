@@ -249,6 +249,10 @@ impl Overdue {
 /// Keeps this thread from sleeping until the batch is answered or the next one waits. Everything
 /// else that the thread has to do goes on.
 async fn stay_awake(core: &Core, proposed: &Proposed) {
+    if machine::IS_SIMULATED {
+        // Simulated time stands still until nothing has anything to do.
+        return;
+    }
     let began = Instant::now();
     while !proposed.is_ended() && core.queue.len() == 0 && began.elapsed() < AWAKE_MAX {
         tokio::task::yield_now().await;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gate::log::{Consistency, ProposeError, ReadPoint};
+use machine::Bug;
 use openraft::ReadPolicy;
 use openraft::errors::RaftError;
 use tokio::sync::{mpsc, oneshot};
@@ -71,6 +72,9 @@ pub(crate) async fn run(core: Arc<Core>, mut asks: mpsc::Receiver<Ask>) {
 
 /// One round, here or at the leader.
 async fn read_index(core: &Core, policy: ReadPolicy) -> Result<u64, ProposeError> {
+    if Bug::ReadsOwnState.is_planted() {
+        return Ok(core.listeners.progress.borrow().index.0);
+    }
     match core.route.now() {
         None => Err(ProposeError::NoLeader),
         Some(route) if route.is_here() => own_index(core, policy).await,
@@ -79,6 +83,9 @@ async fn read_index(core: &Core, policy: ReadPolicy) -> Result<u64, ProposeError
 }
 
 async fn own_index(core: &Core, policy: ReadPolicy) -> Result<u64, ProposeError> {
+    if Bug::ReadsWithoutRound.is_planted() {
+        return Ok(core.listeners.progress.borrow().index.0);
+    }
     // Votes for the node to which the lead is handed over do not wait for the end of the lease.
     let lease_holds = || core.handing_over.lock().is_none() && !core.strain.is_stuck();
     let by_lease = matches!(policy, ReadPolicy::LeaseRead) && lease_holds();

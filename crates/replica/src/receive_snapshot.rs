@@ -154,7 +154,7 @@ async fn next(parts: &mut Streaming<SnapshotPart>) -> Result<Option<Part>, Statu
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Status> {
-    match tokio::task::spawn_blocking(work).await {
+    match machine::blocking(work).await {
         Ok(result) => result.map_err(|error| Status::failed_precondition(error.to_string())),
         Err(error) => Err(Status::internal(error.to_string())),
     }

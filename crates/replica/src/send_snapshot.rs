@@ -70,7 +70,7 @@ pub(crate) async fn send(
 ) -> Result<Vote, Status> {
     let failed = |error: &dyn std::error::Error| Status::internal(format!("snapshot: {error}"));
     // Newer ones are published meanwhile, and the oldest go.
-    let held = tokio::task::spawn_blocking(move || Snapshot::open(&snapshot.0)?.hold());
+    let held = machine::blocking(move || Snapshot::open(&snapshot.0)?.hold());
     let held = held.await.map_err(|error| failed(&error))?;
     let snapshot = Arc::new(held.map_err(|error| failed(&error))?);
     let manifest = snapshot.manifest.to_bytes().into();
@@ -141,10 +141,10 @@ fn look_at_own(status: &Status, snapshot: &Arc<Held>) {
         return;
     }
     let snapshot = snapshot.clone();
-    tokio::task::spawn_blocking(move || match snapshot.verify_files() {
+    drop(machine::blocking(move || match snapshot.verify_files() {
         Ok(()) => tracing::warn!("a snapshot was damaged on its way; here it is whole"),
         Err(error) => tracing::error!(%error, "the snapshot that this node sends is damaged"),
-    });
+    }));
 }
 
 /// Where the parts of a snapshot go.
@@ -195,10 +195,10 @@ mod tests {
 
     use gate::log::{Consistency, Log as _, Status as NodeStatus};
     use gate::seal::DataKey;
+    use machine::net::TcpListener;
     use openraft::impls::leader_id_adv::LeaderId;
     use store::state::StateStore;
     use tempfile::TempDir;
-    use tokio::net::TcpListener;
     use types::{LogIndex, NodeId};
 
     use super::*;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::future::{Either, ready, select};
 use futures::{Stream, StreamExt as _};
-use tokio::net::TcpListener;
+use machine::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};

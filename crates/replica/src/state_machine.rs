@@ -252,5 +252,5 @@ pub(crate) fn with_meta(snapshot: Snapshot) -> io::Result<SnapshotOf<TypeConfig,
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+    machine::blocking(work).await.map_err(io::Error::other)?
 }

@@ -29,7 +29,7 @@ pub(crate) async fn run(core: Arc<Core>) {
         let looking = core.clone();
         let look = move || looking.disk.look(&looking.config.data_dir);
         // A look that panicked leaves what is known as it is.
-        _ = tokio::task::spawn_blocking(look).await;
+        _ = machine::blocking(look).await;
         if core.disk.is_at_end() {
             return strain::stop_without_room(&core).await;
         }
@@ -102,7 +102,7 @@ impl Marks {
 
 async fn flush(core: &Arc<Core>) -> Result<(), StoreError> {
     let state = core.state.clone();
-    match tokio::task::spawn_blocking(move || state.flush()).await {
+    match machine::blocking(move || state.flush()).await {
         Ok(result) => result,
         Err(error) if error.is_cancelled() => Ok(()),
         // A flush that panicked made nothing durable, so nothing behind it may be purged.

@@ -13,12 +13,12 @@ mod stats;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod worker;
 
 use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,9 +31,12 @@ use crate::failpoint;
 use crate::meters::{Caches, LogMeters};
 
 pub use queue::BeforeSync;
+#[cfg(feature = "simulated")]
+pub use queue::SyncTakes;
 use queue::{Durable, Operation, Queue};
 pub use stats::LogStats;
 use tail::Tail;
+use worker::Worker;
 
 /// Called once an operation is on the disk, or can never be.
 pub type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
@@ -73,11 +76,20 @@ pub struct LogOptions {
     pub memtable_bytes: usize,
     /// What the disk of a test does before each sync: it takes its time, or hangs.
     pub before_sync: Option<BeforeSync>,
+    /// How long each sync of a simulated disk takes.
+    #[cfg(feature = "simulated")]
+    pub sync_takes: Option<SyncTakes>,
 }
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self { tail_bytes: 32 * 1024 * 1024, memtable_bytes: 16 * 1024 * 1024, before_sync: None }
+        Self {
+            tail_bytes: 32 * 1024 * 1024,
+            memtable_bytes: 16 * 1024 * 1024,
+            before_sync: None,
+            #[cfg(feature = "simulated")]
+            sync_takes: None,
+        }
     }
 }
 
@@ -106,7 +118,7 @@ pub struct LogStore {
     db: Arc<DB>,
     window: RwLock<Window>,
     queue: Arc<Queue>,
-    thread: Option<JoinHandle<()>>,
+    worker: Option<Worker>,
     meters: LogMeters,
 }
 
@@ -119,10 +131,10 @@ impl LogStore {
     pub fn open(data_dir: &Path, options: &LogOptions) -> Result<Self, StoreError> {
         let (db, window, marks) = recover::open(data_dir, options)?;
         let db = Arc::new(db);
-        let queue = Arc::new(Queue::new(marks, options.before_sync.clone()));
-        let thread = recover::spawn(&db, &queue)?;
+        let queue = Arc::new(Queue::new(marks, options));
+        let worker = Worker::start(&db, &queue)?;
         let (window, meters) = (RwLock::new(window), LogMeters::default());
-        Ok(Self { db, window, queue, thread: Some(thread), meters })
+        Ok(Self { db, window, queue, worker: Some(worker), meters })
     }
 
     /// Appends entries with consecutive indexes. They can be read at return; `done` is called
@@ -207,6 +219,8 @@ impl LogStore {
     pub fn save_meta_wait(&self, kind: MetaKind, bytes: &[u8]) -> Result<(), StoreError> {
         let (sender, receiver) = mpsc::sync_channel(1);
         self.save_meta(kind, bytes, Box::new(move |result| _ = sender.send(result)))?;
+        #[cfg(feature = "simulated")]
+        self.queue.work_now(&self.db);
         match receiver.recv() {
             Ok(Ok(())) => Ok(()),
             _ => Err(self.queue.healthy().err().unwrap_or_else(|| {
@@ -407,9 +421,8 @@ impl Drop for LogStore {
             _ = self.write(batch);
         }
         self.queue.close();
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread has already failed every operation that waited.
-            _ = thread.join();
+        if let Some(worker) = self.worker.take() {
+            worker.end();
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
+use machine::blocking;
 use tokio::time::sleep;
 
 use crate::error::TlsError;
@@ -27,7 +27,7 @@ impl Identity {
                 sleep(every.max(EVERY_MIN)).await;
                 let reader = Arc::clone(&identity);
                 // A disk may be slow, and this thread may serve requests.
-                let result = spawn_blocking(move || reader.reload()).await;
+                let result = blocking(move || reader.reload()).await;
                 let result = result.unwrap_or_else(|error| {
                     Err(TlsError::Unusable(format!("reading the files failed ({error})")))
                 });

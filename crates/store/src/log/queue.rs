@@ -18,9 +18,9 @@ use crate::database;
 use crate::error::StoreError;
 use crate::failpoint;
 
-use super::Done;
 use super::mark::{Mark, MarkFile};
 use super::stats::Counters;
+use super::{Done, LogOptions};
 
 /// A dirty mark is written after this many syncs …
 const MARK_SYNCS: u32 = 64;
@@ -124,6 +124,18 @@ impl fmt::Debug for BeforeSync {
     }
 }
 
+/// Asked before each sync of a simulated disk how long that takes.
+#[cfg(feature = "simulated")]
+#[derive(Clone)]
+pub struct SyncTakes(pub Arc<dyn Fn() -> Duration + Send + Sync>);
+
+#[cfg(feature = "simulated")]
+impl fmt::Debug for SyncTakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SyncTakes")
+    }
+}
+
 /// Shared by the store and its thread.
 pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
@@ -132,19 +144,27 @@ pub(crate) struct Queue {
     pub(crate) marks: Mutex<Marks>,
     pub(crate) counters: Counters,
     before_sync: Option<BeforeSync>,
+    #[cfg(feature = "simulated")]
+    sync_takes: Option<SyncTakes>,
+    #[cfg(feature = "simulated")]
+    news: tokio::sync::Notify,
     #[cfg(test)]
     pub(crate) fail_syncs: std::sync::atomic::AtomicBool,
 }
 
 impl Queue {
-    pub(crate) fn new(marks: Marks, before_sync: Option<BeforeSync>) -> Self {
+    pub(crate) fn new(marks: Marks, options: &LogOptions) -> Self {
         Self {
             waiting: Mutex::new(Waiting { operations: Vec::new(), closed: false }),
             woken: Condvar::new(),
             poison: Mutex::new(None),
             marks: Mutex::new(marks),
             counters: Counters::default(),
-            before_sync,
+            before_sync: options.before_sync.clone(),
+            #[cfg(feature = "simulated")]
+            sync_takes: options.sync_takes.clone(),
+            #[cfg(feature = "simulated")]
+            news: tokio::sync::Notify::new(),
             #[cfg(test)]
             fail_syncs: std::sync::atomic::AtomicBool::new(false),
         }
@@ -154,6 +174,8 @@ impl Queue {
     pub(crate) fn push(&self, operation: Operation) {
         self.waiting.lock().operations.push(operation);
         self.woken.notify_one();
+        #[cfg(feature = "simulated")]
+        self.news.notify_one();
     }
 
     /// The thread ends after it has worked off what waits.
@@ -178,6 +200,7 @@ impl Queue {
     }
 
     /// The body of the thread.
+    #[cfg(not(feature = "simulated"))]
     pub(crate) fn run(&self, db: &DB) {
         let mut unmarked = 0;
         let mut marked_at = Instant::now();
@@ -196,7 +219,44 @@ impl Queue {
         self.store_mark();
     }
 
+    /// The body of the task that stands for the thread in a simulation.
+    #[cfg(feature = "simulated")]
+    pub(crate) async fn run_simulated(&self, db: &DB) {
+        let mut unmarked = 0;
+        let mut marked_at = tokio::time::Instant::now();
+        loop {
+            if unmarked > 0 {
+                _ = tokio::time::timeout(MARK_DELAY, self.news.notified()).await;
+            } else {
+                self.news.notified().await;
+            }
+            if let Some(SyncTakes(takes)) = &self.sync_takes {
+                tokio::time::sleep(takes()).await;
+            }
+            if self.work_now(db) {
+                unmarked += 1;
+            }
+            let due = unmarked >= MARK_SYNCS || marked_at.elapsed() >= MARK_DELAY;
+            if unmarked > 0 && due {
+                self.store_mark();
+                (unmarked, marked_at) = (0, tokio::time::Instant::now());
+            }
+        }
+    }
+
+    /// Works off what waits. Says whether that was anything.
+    #[cfg(feature = "simulated")]
+    pub(crate) fn work_now(&self, db: &DB) -> bool {
+        let operations = std::mem::take(&mut self.waiting.lock().operations);
+        let is_work = !operations.is_empty();
+        if is_work {
+            self.work(db, operations);
+        }
+        is_work
+    }
+
     /// Everything that waits; nothing once a dirty mark is due; `None` at the end.
+    #[cfg(not(feature = "simulated"))]
     fn take(&self, dirty: bool) -> Option<Vec<Operation>> {
         let mut waiting = self.waiting.lock();
         while waiting.operations.is_empty() && !waiting.closed {

@@ -1,8 +1,6 @@
 //! Opening the log: what recovery left, and whether it is all that was once durable.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use rocksdb::{
@@ -16,7 +14,7 @@ use crate::error::{Context as _, StoreError};
 use crate::files;
 
 use super::mark::{Mark, MarkFile};
-use super::queue::{Marks, Queue};
+use super::queue::Marks;
 use super::tail::Tail;
 use super::{LOG, LogOptions, META, META_PURGED, META_VOTES, Window, entry};
 
@@ -57,16 +55,6 @@ pub(super) fn open(
     fill_spares(&db, &dir, options.memtable_bytes)?;
     files::sync(&dir)?;
     Ok((db, window, marks))
-}
-
-/// Starts the one thread that syncs.
-pub(super) fn spawn(db: &Arc<DB>, queue: &Arc<Queue>) -> Result<JoinHandle<()>, StoreError> {
-    let dir = db.path().to_owned();
-    let (db, queue) = (db.clone(), queue.clone());
-    std::thread::Builder::new()
-        .name("log-sync".to_owned())
-        .spawn(move || queue.run(&db))
-        .map_err(|error| StoreError::file("start the log thread for", &dir, error))
 }
 
 fn check_format(db: &DB) -> Result<(), StoreError> {

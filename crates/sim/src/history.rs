@@ -1,0 +1,229 @@
+//! What clients asked, were told and saw, held against what the gate says in the end.
+//!
+//! Written from the promises alone, with nothing of the gate: it knows keys, leads, ids and times.
+//! Invariant: an intent's content names its key, so whose intent it is does not hang on what is
+//! checked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use types::Digest;
+
+/// What one sending of a key was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// This intent came of it.
+    Accepted(String),
+    /// This other intent was first.
+    Duplicate(String),
+    /// Something that the workload never gives reason for.
+    Refused(u16),
+    /// Nothing definite: no answer, or one that says that it may be sent again.
+    Nothing,
+}
+
+/// One key: every sending of it, in order.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) key: String,
+    pub(crate) lead: u64,
+    pub(crate) told: Vec<Told>,
+}
+
+/// A linearizable read: of how many audit leaves it told, and when it was on its way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    pub(crate) began: Duration,
+    pub(crate) ended: Duration,
+    pub(crate) leaves: u64,
+}
+
+/// One intent as the gate lists it in the end.
+#[derive(Debug, Clone)]
+pub(crate) struct Listed {
+    pub(crate) id: String,
+    pub(crate) payload_hash: String,
+}
+
+/// All of it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct History {
+    pub(crate) asked: Vec<Asked>,
+    pub(crate) seen: Vec<Seen>,
+}
+
+/// The content of a key, in the form in which its digest is taken.
+pub(crate) fn payload(key: &str, lead: u64) -> String {
+    format!("{{\"key\":\"{key}\",\"lead_id\":\"lead-{lead}\"}}")
+}
+
+impl History {
+    /// The first promise that was broken.
+    pub(crate) fn check(&self, listed: &[Listed]) -> Result<(), String> {
+        let mut accepted = BTreeMap::new();
+        for asked in &self.asked {
+            if let Some(id) = asked.check()? {
+                accepted.insert(&asked.key, id);
+            }
+        }
+        self.check_listed(listed, &accepted)?;
+        self.check_reads()
+    }
+
+    /// Everything that was answered is there, once, and of each lead one.
+    fn check_listed(
+        &self,
+        listed: &[Listed],
+        accepted: &BTreeMap<&String, &String>,
+    ) -> Result<(), String> {
+        let keys: BTreeMap<String, &Asked> = self
+            .asked
+            .iter()
+            .map(|asked| {
+                (Digest::of(payload(&asked.key, asked.lead).as_bytes()).to_string(), asked)
+            })
+            .collect();
+        let (mut ids, mut by_key) = (BTreeSet::new(), BTreeMap::new());
+        let mut by_lead: BTreeMap<u64, &str> = BTreeMap::new();
+        for row in listed {
+            if !ids.insert(&row.id) {
+                return Err(format!("{} is listed twice", row.id));
+            }
+            let Some(asked) = keys.get(&row.payload_hash) else {
+                return Err(format!("{} has a content that nobody sent", row.id));
+            };
+            if let Some(other) = by_key.insert(&asked.key, &row.id) {
+                return Err(format!("key {} has two intents, {other} and {}", asked.key, row.id));
+            }
+            if let Some(other) = by_lead.insert(asked.lead, &row.id) {
+                return Err(format!("lead {} has two intents, {other} and {}", asked.lead, row.id));
+            }
+        }
+        for (key, id) in accepted {
+            if by_key.get(key) != Some(id) {
+                return Err(format!("{id}, which key {key} was told, is lost or of another key"));
+            }
+        }
+        for asked in &self.asked {
+            for told in &asked.told {
+                if let Told::Duplicate(first) = told
+                    && by_lead.get(&asked.lead) != Some(&first.as_str())
+                {
+                    let what = format!("key {} was told that {first} was first", asked.key);
+                    return Err(format!("{what}, and it is not the intent of its lead"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A read that began after another had ended saw at least as much.
+    fn check_reads(&self) -> Result<(), String> {
+        let mut by_end: Vec<&Seen> = self.seen.iter().collect();
+        by_end.sort_by_key(|seen| seen.ended);
+        let mut by_begin: Vec<&Seen> = self.seen.iter().collect();
+        by_begin.sort_by_key(|seen| seen.began);
+        let (mut most, mut ended) = (0, by_end.into_iter().peekable());
+        for seen in by_begin {
+            while let Some(before) = ended.next_if(|before| before.ended < seen.began) {
+                most = most.max(before.leaves);
+            }
+            if seen.leaves < most {
+                return Err(format!(
+                    "a read at {:?} saw {} leaves after another had seen {most}",
+                    seen.began, seen.leaves
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Asked {
+    /// Every definite answer is the same; says which intent came of it.
+    fn check(&self) -> Result<Option<&String>, String> {
+        let mut definite = self.told.iter().filter(|told| **told != Told::Nothing);
+        let Some(first) = definite.next() else {
+            return Err(format!("key {} never got a definite answer", self.key));
+        };
+        if let Some(other) = definite.find(|told| *told != first) {
+            return Err(format!("key {} was told {first:?}, then {other:?}", self.key));
+        }
+        match first {
+            Told::Accepted(id) => Ok(Some(id)),
+            Told::Refused(status) => Err(format!("key {} was refused with {status}", self.key)),
+            Told::Duplicate(_) | Told::Nothing => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two keys of one lead, a key of another, and reads: all as it should be.
+    fn sound() -> (History, Vec<Listed>) {
+        let asked = |key: &str, lead, told: &[Told]| Asked {
+            key: key.to_owned(),
+            lead,
+            told: told.to_vec(),
+        };
+        let accepted = |id: &str| Told::Accepted(id.to_owned());
+        let seen = |began, ended, leaves| Seen {
+            began: Duration::from_millis(began),
+            ended: Duration::from_millis(ended),
+            leaves,
+        };
+        let history = History {
+            asked: vec![
+                asked("a", 1, &[Told::Nothing, accepted("int_1"), accepted("int_1")]),
+                asked("b", 1, &[Told::Duplicate("int_1".to_owned())]),
+                asked("c", 2, &[accepted("int_2")]),
+            ],
+            // The second began before the first had ended.
+            seen: vec![seen(0, 10, 5), seen(9, 12, 4), seen(11, 20, 5), seen(30, 31, 7)],
+        };
+        let row = |id: &str, key, lead| Listed {
+            id: id.to_owned(),
+            payload_hash: Digest::of(payload(key, lead).as_bytes()).to_string(),
+        };
+        (history, vec![row("int_1", "a", 1), row("int_2", "c", 2)])
+    }
+
+    type Harm = fn(&mut History, &mut Vec<Listed>);
+
+    #[test]
+    #[rustfmt::skip]
+    fn each_broken_promise_is_seen() {
+        let cases: [(&str, Harm); 11] = [
+            ("", |_, _| {}),
+            ("is lost", |_, listed| drop(listed.pop())),
+            ("a content that nobody sent", |_, listed| listed[1].payload_hash = "0".repeat(64)),
+            ("is listed twice", |_, listed| { let row = listed[0].clone(); listed.push(row); }),
+            ("key a has two intents", |_, listed| {
+                let row = Listed { id: "int_9".to_owned(), ..listed[0].clone() };
+                listed.push(row);
+            }),
+            ("lead 1 has two intents", |history, listed| {
+                let payload_hash = Digest::of(payload("b", 1).as_bytes()).to_string();
+                history.asked[1].told = vec![Told::Accepted("int_9".to_owned())];
+                listed.push(Listed { id: "int_9".to_owned(), payload_hash });
+            }),
+            ("then", |history, _| history.asked[0].told.push(Told::Duplicate("int_2".to_owned()))),
+            ("never got a definite answer", |history, _| history.asked[2].told = vec![Told::Nothing]),
+            ("was refused with 400", |history, _| history.asked[2].told = vec![Told::Refused(400)]),
+            ("it is not the intent of its lead", |history, _| {
+                history.asked[1].told = vec![Told::Duplicate("int_2".to_owned())];
+            }),
+            ("after another had seen 5", |history, _| history.seen[2].leaves = 4),
+        ];
+        for (expected, harm) in cases {
+            let (mut history, mut listed) = sound();
+            harm(&mut history, &mut listed);
+            match history.check(&listed) {
+                Ok(()) => assert_eq!(expected, "", "nothing is seen"),
+                Err(what) => assert!(!expected.is_empty() && what.contains(expected), "{what}"),
+            }
+        }
+    }
+}

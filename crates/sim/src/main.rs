@@ -1,0 +1,117 @@
+//! `qgate-sim`: a cluster in one process, with network, time and disks from one seed.
+//!
+//! Promise: the same seed gives the same run, event by event; the last line has its hash.
+//! Invariant: one process runs one seed, on one thread; whatever a node draws or looks up comes
+//! from the seed or from simulated time.
+#![forbid(unsafe_code)]
+
+mod cluster;
+mod faults;
+mod history;
+mod http;
+mod node;
+mod trace;
+mod workload;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Duration;
+
+use clap::Parser;
+use machine::Bug;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use crate::cluster::{Cluster, NODES};
+use crate::trace::Trace;
+
+/// Runs a cluster of three nodes under faults, all of it from one seed.
+#[derive(Debug, Parser)]
+struct Args {
+    /// What everything follows from, e.g. 7
+    #[arg(long, required_unless_present = "list_bugs", default_value_t = 0)]
+    seed: u64,
+    /// Simulated minutes, e.g. 1
+    #[arg(long, default_value_t = 1)]
+    minutes: u64,
+    /// Print every event
+    #[arg(long)]
+    events: bool,
+    /// Give every node a bug, e.g. no-rest
+    #[arg(long, value_name = "NAME", value_parser = bug)]
+    bug: Option<Bug>,
+    /// Name the bugs that there are
+    #[arg(long)]
+    list_bugs: bool,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if args.list_bugs {
+        Bug::ALL.iter().for_each(|bug| line(bug.name()));
+        return ExitCode::SUCCESS;
+    }
+    if let Some(bug) = args.bug {
+        bug.plant();
+    }
+    let dir = tempfile::Builder::new().prefix("qgate-sim").tempdir_in("/dev/shm");
+    let dir = dir.expect("a directory");
+    // Relative paths, so that no event says where this run lies.
+    std::env::set_current_dir(dir.path()).expect("it is there");
+    let trace = Trace::start(args.events);
+    end_with_a_panic(args.seed, trace.clone());
+    // From here on randomness and clocks are simulated.
+    mad_turmoil::rand::set_rng(StdRng::seed_from_u64(args.seed));
+    let _clocks = mad_turmoil::time::SimClocksGuard::init();
+    let mut plan = StdRng::seed_from_u64(args.seed);
+    let mut sim = turmoil::Builder::new()
+        .rng_seed(plan.random())
+        .tick_duration(Duration::from_millis(1))
+        .simulation_duration(Duration::from_secs(args.minutes * 60 + 60))
+        .min_message_latency(Duration::from_micros(200))
+        .max_message_latency(Duration::from_millis(5))
+        .tcp_capacity(1 << 16)
+        .ephemeral_ports(10_000..=65_535)
+        .enable_random_order()
+        .build();
+    let cluster = Rc::new(Cluster::new(&mut plan));
+    for id in NODES {
+        let cluster = cluster.clone();
+        sim.host(format!("n{id}"), move || node::run(id, cluster.clone()));
+    }
+    workload::start(&mut sim, &cluster);
+    let lasts = Duration::from_secs(args.minutes * 60);
+    let outcome = faults::drive(&mut sim, &cluster, &mut plan, lasts);
+    let hash = trace.hash();
+    let counts = cluster.counts();
+    line(&format!("{} events, {counts}", trace.count()));
+    match outcome.and_then(|()| counts.must_prove_something()) {
+        Ok(()) => {
+            line(&format!("seed {} trace {hash} ok", args.seed));
+            ExitCode::SUCCESS
+        }
+        Err(what) => {
+            line(&format!("seed {} trace {hash} violation: {what}", args.seed));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bug(name: &str) -> Result<Bug, String> {
+    let found = Bug::ALL.into_iter().find(|bug| bug.name() == name);
+    found.ok_or_else(|| "no such bug; --list-bugs names them".to_owned())
+}
+
+/// A panic ends the run there and then: what is dropped after it panics again.
+fn end_with_a_panic(seed: u64, trace: Trace) {
+    std::panic::set_hook(Box::new(move |panic| {
+        let what = panic.to_string().replace('\n', " ");
+        line(&format!("seed {seed} trace {} violation: {what}", trace.hash()));
+        std::process::exit(1);
+    }));
+}
+
+fn line(text: &str) {
+    _ = writeln!(std::io::stdout(), "{text}");
+}

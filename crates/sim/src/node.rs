@@ -1,0 +1,52 @@
+//! One node: the real replica, gate and front door, on simulated sockets.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gate::{DocumentChecks, Gate, Settings};
+use http_api::HttpConfig;
+use machine::net::TcpListener;
+use replica::Replica;
+use types::NodeId;
+
+use crate::cluster::{Cluster, HTTP_PORT, PEER_PORT};
+
+/// Runs until the process is killed or the node cannot go on.
+pub(crate) async fn run(id: u64, cluster: Rc<Cluster>) -> turmoil::Result {
+    let peers = TcpListener::bind(("0.0.0.0", PEER_PORT)).await?;
+    let door = TcpListener::bind(("0.0.0.0", HTTP_PORT)).await?;
+    let config = cluster.config(id).await;
+    let replica = Replica::start(config, Some(peers)).await?;
+    let settings = Settings {
+        open_registration: false,
+        data_key: cluster.data_key.clone(),
+        documents: DocumentChecks::default(),
+    };
+    let gate = Gate::new(replica.clone(), NodeId(id), settings);
+    tokio::spawn(gate::run_tick(gate.clone(), std::future::pending()));
+    tokio::spawn(gate.clone().run_watch());
+    if id == 1 {
+        bootstrap(&cluster, &replica, &gate).await?;
+    }
+    let config = HttpConfig { version: "simulated" };
+    tokio::spawn(http_api::serve(door, gate, config, std::future::pending()));
+    let why = replica.failed().await;
+    tracing::info!(node = id, why, "a node cannot go on");
+    Err(format!("node {id}: {why}").into())
+}
+
+async fn bootstrap(
+    cluster: &Cluster,
+    replica: &Arc<Replica>,
+    gate: &Arc<Gate>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    if cluster.is_known() {
+        return Ok(());
+    }
+    replica.wait_for_leader(Duration::from_secs(30)).await?;
+    let cluster_id = gate.log().status().cluster_id;
+    gate.bootstrap(&cluster_id, &cluster.admin_key).await?;
+    cluster.known_as(&cluster_id);
+    Ok(())
+}

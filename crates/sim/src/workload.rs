@@ -1,0 +1,191 @@
+//! What clients ask for while nodes fail, and what is looked at when they have stopped failing.
+//!
+//! Invariant: a key is sent with one content only, until it has a definite answer.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use rand::RngExt as _;
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, NODES};
+use crate::history::{Asked, Listed, Seen, Told, payload};
+use crate::http::{self, Answer};
+
+const CLIENTS: u64 = 4;
+/// Leads of which clients draw one: few, so that they meet.
+const LEADS: u64 = 400;
+/// The rest before something is sent again.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// One call per lead, longer than any run.
+const GATES: &str = "\
+gates:
+  - name: calls
+    resource: phone.*
+    policies:
+      - idempotency_key: { window_seconds: 86400, key: lead_id }
+";
+
+/// Starts everything that asks.
+pub(crate) fn start(sim: &mut turmoil::Sim<'_>, cluster: &Rc<Cluster>) {
+    let shared = cluster.clone();
+    sim.client("judge", async move { judge(&shared).await });
+    for client in 0..CLIENTS {
+        let shared = cluster.clone();
+        sim.client(format!("c{client}"), async move {
+            let key = shared.agent_key().await;
+            submit(&shared, &key, client).await;
+            shared.client_ended();
+            Ok(())
+        });
+    }
+    for node in NODES {
+        let shared = cluster.clone();
+        sim.client(format!("r{node}"), async move {
+            let key = shared.agent_key().await;
+            read(&shared, &key, node).await;
+            Ok(())
+        });
+    }
+}
+
+/// One key after the other, each through any node, until it has its answer.
+async fn submit(cluster: &Cluster, api_key: &str, client: u64) {
+    let mut numbers = cluster.numbers();
+    let mut turn = 0;
+    while !cluster.is_over() {
+        tokio::time::sleep(Duration::from_millis(numbers.random_range(1..40))).await;
+        turn += 1;
+        let (key, lead) = (format!("c{client}-{turn}"), numbers.random_range(0..LEADS));
+        let payload: Value = serde_json::from_str(&payload(&key, lead)).expect("it is JSON");
+        let body = json!({ "resource": "phone.call", "payload": payload });
+        let mut asked = Asked { key, lead, told: Vec::new() };
+        // Some answers are asked for again.
+        let mut more = numbers.random_range(0..4_u32) / 3;
+        loop {
+            let node = numbers.random_range(NODES);
+            let sent =
+                http::send(node, "POST", "/v1/intents", api_key, Some(&asked.key), &body).await;
+            if let Ok(Answer { term: Some(term), .. }) = sent {
+                cluster.count(|counts| _ = counts.terms.insert(term));
+            }
+            let told = told(sent);
+            tracing::info!(key = asked.key, lead, node, ?told, "told");
+            let is_definite = told != Told::Nothing;
+            asked.told.push(told);
+            if is_definite {
+                cluster.count(|counts| counts.answers += 1);
+                match more.checked_sub(1) {
+                    Some(less) => more = less,
+                    None => break,
+                }
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+        cluster.history.borrow_mut().asked.push(asked);
+    }
+}
+
+fn told(sent: Result<Answer, String>) -> Told {
+    let Ok(answer) = sent else { return Told::Nothing };
+    let id = answer.body["intentId"].as_str().unwrap_or_default().to_owned();
+    match (answer.status, answer.body["status"].as_str()) {
+        (200, Some("approved")) => Told::Accepted(id),
+        (200 | 409, Some("duplicate_blocked")) => Told::Duplicate(id),
+        (500.. | 429, _) => Told::Nothing,
+        (status, _) => Told::Refused(status),
+    }
+}
+
+/// Looks at the audit tree through one node.
+async fn read(cluster: &Cluster, api_key: &str, node: u64) {
+    while !cluster.is_over() {
+        let began = turmoil::sim_elapsed().unwrap_or_default();
+        let sent = checkpoint(node, api_key, "linearizable").await;
+        let ended = turmoil::sim_elapsed().unwrap_or_default();
+        if let Some((leaves, _)) = sent {
+            cluster.history.borrow_mut().seen.push(Seen { began, ended, leaves });
+            cluster.count(|counts| counts.reads += 1);
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Leaves and root of the audit tree as a node has them.
+async fn checkpoint(node: u64, api_key: &str, consistency: &str) -> Option<(u64, String)> {
+    let path = format!("/v1/audit/checkpoint?consistency={consistency}");
+    let answer = http::send(node, "GET", &path, api_key, None, &Value::Null).await.ok()?;
+    let root = answer.body["root"].as_str()?.to_owned();
+    Some((answer.body["size"].as_u64()?, root))
+}
+
+/// Sets the cluster up, and holds what was told against what is there when all has healed.
+async fn judge(cluster: &Cluster) -> turmoil::Result {
+    cluster.known().await;
+    let admin = cluster.admin_key.reveal();
+    let policies = json!({ "policies": { "gates": GATES } });
+    done(|| http::send(1, "PUT", "/v1/policies", admin, Some("policies"), &policies)).await;
+    let body = json!({ "name": "agent", "role": "agent" });
+    let registered =
+        done(|| http::send(1, "POST", "/v1/agents/register", admin, Some("agent"), &body)).await;
+    cluster.registered(registered.body["apiKey"].as_str().expect("a key"));
+    cluster.clients_ended(CLIENTS).await;
+    let listed = list(admin).await;
+    let mut trees = Vec::new();
+    for node in NODES {
+        trees.push((node, equal(node, admin).await));
+    }
+    let history = cluster.history.borrow();
+    let checked = history.check(&listed).and_then(|()| {
+        let first = &trees[0].1;
+        match trees.iter().find(|(_, tree)| tree != first) {
+            Some((node, tree)) => Err(format!("node {node} has the tree {tree:?}, not {first:?}")),
+            None => Ok(()),
+        }
+    });
+    cluster.judged(checked);
+    Ok(())
+}
+
+/// A node's tree, once it has as many leaves as the cluster.
+async fn equal(node: u64, admin: &str) -> (u64, String) {
+    loop {
+        let all = checkpoint(node, admin, "linearizable").await;
+        let own = checkpoint(node, admin, "stale").await;
+        if let (Some(all), Some(own)) = (all, own)
+            && all.0 == own.0
+        {
+            return own;
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Every intent that there is.
+async fn list(admin: &str) -> Vec<Listed> {
+    let mut all = Vec::new();
+    let mut before = String::new();
+    loop {
+        let path = format!("/v1/intents?limit=1000{before}");
+        let page = done(|| http::send(1, "GET", &path, admin, None, &Value::Null)).await;
+        for row in page.body["intents"].as_array().into_iter().flatten() {
+            let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+            all.push(Listed { id: text("intentId"), payload_hash: text("payload_hash") });
+        }
+        match page.body["next"].as_str() {
+            Some(next) => before = format!("&before={next}"),
+            None => return all,
+        }
+    }
+}
+
+async fn done<F: Future<Output = Result<Answer, String>>>(send: impl Fn() -> F) -> Answer {
+    loop {
+        match send().await {
+            Ok(answer) if answer.status < 300 => return answer,
+            other => tracing::info!(?other, "not yet"),
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
