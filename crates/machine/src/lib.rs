@@ -24,16 +24,14 @@ pub use blocking::blocking;
 
 #[cfg(not(feature = "simulated"))]
 mod blocking {
-    use tokio::task::{JoinError, spawn_blocking};
+    use tokio::task::{JoinHandle, spawn_blocking};
 
     /// Runs work that takes its time, or waits for a disk, beside the threads that serve. It runs
     /// whether or not somebody waits for it.
     ///
     /// # Errors
     /// If the work panicked, or the runtime ends.
-    pub fn blocking<T: Send + 'static>(
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> impl Future<Output = Result<T, JoinError>> + Send + use<T> {
+    pub fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
         spawn_blocking(work)
     }
 }

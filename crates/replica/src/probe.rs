@@ -334,9 +334,8 @@ async fn judge_state(core: &Core, replies: &[&(u64, ProbeReply)], voters: usize)
         let why = format!("{why} after entry {index}; {next}");
         core.take_out_of_service(&why);
         let log = core.log.clone();
-        let kept = machine::blocking(move || {
-            log.save_meta_wait(MetaKind::OutOfService, why.as_bytes())
-        });
+        let kept =
+            machine::blocking(move || log.save_meta_wait(MetaKind::OutOfService, why.as_bytes()));
         step_aside(core).await;
         if let Ok(Err(error)) = kept.await {
             // Started again it finds out once more.

@@ -286,18 +286,6 @@ pub(super) fn flush(db: &DB) -> Result<(), StoreError> {
     db.flush_cfs_opt(&families, &wait).context("flush the state")
 }
 
-/// What [`machine::Bug::SnapshotWithoutWindows`] does.
-pub(super) fn forget_windows(db: &DB) -> Result<(), StoreError> {
-    let rows = family(db, ROW_FAMILIES[0]);
-    for row in db.iterator_cf(rows, rocksdb::IteratorMode::Start) {
-        let (key, _) = row.context("scan rows")?;
-        if key.get(4) == Some(&(Table::Windows as u8)) {
-            db.delete_cf(rows, key).context("delete a row")?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

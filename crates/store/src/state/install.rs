@@ -7,7 +7,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use machine::Bug;
 use minicbor::{Decode, Encode};
 use types::codec::{decode, encode};
 
@@ -65,9 +64,6 @@ impl StateStore {
         failpoint::hit("install.switched");
         let new = Generation::open(&self.data_dir, marker.to)?;
         let applied: Option<AppliedMeta> = new.applied()?;
-        if Bug::SnapshotWithoutWindows.is_planted() {
-            generation::forget_windows(new.db())?;
-        }
         *self.live.write() = Arc::new(new);
         failpoint::hit("install.reopened");
         written.flushed = applied.as_ref().map(|applied| applied.index);
