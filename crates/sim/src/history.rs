@@ -210,7 +210,9 @@ mod tests {
                 listed.push(Listed { id: "int_9".to_owned(), payload_hash });
             }),
             ("then", |history, _| history.asked[0].told.push(Told::Duplicate("int_2".to_owned()))),
-            ("never got a definite answer", |history, _| history.asked[2].told = vec![Told::Nothing]),
+            ("never got a definite answer", |history, _| {
+                history.asked[2].told = vec![Told::Nothing];
+            }),
             ("was refused with 400", |history, _| history.asked[2].told = vec![Told::Refused(400)]),
             ("it is not the intent of its lead", |history, _| {
                 history.asked[1].told = vec![Told::Duplicate("int_2".to_owned())];
