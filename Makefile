@@ -73,7 +73,7 @@ bench-failover: dist ## kill the leader of three 200 times under load; BENCH='--
 .PHONY: simulate
 SIM := -p sim --features sim/simulated
 SECONDS_OF_SEEDS ?= 180
-simulate: tools ## run simulated clusters for three minutes, from new seeds that are printed; SECONDS_OF_SEEDS=3600 runs longer
+simulate: tools ## run simulated clusters for three minutes, from new seeds that are printed; SECONDS_OF_SEEDS=3600 FIRST_SEED=1 changes a run
 	$(first_build_note)
 	@$(STAGE) clippy-simulator cargo clippy --release $(SIM) $(CARGO_FLAGS) --all-targets -- -D warnings
 	@$(STAGE) test-simulator cargo test --release $(SIM) $(CARGO_FLAGS)

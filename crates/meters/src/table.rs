@@ -147,8 +147,8 @@ table! {
     CERTIFICATE_EXPIRY_SECONDS: Gauge in Seconds,
         "gate_certificate_expiry_seconds" ["certificate"];
 
-    /// Times this node found its state to differ from that of the majority; it is out of service
-    /// then.
+    /// Times this node found its state to differ from that of the majority, or was started again
+    /// after that; it is out of service then.
     STATE_HASH_MISMATCHES: Counter in Count, "gate_state_hash_mismatch_total" [];
 
     /// Entries of the leader's log that are not known to be in the peer's; on the leader alone.

@@ -95,6 +95,10 @@ impl Forwarder {
                 ended = ended => ended,
                 _ = stopping.wait_for(|stopping| *stopping) => Ok(()),
             };
+            let left = waiting.lock().take().unwrap_or_default();
+            let mut left: Vec<_> = left.into_iter().collect();
+            // Later ones first, so that earlier ones end before them in the queue.
+            left.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
             if let Err(status) = ended {
                 tracing::debug!(leader = route.leader, why = status.message(), "forwarding ended");
                 // One that is gone refuses at once, and who is next is not known yet.
@@ -102,10 +106,6 @@ impl Forwarder {
                     tokio::time::sleep(REST).await;
                 }
             }
-            let left = waiting.lock().take().unwrap_or_default();
-            let mut left: Vec<_> = left.into_iter().collect();
-            // Later ones first, so that earlier ones end before them in the queue.
-            left.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
             left.into_iter().for_each(|(_, proposed)| proposed.give_back(true));
         });
         Some(Stream { route, requests, open, next: 0 })

@@ -50,6 +50,12 @@ impl Tallies {
         Sending { tally, began: Instant::now(), seconds: self.snapshot_send.clone() }
     }
 
+    /// A snapshot is on its way to some node.
+    pub(crate) fn is_sending(&self) -> bool {
+        let tallies = self.of.lock();
+        tallies.values().any(|tally| tally.snapshots_sending.load(Ordering::Relaxed) > 0)
+    }
+
     /// Forgets nodes that are no members.
     pub(crate) fn keep(&self, is_member: impl Fn(u64) -> bool) {
         self.of.lock().retain(|node, _| is_member(*node));

@@ -320,7 +320,8 @@ async fn judge_state(core: &Core, replies: &[&(u64, ProbeReply)], voters: usize)
     for (index, others) in at.into_iter().rev() {
         let own = hash_after(&core.listeners.hashes.lock(), LogIndex(index));
         let Some((_, WriteHash(own))) = own else { continue };
-        let (why, next) = match verdict::of_hashes(&own.as_slice(), &others, voters) {
+        let verdict = verdict::of_hashes(&own.as_slice(), &others, voters);
+        let (why, next) = match verdict {
             Verdict::Same => continue,
             Verdict::Differs => (
                 "its state is not that of the majority",
@@ -334,10 +335,14 @@ async fn judge_state(core: &Core, replies: &[&(u64, ProbeReply)], voters: usize)
         let why = format!("{why} after entry {index}; {next}");
         core.take_out_of_service(&why);
         let log = core.log.clone();
-        let kept =
-            machine::blocking(move || log.save_meta_wait(MetaKind::OutOfService, why.as_bytes()));
+        // Where nobody is right somebody has to look, and may then start any of them.
+        let kept = (verdict == Verdict::Differs).then(|| {
+            machine::blocking(move || log.save_meta_wait(MetaKind::OutOfService, why.as_bytes()))
+        });
         step_aside(core).await;
-        if let Ok(Err(error)) = kept.await {
+        if let Some(kept) = kept
+            && let Ok(Err(error)) = kept.await
+        {
             // Started again it finds out once more.
             tracing::error!(%error, "that this node is out of service is not on its disk");
         }

@@ -41,7 +41,7 @@ pub(crate) fn drive(
         while let Some((until, _)) = under_way.get(at) {
             if is_over || *until <= now {
                 let (_, fault) = under_way.remove(at);
-                end(sim, &fault);
+                end(sim, &fault, &under_way);
             } else {
                 at += 1;
             }
@@ -86,7 +86,7 @@ fn begin(
     Some(fault)
 }
 
-fn end(sim: &mut Sim<'_>, fault: &Fault) {
+fn end(sim: &mut Sim<'_>, fault: &Fault, others_under_way: &[(Duration, Fault)]) {
     match fault {
         Fault::Killed(node) => {
             tracing::info!(node, "starts again");
@@ -94,7 +94,13 @@ fn end(sim: &mut Sim<'_>, fault: &Fault) {
         }
         Fault::CutOff(node) => {
             tracing::info!(node, "is connected again");
-            others(*node).for_each(|other| sim.repair(name(*node), name(other)));
+            let is_cut_off = |other: u64| {
+                let mut faults = others_under_way.iter().map(|(_, fault)| fault);
+                faults.any(|fault| matches!(fault, Fault::CutOff(cut) if *cut == other))
+            };
+            for other in others(*node).filter(|other| !is_cut_off(*other)) {
+                sim.repair(name(*node), name(other));
+            }
         }
     }
 }

@@ -112,6 +112,9 @@ impl History {
                     let what = format!("key {} was told that {first} was first", asked.key);
                     return Err(format!("{what}, and it is not the intent of its lead"));
                 }
+                if matches!(told, Told::Duplicate(_)) && by_key.contains_key(&asked.key) {
+                    return Err(format!("key {} was told to repeat itself", asked.key));
+                }
             }
         }
         Ok(())
@@ -195,7 +198,7 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn each_broken_promise_is_seen() {
-        let cases: [(&str, Harm); 11] = [
+        let cases: [(&str, Harm); 12] = [
             ("", |_, _| {}),
             ("is lost", |_, listed| drop(listed.pop())),
             ("a content that nobody sent", |_, listed| listed[1].payload_hash = "0".repeat(64)),
@@ -216,6 +219,9 @@ mod tests {
             ("was refused with 400", |history, _| history.asked[2].told = vec![Told::Refused(400)]),
             ("it is not the intent of its lead", |history, _| {
                 history.asked[1].told = vec![Told::Duplicate("int_2".to_owned())];
+            }),
+            ("was told to repeat itself", |history, _| {
+                history.asked[2].told = vec![Told::Nothing, Told::Duplicate("int_2".to_owned())];
             }),
             ("after another had seen 5", |history, _| history.seen[2].leaves = 4),
         ];

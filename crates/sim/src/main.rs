@@ -14,6 +14,7 @@ mod trace;
 mod workload;
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
     // Relative paths, so that no event says where this run lies.
     std::env::set_current_dir(dir.path()).expect("it is there");
     let trace = Trace::start(args.events);
-    end_with_a_panic(args.seed, trace.clone());
+    end_with_a_panic(args.seed, trace.clone(), dir.path().to_owned());
     // From here on randomness and clocks are simulated.
     mad_turmoil::rand::set_rng(StdRng::seed_from_u64(args.seed));
     let _clocks = mad_turmoil::time::SimClocksGuard::init();
@@ -104,10 +105,11 @@ fn bug(name: &str) -> Result<Bug, String> {
 }
 
 /// A panic ends the run there and then: what is dropped after it panics again.
-fn end_with_a_panic(seed: u64, trace: Trace) {
+fn end_with_a_panic(seed: u64, trace: Trace, dir: PathBuf) {
     std::panic::set_hook(Box::new(move |panic| {
         let what = panic.to_string().replace('\n', " ");
         line(&format!("seed {seed} trace {} violation: {what}", trace.hash()));
+        _ = std::fs::remove_dir_all(&dir);
         std::process::exit(1);
     }));
 }

@@ -13,8 +13,7 @@ use tracing_subscriber::registry::Registry;
 use twox_hash::XxHash3_128;
 
 /// Whose detailed events count; of all others those that people read.
-const DETAILED: [&str; 7] =
-    ["executor", "gate", "http_api", "qgate_sim", "replica", "store", "turmoil"];
+const DETAILED: [&str; 6] = ["gate", "http_api", "qgate_sim", "replica", "store", "turmoil"];
 
 /// What happened so far.
 #[derive(Clone)]

@@ -13,8 +13,10 @@ use crate::history::{Asked, Listed, Seen, Told, payload};
 use crate::http::{self, Answer};
 
 const CLIENTS: u64 = 4;
-/// Leads of which clients draw one: few, so that they meet.
-const LEADS: u64 = 400;
+/// Leads of which clients draw one, from the newest on: few, so that they meet.
+const LEADS: u64 = 8;
+/// So many turns of one client make a new lead.
+const TURNS: u64 = 2;
 /// The rest before something is sent again.
 const AGAIN: Duration = Duration::from_millis(50);
 
@@ -57,7 +59,8 @@ async fn submit(cluster: &Cluster, api_key: &str, client: u64) {
     while !cluster.is_over() {
         tokio::time::sleep(Duration::from_millis(numbers.random_range(1..40))).await;
         turn += 1;
-        let (key, lead) = (format!("c{client}-{turn}"), numbers.random_range(0..LEADS));
+        let (key, lead) =
+            (format!("c{client}-{turn}"), turn / TURNS + numbers.random_range(0..LEADS));
         let payload: Value = serde_json::from_str(&payload(&key, lead)).expect("it is JSON");
         let body = json!({ "resource": "phone.call", "payload": payload });
         let mut asked = Asked { key, lead, told: Vec::new() };
@@ -76,6 +79,9 @@ async fn submit(cluster: &Cluster, api_key: &str, client: u64) {
             asked.told.push(told);
             if is_definite {
                 cluster.count(|counts| counts.answers += 1);
+                if matches!(asked.told.last(), Some(Told::Accepted(_))) {
+                    cluster.count(|counts| counts.accepted += 1);
+                }
                 match more.checked_sub(1) {
                     Some(less) => more = less,
                     None => break,

@@ -152,8 +152,8 @@ pub const SNAPSHOT_ENTRIES: u64 = 50_000;
 pub const SNAPSHOT_BYTES: u64 = 64 * 1024 * 1024;
 /// Entries kept in the log behind a snapshot, for followers that were away for a while.
 pub const LOG_KEPT_ENTRIES: u64 = 20_000;
-/// Bytes of log that are always kept for such followers, if they are of that many entries; a
-/// snapshot is made and what is older goes whenever [`SNAPSHOT_BYTES`] more were written.
+/// Of those entries older ones go once more than this, and up to [`SNAPSHOT_BYTES`] on top, were
+/// written behind them since the start; while a snapshot is sent they wait.
 pub const LOG_KEPT_BYTES: u64 = 128 * 1024 * 1024;
 /// Characters of an `Idempotency-Key` header.
 pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
