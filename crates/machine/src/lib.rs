@@ -2,7 +2,7 @@
 //!
 //! Promise: without the feature `simulated` this is tokio under other names. Invariant: whatever of
 //! a node opens a socket or hands work to another thread does it through here, or has no thread
-//! where [`IS_SIMULATED`] (the thread that syncs the log, and the one that applies large chunks), so
+//! where [`IS_SIMULATED`] (the one that syncs the log, and the one that applies large chunks), so
 //! that a simulation decides when bytes arrive, and nothing runs beside it.
 #![forbid(unsafe_code)]
 

@@ -52,8 +52,8 @@ pub(crate) async fn run(core: Arc<Core>) {
             }
         }
         // Raft itself counts entries, and they may be large. It takes its time while it sends some
-        // of them, and purges nothing that is not in a snapshot: then it is asked again. Who is sent
-        // a snapshot wants what follows that.
+        // of them, and purges nothing that is not in a snapshot: then it is asked again. Who is
+        // sent a snapshot wants what follows that.
         if let Some(index) = marks.end_of_old(bytes, core.config.log_kept_bytes)
             && core.log.purged().unwrap_or(0) < index.min(snapshot)
             && !core.peers.tallies.is_sending()
