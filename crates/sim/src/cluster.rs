@@ -11,9 +11,8 @@ use std::time::Duration;
 use gate::join_token;
 use gate::keys::ApiKey;
 use gate::seal::DataKey;
-use rand::RngExt as _;
-use rand::SeedableRng as _;
 use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use replica::clock::{Reading, TimeSource};
 use replica::raft::NodeAddress;
 use replica::{Begin, Config, JoinPlan};
@@ -149,6 +148,16 @@ impl Cluster {
         self.verdict.replace(Some(verdict));
     }
 
+    /// How it ended.
+    pub(crate) fn verdict(&self) -> Result<(), String> {
+        let verdict = self.verdict.borrow_mut().take();
+        verdict.unwrap_or_else(|| Err("it came to no end".to_owned()))
+    }
+
+    pub(crate) fn end_faults(&self) {
+        self.is_over.set(true);
+    }
+
     /// Nothing fails any more, and clients come to an end.
     pub(crate) fn is_over(&self) -> bool {
         self.is_over.get()
@@ -198,17 +207,5 @@ impl Cluster {
             config.begin = Begin::Join(JoinPlan { cluster_id, ask, token });
         }
         config
-    }
-}
-
-impl Cluster {
-    /// How it ended.
-    pub(crate) fn verdict(&self) -> Result<(), String> {
-        let verdict = self.verdict.borrow_mut().take();
-        verdict.unwrap_or_else(|| Err("it came to no end".to_owned()))
-    }
-
-    pub(crate) fn end_faults(&self) {
-        self.is_over.set(true);
     }
 }
