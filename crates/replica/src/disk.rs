@@ -269,6 +269,11 @@ impl DiskWatch {
     }
 }
 
+/// Raft hands on what the disk said as text.
+pub(crate) fn no_room(reason: &str) -> bool {
+    reason.contains(store::NO_SPACE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

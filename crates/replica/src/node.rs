@@ -31,7 +31,7 @@ use crate::apply::Applied;
 use crate::begin::{StartError, check_state, identify, must_be_first};
 use crate::clock::LeaderClock;
 use crate::config::{Begin, Config};
-use crate::disk::DiskWatch;
+use crate::disk::{self, DiskWatch};
 use crate::hand_over::HandingOver;
 use crate::held::HeldBytes;
 use crate::log_store::RaftLog;
@@ -233,8 +233,9 @@ impl Replica {
             Begin::Resume => Err(StartError::NoCluster),
         };
         if let Err(error) = begun {
-            // Its tasks hold the data.
             _ = raft.shutdown().await;
+            drop(raft);
+            until_released(&log, &state).await;
             return Err(error);
         }
         let (reads, asks) = reads::queue();
@@ -316,7 +317,7 @@ impl Replica {
     /// It stopped, or has to, for want of room on its disk.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
-        self.core.disk.is_at_end() || self.core.fault.borrow().as_deref().is_some_and(no_room)
+        self.core.disk.is_at_end() || self.core.fault.borrow().as_deref().is_some_and(disk::no_room)
     }
 
     /// Stops taking part, answers what waits, and lets the disk go.
@@ -341,14 +342,7 @@ impl Replica {
         if let Ok(Err(error)) = machine::blocking(move || state.flush()).await {
             tracing::warn!(%error, "the last flush failed; the next start replays more");
         }
-        let released = async {
-            while Arc::strong_count(&self.core.log) > 1 || Arc::strong_count(&self.core.state) > 1 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        if tokio::time::timeout(RELEASE_WAIT, released).await.is_err() {
-            tracing::warn!("a task still holds the data");
-        }
+        until_released(&self.core.log, &self.core.state).await;
     }
 
     /// Gives the lead to another voter, if this node has it and there is one: what comes meanwhile
@@ -408,9 +402,16 @@ impl Replica {
     }
 }
 
-/// Raft hands on what the disk said as text.
-fn no_room(reason: &str) -> bool {
-    reason.contains(store::NO_SPACE)
+/// Waits until nobody but the caller holds the data: tasks of Raft outlive its shutdown.
+async fn until_released(log: &Arc<LogStore>, state: &Arc<StateStore>) {
+    let released = async {
+        while Arc::strong_count(log) > 1 || Arc::strong_count(state) > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    if tokio::time::timeout(RELEASE_WAIT, released).await.is_err() {
+        tracing::warn!("a task still holds the data");
+    }
 }
 
 impl Drop for Replica {
