@@ -5,6 +5,7 @@ use ledger::{
     Approve, Cancel, Command, Content, Reject, ReplayGuard, Reply, RequestKey, encode_command,
     query,
 };
+use machine::Bug;
 use policy::{Facts, Payload};
 use serde_json::Value;
 use types::{Digest, IntentId, NamespaceId, PayloadKind, Proposal};
@@ -69,8 +70,11 @@ impl Gate {
     pub async fn submit(
         &self,
         caller: &Caller,
-        request: SubmitRequest,
+        mut request: SubmitRequest,
     ) -> Result<Answer, GateError> {
+        if Bug::RequestKeyDropped.is_planted() {
+            request.request_key = None;
+        }
         let in_force = self.engines.in_force(self.log.as_ref(), caller.namespace)?;
         let (id, from, bytes) = (IntentId(self.ids.next()), caller.clone(), request.body_bytes);
         let make = move || encoded(Candidate::new(id, &from, request, &in_force).into());

@@ -9,13 +9,80 @@ pub enum Bug {
     ReadsOwnState,
     /// A leader answers fresh reads without asking whether it still leads.
     ReadsWithoutRound,
+    /// A node answers fresh reads without waiting until it has applied what they must see.
+    ReadsUnapplied,
     /// A follower asks a leader that refuses it again and again without a rest.
     NoRest,
+    /// Entries count as durable before they are synced.
+    EarlyCallback,
+    /// A vote is answered before it is synced.
+    UnsyncedVote,
+    /// A sync that failed counts as one that did not.
+    SyncErrorIgnored,
+    /// A sync that failed is tried again, and the second one believed.
+    SyncTriedAgain,
+    /// The mark says that entries are durable before they are synced.
+    MarkTooHigh,
+    /// Files of purged entries go before the purge is synced.
+    FilesBeforePurge,
+    /// The log gives up entries that the state has applied and not made durable.
+    PurgeAheadOfState,
+    /// A snapshot leaves the dedup windows out.
+    SnapshotWithoutWindows,
+    /// An `Idempotency-Key` does not reach the log.
+    RequestKeyDropped,
+    /// What an entry does hangs on the clock of the node that applies it.
+    ClockInApply,
+    /// A node votes at once after it has started, whatever it promised before.
+    LeaseWithoutWait,
+    /// A leader's time follows its clock when that jumps ahead.
+    LeaderTimeJumps,
+    /// A node that starts applies its last entry once more.
+    AppliedOneBehind,
+    /// The replies of one entry go out in another order than its commands.
+    RepliesSwapped,
+    /// A fresh read is answered by a round to the majority that began before it.
+    ReadsReuseRound,
+    /// Answers to forwarded commands go out in another order than these.
+    ForwardedAnswersSwapped,
+    /// Copies of rows in memory are kept when the rows are written.
+    HotRowsStale,
+    /// A snapshot leaves the answers to `Idempotency-Key`s out.
+    SnapshotWithoutRequestKeys,
+    /// The membership is not kept with the state.
+    SnapshotWithoutMembership,
+    /// A node loses one audit leaf of twenty.
+    LeafDropped,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::ReadsOwnState, Self::ReadsWithoutRound, Self::NoRest];
+    pub const ALL: [Self; 24] = [
+        Self::ReadsOwnState,
+        Self::ReadsWithoutRound,
+        Self::ReadsUnapplied,
+        Self::NoRest,
+        Self::EarlyCallback,
+        Self::UnsyncedVote,
+        Self::SyncErrorIgnored,
+        Self::SyncTriedAgain,
+        Self::MarkTooHigh,
+        Self::FilesBeforePurge,
+        Self::PurgeAheadOfState,
+        Self::SnapshotWithoutWindows,
+        Self::RequestKeyDropped,
+        Self::ClockInApply,
+        Self::LeaseWithoutWait,
+        Self::LeaderTimeJumps,
+        Self::AppliedOneBehind,
+        Self::RepliesSwapped,
+        Self::ReadsReuseRound,
+        Self::ForwardedAnswersSwapped,
+        Self::HotRowsStale,
+        Self::SnapshotWithoutRequestKeys,
+        Self::SnapshotWithoutMembership,
+        Self::LeafDropped,
+    ];
 
     /// As it is named on the command line.
     #[must_use]
@@ -23,7 +90,28 @@ impl Bug {
         match self {
             Self::ReadsOwnState => "reads-own-state",
             Self::ReadsWithoutRound => "reads-without-round",
+            Self::ReadsUnapplied => "reads-unapplied",
             Self::NoRest => "no-rest",
+            Self::EarlyCallback => "early-callback",
+            Self::UnsyncedVote => "unsynced-vote",
+            Self::SyncErrorIgnored => "sync-error-ignored",
+            Self::SyncTriedAgain => "sync-tried-again",
+            Self::MarkTooHigh => "mark-too-high",
+            Self::FilesBeforePurge => "files-before-purge",
+            Self::PurgeAheadOfState => "purge-ahead-of-state",
+            Self::SnapshotWithoutWindows => "snapshot-without-windows",
+            Self::RequestKeyDropped => "request-key-dropped",
+            Self::ClockInApply => "clock-in-apply",
+            Self::LeaseWithoutWait => "lease-without-wait",
+            Self::LeaderTimeJumps => "leader-time-jumps",
+            Self::AppliedOneBehind => "applied-one-behind",
+            Self::RepliesSwapped => "replies-swapped",
+            Self::ReadsReuseRound => "reads-reuse-round",
+            Self::ForwardedAnswersSwapped => "forwarded-answers-swapped",
+            Self::HotRowsStale => "hot-rows-stale",
+            Self::SnapshotWithoutRequestKeys => "snapshot-without-request-keys",
+            Self::SnapshotWithoutMembership => "snapshot-without-membership",
+            Self::LeafDropped => "leaf-dropped",
         }
     }
 

@@ -6,9 +6,10 @@
 
 use ledger::table::{self, Meta};
 use ledger::{Effect, Fault, Read, Reply, Session, WriteHash, Writes};
+use machine::Bug;
 use store::StoreError;
 use store::state::{AppliedMeta, StateStore};
-use types::codec::decode;
+use types::codec::{decode, encode};
 use types::limits::{APPLY_BYTES_MAX, APPLY_ENTRIES_MAX};
 use types::{LogIndex, LogTime};
 
@@ -48,8 +49,12 @@ impl Applied {
         let Some(stored) = state.applied() else { return Ok(Self::default()) };
         let damaged = |error| Fault::from(error);
         let time = state.with_live(Self::time_of)?;
+        let mut log_id = codec::decode_log_id(&stored.applied).map_err(damaged)?;
+        if Bug::AppliedOneBehind.is_planted() {
+            log_id.index = log_id.index.saturating_sub(1);
+        }
         Ok(Self {
-            log_id: Some(codec::decode_log_id(&stored.applied).map_err(damaged)?),
+            log_id: Some(log_id),
             membership: codec::decode_membership(&stored.membership).map_err(damaged)?,
             time,
         })
@@ -196,7 +201,11 @@ fn run(
                     Some(open) => open,
                     None => Session::open(base)?,
                 };
-                session.insert(open).apply(LogIndex(found), &batch.0)?
+                let mut replies = session.insert(open).apply(LogIndex(found), &batch.0)?;
+                if Bug::RepliesSwapped.is_planted() {
+                    replies.reverse();
+                }
+                replies
             }
         };
         outcome.replies.push(replies);
@@ -206,5 +215,11 @@ fn run(
     next.time = session.time();
     outcome.effects = session.take_effects();
     outcome.hashes = session.take_hashes();
-    Ok(session.finish()?)
+    let mut writes = session.finish()?;
+    if Bug::ClockInApply.is_planted() {
+        let odd = std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis() % 7;
+        let now = LogTime(next.time.0 + odd as u64);
+        writes.insert(&table::meta(Meta::LogTime), Some(&encode(&now)));
+    }
+    Ok(writes)
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use gate::log::{Committed, ProposeError, Reach};
+use machine::Bug;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use types::limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX, QUEUE_BYTES_MAX, QUEUE_COMMANDS_MAX};
@@ -48,8 +49,11 @@ impl Item {
     /// Each with its answer; the items alone if there is not one for each.
     pub(crate) fn with_answers<A>(
         items: Vec<Self>,
-        answers: Vec<A>,
+        mut answers: Vec<A>,
     ) -> Result<impl Iterator<Item = (Self, A)>, Vec<Self>> {
+        if Bug::ForwardedAnswersSwapped.is_planted() {
+            answers.reverse();
+        }
         if items.len() == answers.len() { Ok(items.into_iter().zip(answers)) } else { Err(items) }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Promise: it takes no more of the network than it may, so that entries and heartbeats pass.
 
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +11,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use store::state::{Held, Snapshot};
-use tokio::fs::File;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
@@ -163,17 +163,28 @@ async fn send_file(
     pace: &Pace,
     parts: &Parts,
 ) -> Result<(), Status> {
-    let failed = |error: std::io::Error| Status::internal(format!("{}: {error}", file.name));
-    let mut open = File::open(dir.join(&file.name)).await.map_err(failed)?;
-    open.seek(std::io::SeekFrom::Start(file.offset)).await.map_err(failed)?;
+    let failed =
+        |error: &dyn std::fmt::Display| Status::internal(format!("{}: {error}", file.name));
+    let (path, offset) = (dir.join(&file.name), file.offset);
+    let opening = machine::blocking(move || {
+        let mut open = File::open(path)?;
+        open.seek(SeekFrom::Start(offset)).map(|_| open)
+    });
+    let mut open =
+        opening.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
     loop {
-        let mut chunk = vec![0; SNAPSHOT_CHUNK_BYTES];
-        let length = open.read(&mut chunk).await.map_err(failed)?;
-        if length == 0 {
+        let reading = machine::blocking(move || {
+            let mut chunk = Vec::with_capacity(SNAPSHOT_CHUNK_BYTES);
+            (&mut open).take(SNAPSHOT_CHUNK_BYTES as u64).read_to_end(&mut chunk)?;
+            Ok::<_, io::Error>((open, chunk))
+        });
+        let read = reading.await.map_err(|error| failed(&error))?;
+        let (rest, chunk) = read.map_err(|error| failed(&error))?;
+        if chunk.is_empty() {
             return Ok(());
         }
-        chunk.truncate(length);
-        pace.pass(length).await;
+        open = rest;
+        pace.pass(chunk.len()).await;
         parts.push(Part::Chunk(Bytes::from(chunk))).await?;
     }
 }

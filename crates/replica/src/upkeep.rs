@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use machine::Bug;
 use store::StoreError;
 
 use crate::node::Core;
@@ -39,6 +40,10 @@ pub(crate) async fn run(core: Arc<Core>) {
             tracing::error!(%error, "cannot flush the state, stopping");
             core.fail(error.to_string());
             return;
+        }
+        if Bug::PurgeAheadOfState.is_planted() {
+            let applied = core.state.applied().unwrap_or_else(|| unreachable!("it has started"));
+            _ = core.log.purge_through(applied.index, &applied.applied);
         }
         let bytes = core.log.stats().entry_bytes;
         let (applied, snapshot) = core.applied_and_snapshot();

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use ledger::Fault;
 
+use crate::engine::{Error, ErrorKind};
+
 /// A failed operation on the log store or the state store.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -15,7 +17,7 @@ pub enum StoreError {
         /// What was tried.
         action: &'static str,
         /// What the database said.
-        source: rocksdb::Error,
+        source: Error,
     },
     /// A file or directory refused.
     #[error("cannot {action} {path}: {source}", path = path.display())]
@@ -121,10 +123,10 @@ pub(crate) trait Context<T> {
     fn context(self, action: &'static str) -> Result<T, StoreError>;
 }
 
-impl<T> Context<T> for Result<T, rocksdb::Error> {
+impl<T> Context<T> for Result<T, Error> {
     fn context(self, action: &'static str) -> Result<T, StoreError> {
         self.map_err(|source| {
-            if source.kind() == rocksdb::ErrorKind::Corruption {
+            if source.kind() == ErrorKind::Corruption {
                 checksum_failed();
             }
             StoreError::Database { action, source }

@@ -6,8 +6,8 @@
 #![forbid(unsafe_code)]
 
 pub mod ballast;
-mod database;
 pub mod disk;
+mod engine;
 mod error;
 pub mod failpoint;
 mod files;
@@ -15,4 +15,6 @@ pub mod log;
 mod meters;
 pub mod state;
 
+#[cfg(feature = "simulated")]
+pub use engine::simulated::disk as simulated;
 pub use error::{NO_SPACE, StoreError};

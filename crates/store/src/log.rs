@@ -9,9 +9,11 @@ mod entry;
 mod mark;
 mod queue;
 mod recover;
+#[cfg(not(feature = "simulated"))]
+mod spares;
 mod stats;
 mod tail;
-#[cfg(test)]
+#[cfg(all(test, not(feature = "simulated")))]
 mod tests;
 mod worker;
 
@@ -22,10 +24,12 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
+use machine::Bug;
 use parking_lot::RwLock;
-use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 
-use crate::database::family;
+use crate::engine::{
+    ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions, family,
+};
 use crate::error::{Context as _, StoreError};
 use crate::failpoint;
 use crate::meters::{Caches, LogMeters};
@@ -300,6 +304,9 @@ impl LogStore {
         batch.put_cf(meta, [META_PURGED], index.to_be_bytes());
         failpoint::hit("log.purge.before");
         self.write(batch)?;
+        if Bug::FilesBeforePurge.is_planted() {
+            drop_files(&self.db, index)?;
+        }
         failpoint::hit("log.purge.after");
         window.purged = Some(index);
         window.first = window.first.max(index + 1);

@@ -6,9 +6,8 @@
 use std::time::{Duration, Instant};
 
 use meters::{Counter, Gauge, Histogram, number};
-use rocksdb::{DB, properties};
 
-use crate::database::family;
+use crate::engine::{DB, family, properties};
 use crate::log::LogStats;
 
 /// Whether the families of a database share one block cache, which then counts once.

@@ -16,13 +16,14 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ledger::table::Table;
 use ledger::{Direction, Read, Writes};
+use machine::Bug;
 use parking_lot::{Mutex, RwLock};
-use rocksdb::{WriteBatch, WriteOptions};
 use sha2::{Digest as _, Sha256};
 use types::Digest;
 
-use crate::database::family;
+use crate::engine::{WriteBatch, WriteOptions, family};
 use crate::error::{Context as _, StoreError};
 use crate::failpoint;
 use crate::files;
@@ -101,6 +102,9 @@ impl StateStore {
         let mut hot_rows = Vec::new();
         let families = ROW_FAMILIES.map(|name| family(db, name));
         for (key, value) in writes.sorted() {
+            if Bug::LeafDropped.is_planted() && is_dropped(key, &self.data_dir) {
+                continue;
+            }
             if hot::is_hot(key) {
                 hot_rows.push((key.to_vec(), value.map(<[u8]>::to_vec)));
             }
@@ -118,7 +122,9 @@ impl StateStore {
         let writing = Taking::begin(&self.meters.write_seconds);
         db.write_opt(batch, &options).context("write the state")?;
         writing.done();
-        generation.hot.written(hot_rows);
+        if !Bug::HotRowsStale.is_planted() {
+            generation.hot.written(hot_rows);
+        }
         failpoint::hit("state.write.after");
         written.unflushed_bytes += bytes;
         written.applied = Some(applied.clone());
@@ -225,4 +231,10 @@ impl StateStore {
     fn generation(&self) -> Arc<Generation> {
         self.live.read().clone()
     }
+}
+
+/// One leaf of twenty, on one node. For a bug of simulated nodes.
+fn is_dropped(key: &[u8], data_dir: &Path) -> bool {
+    let is_leaf = key.get(4) == Some(&(Table::Leaves as u8));
+    is_leaf && key.last().is_some_and(|last| last % 20 == 7) && data_dir.ends_with("n2")
 }

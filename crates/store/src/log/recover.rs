@@ -3,13 +3,8 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use rocksdb::{
-    ColumnFamilyDescriptor, DB, DBRecoveryMode, FlushOptions, IteratorMode, Options, ReadOptions,
-    WriteBatch,
-};
 
-use crate::database::{self, family};
-use crate::disk;
+use crate::engine::{self, DB, IteratorMode, ReadOptions, WriteBatch, family};
 use crate::error::{Context as _, StoreError};
 use crate::files;
 
@@ -22,21 +17,6 @@ const META_FORMAT: u8 = 0xf2;
 /// The layout of this database.
 const FORMAT: u8 = 1;
 
-/// Key in `meta` of the bytes that fill a WAL file ahead; deleted again at once.
-const META_FILLER: u8 = 0xf3;
-
-/// WAL files that wait to be written again: one while the one before it is flushed, one for luck.
-const WAL_SPARES: usize = 2;
-/// Bytes of one write that fills a spare.
-const FILLER_BYTES: usize = 64 * 1024;
-/// Spares are filled only where so many times their bytes are free.
-const SPACE_TO_FILL: u64 = 8;
-/// A WAL file outgrows its memtable by less than one part in this many.
-const WAL_SLACK: usize = 8;
-/// Both families are flushed together, so this holds only if a flush cannot keep up.
-const WAL_BYTES_MAX: u64 = 256 * 1024 * 1024;
-const WAL_WRITEBACK_BYTES: u64 = 1024 * 1024;
-
 /// Opens the database and the mark, and compares them.
 pub(super) fn open(
     data_dir: &Path,
@@ -44,15 +24,12 @@ pub(super) fn open(
 ) -> Result<(DB, Window, Marks), StoreError> {
     let dir = data_dir.join("raft");
     files::create_dir(&dir)?;
-    let families = vec![
-        ColumnFamilyDescriptor::new(LOG, family_options(options.memtable_bytes)),
-        ColumnFamilyDescriptor::new(META, family_options(options.memtable_bytes)),
-    ];
-    let db = database::open(&database_options(), &dir, families)?;
+    let db = engine::open_log(&dir, options.memtable_bytes)?;
     check_format(&db)?;
     let mut window = recover(&db, options.tail_bytes)?;
     let marks = open_marks(&data_dir.join("hwm"), &mut window, &db)?;
-    fill_spares(&db, &dir, options.memtable_bytes)?;
+    #[cfg(not(feature = "simulated"))]
+    super::spares::fill(&db, &dir, options.memtable_bytes)?;
     files::sync(&dir)?;
     Ok((db, window, marks))
 }
@@ -163,52 +140,8 @@ fn cut_at_hole(db: &DB, window: &mut Window, durable: u64) -> Result<(), StoreEr
         let mut batch = WriteBatch::default();
         super::delete(&mut batch, db, next..window.next);
         db.write(batch).context("cut the log at a hole")?;
-        database::sync_wal(db)?;
+        engine::sync_wal(db)?;
         window.next = next;
     }
     Ok(())
-}
-
-/// Makes WAL files that are full already, so that what is appended later overwrites blocks which
-/// the file has: a sync then writes the bytes alone, where a growing file needs the file system's
-/// journal as well (docs/decisions/0009-log-files-are-written-again.md).
-///
-/// They buy speed alone: a disk that is nearly full is left what it has.
-fn fill_spares(db: &DB, dir: &Path, memtable_bytes: usize) -> Result<(), StoreError> {
-    let bytes = WAL_SPARES * (memtable_bytes + memtable_bytes / WAL_SLACK);
-    if disk::space(dir)?.free_bytes / SPACE_TO_FILL < bytes as u64 {
-        return Ok(());
-    }
-    let (log, meta) = (family(db, LOG), family(db, META));
-    let filler = vec![0xff; FILLER_BYTES.min(memtable_bytes)];
-    for _ in 0..WAL_SPARES {
-        for _ in 0..(memtable_bytes + memtable_bytes / WAL_SLACK).div_ceil(filler.len()) {
-            db.put_cf(meta, [META_FILLER], &filler).context("fill a log file ahead")?;
-        }
-        db.delete_cf(meta, [META_FILLER]).context("fill a log file ahead")?;
-        database::sync_wal(db)?;
-        db.flush_cfs_opt(&[log, meta], &FlushOptions::default()).context("end a log file")?;
-    }
-    Ok(())
-}
-
-fn database_options() -> Options {
-    let mut options = database::common_options();
-    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
-    options.set_track_and_verify_wals_in_manifest(true);
-    options.set_recycle_log_file_num(WAL_SPARES);
-    // A WAL file is given up by both families at once: recovery from files that were written
-    // again takes a family that is ahead of the other for damage.
-    options.set_atomic_flush(true);
-    options.set_max_total_wal_size(WAL_BYTES_MAX);
-    options.set_wal_bytes_per_sync(WAL_WRITEBACK_BYTES);
-    options.set_max_background_jobs(2);
-    options
-}
-
-fn family_options(memtable_bytes: usize) -> Options {
-    let mut options = Options::default();
-    options.set_compression_type(rocksdb::DBCompressionType::None);
-    options.set_write_buffer_size(memtable_bytes);
-    options
 }

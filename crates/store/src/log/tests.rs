@@ -5,7 +5,7 @@ mod power;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 
-use crate::database;
+use crate::engine;
 
 use super::*;
 
@@ -123,7 +123,7 @@ fn what_lies_behind_a_hole_in_the_unsynced_tail_is_given_up() {
     let hole = |index: u64| {
         let store = LogStore::open(dir.path(), &LogOptions::default()).expect("open");
         store.db.delete_cf(family(&store.db, LOG), index.to_be_bytes()).expect("delete");
-        database::sync_wal(&store.db).expect("sync");
+        engine::sync_wal(&store.db).expect("sync");
         let last = store.last();
         drop(store);
         last

@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 
-use rocksdb::DB;
-
+use crate::engine::DB;
 use crate::error::StoreError;
 
 use super::queue::Queue;

@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ledger::PolicySet;
-use ledger::table::Table;
+use ledger::table::{self, Table};
+use machine::Bug;
 use minicbor::{Decode, Encode};
 use parking_lot::Mutex;
-use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, Options, ReadOptions};
 use types::codec::{CodecError, decode, encode};
-use types::{Channel, Destination};
+use types::{Channel, Destination, NamespaceId};
 
-use crate::database::{self, family};
+use crate::engine::{self, DB, FlushOptions, ReadOptions, WriteBatch, family};
 use crate::error::{Context as _, StoreError};
 use crate::files;
 
@@ -38,18 +38,6 @@ const META_MEMBERSHIP: &[u8] = b"membership";
 const META_FORMAT: &[u8] = b"format";
 /// Which tables there are and what their rows say. One that was never named is 1.
 pub(super) const FORMAT: u64 = 2;
-
-const MEMTABLE_BYTES: usize = 64 * 1024 * 1024;
-/// A slow flush holds up writes only when this many are full.
-const MEMTABLES_MAX: i32 = 4;
-/// Share of a memtable for the filter that answers "not there" without a search: most look-ups of
-/// a submit ask for what must not exist.
-const MEMTABLE_BLOOM_RATIO: f64 = 0.02;
-/// Flushed files that are compacted together: twice what RocksDB takes, for half the work. A
-/// look-up of what is not there asks their filters only; a scan goes through all of them.
-const FILES_TO_COMPACT: i32 = 8;
-const BLOCK_CACHE_BYTES: usize = 256 * 1024 * 1024;
-const BLOOM_BITS_PER_KEY: f64 = 10.0;
 
 /// Where a row lives. Kept replies are few, and every command asks for one that is not there: among
 /// few it is told so at once. Tables that make up most of the bytes and grow at their end stay
@@ -133,7 +121,8 @@ impl Generation {
     pub(super) fn open(data_dir: &Path, number: Number) -> Result<Self, StoreError> {
         let dir = number.dir(data_dir);
         check_families(&dir)?;
-        let db = database::open(&options(), &dir, families())?;
+        // Payloads are the large rows.
+        let db = engine::open_state(&dir, &families(), &[PAYLOADS])?;
         files::sync(&dir)?;
         Ok(Self {
             db: Some(db),
@@ -150,6 +139,15 @@ impl Generation {
 
     pub(super) fn db(&self) -> &DB {
         self.db.as_ref().expect("the database is closed only by drop")
+    }
+
+    /// Deletes the rows of a table, of the first namespace. For a bug of simulated nodes.
+    pub(super) fn lose(&self, table: Table) -> Result<(), StoreError> {
+        let from = table::prefix(NamespaceId::DEFAULT, table);
+        let mut batch = WriteBatch::default();
+        let rows = family(self.db(), ROW_FAMILIES[family_of(&from)]);
+        batch.delete_range_cf(rows, &from, table::end_of(&from));
+        self.db().write(batch).context("lose rows")
     }
 
     pub(super) fn applied(&self) -> Result<Option<AppliedMeta>, StoreError> {
@@ -174,7 +172,7 @@ impl Drop for Generation {
 
 /// Puts the applied entry, the membership if it is new, and first of all the format into a batch.
 pub(super) fn put_applied(
-    batch: &mut rocksdb::WriteBatch,
+    batch: &mut WriteBatch,
     db: &DB,
     new: &AppliedMeta,
     old: Option<&AppliedMeta>,
@@ -185,7 +183,8 @@ pub(super) fn put_applied(
     if old.is_none() {
         batch.put_cf(meta, META_FORMAT, encode(&FORMAT));
     }
-    if old.is_none_or(|old| old.membership != new.membership) {
+    let is_new = old.is_none_or(|old| old.membership != new.membership);
+    if is_new && !Bug::SnapshotWithoutMembership.is_planted() {
         batch.put_cf(meta, META_MEMBERSHIP, &new.membership);
     }
 }
@@ -221,12 +220,7 @@ pub(super) fn applied_of_image(
     image: &Path,
     scratch: &Path,
 ) -> Result<Option<AppliedMeta>, StoreError> {
-    let mut options = options();
-    options.create_if_missing(false);
-    options.create_missing_column_families(false);
-    options.set_db_log_dir(scratch);
-    let db = DB::open_cf_descriptors_read_only(&options, image, families(), false)
-        .context("open the snapshot")?;
+    let db = engine::open_image(image, &families(), scratch)?;
     applied(&db, &ReadOptions::default())
 }
 
@@ -241,46 +235,20 @@ fn check_families(dir: &Path) -> Result<(), StoreError> {
     if !dir.join("CURRENT").exists() {
         return Ok(());
     }
-    let found = DB::list_cf(&options(), dir).context("list the column families")?;
+    let found = engine::families_of(dir)?;
     let known = family_names().chain(["default"]);
     let (found, known): (BTreeSet<&str>, BTreeSet<&str>) =
         (found.iter().map(String::as_str).collect(), known.collect());
     if found == known { Ok(()) } else { Err(StoreError::Format { known: FORMAT }) }
 }
 
-fn options() -> Options {
-    let mut options = database::common_options();
-    options.set_atomic_flush(true);
-    options.set_max_background_jobs(2);
-    options
-}
-
-fn families() -> Vec<ColumnFamilyDescriptor> {
-    let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
-    let mut table = BlockBasedOptions::default();
-    table.set_block_cache(&cache);
-    table.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
-    let mut options = Options::default();
-    options.set_block_based_table_factory(&table);
-    // Young files are rewritten soon: to compress them costs more than it saves.
-    let (young, old) = (rocksdb::DBCompressionType::None, rocksdb::DBCompressionType::Lz4);
-    options.set_compression_per_level(&[young, young, old]);
-    options.set_level_zero_file_num_compaction_trigger(FILES_TO_COMPACT);
-    options.set_write_buffer_size(MEMTABLE_BYTES);
-    options.set_max_write_buffer_number(MEMTABLES_MAX);
-    options.set_memtable_whole_key_filtering(true);
-    options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_RATIO);
-    // Payloads are the large rows. Their files follow each other and are moved down as they are,
-    // if they are compressed from the first: so it is done once, and snapshots have it too.
-    let mut large = options.clone();
-    large.set_compression_per_level(&[old, old, old]);
-    let of = |name| if name == PAYLOADS { large.clone() } else { options.clone() };
-    family_names().map(|name| ColumnFamilyDescriptor::new(name, of(name))).collect()
+fn families() -> Vec<&'static str> {
+    family_names().collect()
 }
 
 /// Makes everything written so far durable, in all families at once.
 pub(super) fn flush(db: &DB) -> Result<(), StoreError> {
-    let mut wait = rocksdb::FlushOptions::default();
+    let mut wait = FlushOptions::default();
     wait.set_wait(true);
     let families: Vec<_> = family_names().map(|name| family(db, name)).collect();
     db.flush_cfs_opt(&families, &wait).context("flush the state")

@@ -7,6 +7,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ledger::table::Table;
+use machine::Bug;
 use minicbor::{Decode, Encode};
 use types::codec::{decode, encode};
 
@@ -63,6 +65,14 @@ impl StateStore {
         generation::switch(&self.data_dir, marker.to)?;
         failpoint::hit("install.switched");
         let new = Generation::open(&self.data_dir, marker.to)?;
+        for (bug, table) in [
+            (Bug::SnapshotWithoutWindows, Table::Windows),
+            (Bug::SnapshotWithoutRequestKeys, Table::RequestKeys),
+        ] {
+            if bug.is_planted() {
+                new.lose(table)?;
+            }
+        }
         let applied: Option<AppliedMeta> = new.applied()?;
         *self.live.write() = Arc::new(new);
         failpoint::hit("install.reopened");

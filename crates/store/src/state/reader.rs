@@ -9,11 +9,10 @@ use ledger::PolicySet;
 use ledger::table;
 use ledger::{Direction, Fault, Read, Visit};
 use minicbor::Decode;
-use rocksdb::{DB, DBRawIterator, ReadOptions, SnapshotWithThreadMode};
 use types::codec::decode;
 use types::{Channel, Destination, NamespaceId};
 
-use crate::database::family;
+use crate::engine::{DB, DBRawIterator, ReadOptions, SnapshotWithThreadMode, family};
 use crate::error::{Context as _, StoreError};
 
 use super::generation::{self, Generation, ROW_FAMILIES, family_of};

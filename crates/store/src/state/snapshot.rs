@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use minicbor::{Decode, Encode};
-use rocksdb::checkpoint::Checkpoint;
 use sha2::{Digest as _, Sha256};
 use types::Digest;
 use types::codec::{decode, encode};
 
+use crate::engine::checkpoint::Checkpoint;
 use crate::error::{Context as _, StoreError};
 use crate::failpoint;
 use crate::files;
