@@ -6,6 +6,7 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use machine::Bug;
 use types::LogTime;
 
 /// Of the time that passed, at most one part in this many is added or taken away.
@@ -49,6 +50,41 @@ impl TimeSource for MachineTime {
     }
 }
 
+/// A clock that is further from where it should be does not lead.
+pub(crate) const CLOCK_OFF_MAX_US: u64 = 500_000;
+
+/// A moment at which the clock was right, as the others said. From there the steady clock says
+/// where it should be: one that has jumped since is wrong, though nobody is there to say so.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Agreed(Option<Reading>);
+
+impl Agreed {
+    /// The clock should show this now.
+    pub(crate) fn on(now: Reading) -> Self {
+        Self(Some(now))
+    }
+
+    /// Where the clock should be by now.
+    pub(crate) fn expected_us(&self, now: Reading) -> Option<u64> {
+        let Self(agreed) = self;
+        agreed.map(|at| at.wall_us.saturating_add(now.mono_us.saturating_sub(at.mono_us)))
+    }
+
+    /// The clock is somewhere else.
+    pub(crate) fn has_jumped(&self, now: Reading) -> bool {
+        let expected = self.expected_us(now);
+        expected.is_some_and(|expected| expected.abs_diff(now.wall_us) > CLOCK_OFF_MAX_US)
+    }
+
+    /// What the clock shows, or should.
+    pub(crate) fn corrected(&self, now: Reading) -> Reading {
+        match self.expected_us(now).filter(|_| self.has_jumped(now)) {
+            Some(wall_us) => Reading { wall_us, ..now },
+            None => now,
+        }
+    }
+}
+
 /// A leader's clock, from the moment it leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaderClock {
@@ -76,6 +112,9 @@ impl LeaderClock {
         let earliest = self.time_us.saturating_add(passed_us - slew_us);
         let latest = self.time_us.saturating_add(passed_us).saturating_add(slew_us);
         self.time_us = now.wall_us.clamp(earliest, latest);
+        if Bug::LeaderTimeJumps.is_planted() {
+            self.time_us = now.wall_us.max(self.time_us);
+        }
         self.mono_us = self.mono_us.max(now.mono_us);
         LogTime(self.time_us / 1_000)
     }
@@ -89,6 +128,23 @@ mod tests {
 
     fn reading(wall_ms: u64, mono_ms: u64) -> Reading {
         Reading { wall_us: wall_ms * 1_000, mono_us: mono_ms * 1_000 }
+    }
+
+    #[test]
+    fn a_clock_that_jumps_is_seen_by_the_steady_one() {
+        let agreed = Agreed::on(reading(1_000_000, 500));
+        for (now, jumped, shown) in [
+            (reading(1_002_000, 2_500), false, 1_002_000),
+            (reading(1_002_500, 2_500), false, 1_002_500),
+            (reading(1_002_501, 2_500), true, 1_002_000),
+            (reading(4_602_000, 2_500), true, 1_002_000),
+            (reading(900_000, 2_500), true, 1_002_000),
+        ] {
+            assert_eq!(agreed.has_jumped(now), jumped, "{now:?}");
+            assert_eq!(agreed.corrected(now).wall_us, shown * 1_000, "{now:?}");
+            let new = Agreed::default();
+            assert!(!new.has_jumped(now) && new.corrected(now) == now, "nothing is known yet");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use gate::log::{
     Status,
 };
 use ledger::{Effect, Fault, Read};
-use machine::net::TcpListener;
+use machine::{Bug, net::TcpListener};
 use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::{Raft, RaftMetrics, ServerState};
@@ -99,9 +99,8 @@ impl Core {
             *leading = None;
             return None;
         };
-        let mut now = self.config.time.read();
         // Towards the middle of all clocks.
-        now.wall_us = now.wall_us.saturating_add_signed(self.look.offset_us());
+        let now = self.look.corrected(self.config.time.read());
         let applied = self.listeners.progress.borrow().time;
         if leading.as_ref().is_none_or(|leading| leading.term != term) {
             *leading = Some(Leading { term, clock: LeaderClock::start(applied, now) });
@@ -264,7 +263,7 @@ impl Replica {
             strain: Strain::default(),
             held,
         });
-        if must_wait {
+        if must_wait && !Bug::LeaseWithoutWait.is_planted() {
             core.stay_silent(core.config.lease());
         }
         if let Some(why) = out_of_service {

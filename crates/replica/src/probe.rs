@@ -11,12 +11,14 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use gate::log::Seen;
 use ledger::WriteHash;
+use machine::Bug;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use parking_lot::Mutex;
 use store::log::MetaKind;
 use types::LogIndex;
 use wire::peer::{ProbeReply, ProbeRequest};
 
+use crate::clock::{Agreed, Reading};
 use crate::config::Profile;
 use crate::members;
 use crate::node::Core;
@@ -43,6 +45,7 @@ pub(crate) struct Look {
     contacts: Mutex<BTreeMap<u64, Contact>>,
     /// How far the middle of all clocks is ahead of the own one, in microseconds.
     offset_us: AtomicI64,
+    agreed: Mutex<Agreed>,
     bars: Mutex<Bars>,
 }
 
@@ -51,6 +54,8 @@ struct Contact {
     /// If it never did, when this node began to ask.
     at: Instant,
     seen: Option<Seen>,
+    /// What its clock showed, and this node's steady one at that moment.
+    clock: Agreed,
 }
 
 /// Why this node does not stand for election.
@@ -92,11 +97,29 @@ impl Look {
         self.offset_us.load(Ordering::Relaxed)
     }
 
+    /// What the clock shows, or should show by all that is known.
+    pub(crate) fn corrected(&self, now: Reading) -> Reading {
+        if Bug::LeaderTimeJumps.is_planted() {
+            return now;
+        }
+        let wall_us = now.wall_us.saturating_add_signed(self.offset_us());
+        self.agreed.lock().corrected(Reading { wall_us, ..now })
+    }
+
     /// What was last seen of a node.
     pub(crate) fn of(&self, node: u64) -> Option<Seen> {
         let contacts = self.contacts.lock();
         let contact = contacts.get(&node)?;
         contact.seen.clone().filter(|_| contact.at.elapsed() < SEEN_FOR)
+    }
+
+    /// How far the clock of a node is ahead of the own one now, in microseconds. The own one may
+    /// have jumped since that node answered.
+    fn clock_offset_of(&self, node: u64, now: Reading) -> Option<i64> {
+        let contacts = self.contacts.lock();
+        let contact = contacts.get(&node).filter(|contact| contact.at.elapsed() < SEEN_FOR)?;
+        let there_us = contact.clock.expected_us(now)?;
+        Some(there_us.cast_signed().saturating_sub(now.wall_us.cast_signed()))
     }
 
     /// How long ago a node last answered, or since when it is asked in vain.
@@ -109,7 +132,11 @@ impl Look {
         let mut contacts = self.contacts.lock();
         contacts.retain(|node, _| nodes.contains(node));
         for node in nodes {
-            contacts.entry(*node).or_insert(Contact { at: Instant::now(), seen: None });
+            contacts.entry(*node).or_insert(Contact {
+                at: Instant::now(),
+                seen: None,
+                clock: Agreed::default(),
+            });
         }
     }
 
@@ -264,7 +291,9 @@ async fn look(
         profile: Profile::named(&reply.profile).map(Profile::name),
         may_lead: reply.may_lead,
     };
-    let contact = Contact { at: Instant::now(), seen: Some(seen) };
+    let mono_us = before.mono_us.saturating_add(half);
+    let clock = Agreed::on(Reading { wall_us: reply.wall_us, mono_us });
+    let contact = Contact { at: Instant::now(), seen: Some(seen), clock };
     core.look.contacts.lock().insert(node, contact);
     Some((node, reply))
 }
@@ -279,20 +308,28 @@ fn hash_after(
 }
 
 async fn judge_clock(core: &Core, voters: &[u64]) {
+    let now = core.config.time.read();
     let offsets: Vec<i64> =
-        voters.iter().filter_map(|node| Some(core.look.of(*node)?.clock_offset_us)).collect();
+        voters.iter().filter_map(|node| core.look.clock_offset_of(*node, now)).collect();
+    let has_jumped = core.look.agreed.lock().has_jumped(now);
     let mut was_off = false;
     let mut clocks = Clocks::default();
     core.bar(|bars| {
         was_off = bars.clocks.is_off;
-        bars.clocks = bars.clocks.heard(&offsets, voters.len());
+        bars.clocks = bars.clocks.heard(&offsets, voters.len(), has_jumped);
         clocks = bars.clocks;
     });
     let Clocks { offset_us, is_off, .. } = clocks;
     core.look.offset_us.store(offset_us, Ordering::Relaxed);
+    if verdict::clock_is_told(&offsets, voters.len()) {
+        let wall_us = now.wall_us.saturating_add_signed(offset_us);
+        *core.look.agreed.lock() = Agreed::on(Reading { wall_us, ..now });
+    }
     if is_off != was_off {
         let ms = offset_us / 1_000;
-        if is_off {
+        if is_off && offset_us == 0 {
+            tracing::error!("this node's clock has jumped, by its steady one; it does not lead");
+        } else if is_off {
             tracing::error!(
                 ms,
                 "this node's clock is behind the others' by so much; it does not lead"

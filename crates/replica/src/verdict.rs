@@ -3,8 +3,7 @@
 //! Pure. Invariant: a node takes itself out of service only when a majority of the voters says so,
 //! or can no longer say anything.
 
-/// A clock that is further from the middle of all clocks does not lead.
-const CLOCK_OFF_MAX_US: u64 = 500_000;
+use crate::clock::CLOCK_OFF_MAX_US;
 
 /// What the states of the voters say about one's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +42,9 @@ pub(crate) struct Clocks {
 }
 
 impl Clocks {
-    /// After another look, with the offsets of those other voters that answer.
-    pub(crate) fn heard(self, others: &[i64], voters: usize) -> Self {
+    /// After another look, with the offsets of those other voters that answer. The own clock may
+    /// have jumped since it was last known to be right.
+    pub(crate) fn heard(self, others: &[i64], voters: usize, has_jumped: bool) -> Self {
         if let Some(offset_us) = median(others) {
             let is_off = offset_us.unsigned_abs() > CLOCK_OFF_MAX_US;
             return Self { offset_us, is_off, is_unknown: false };
@@ -53,11 +53,20 @@ impl Clocks {
         let old = Self { offset_us: 0, ..self };
         match others {
             [other] if other.unsigned_abs() <= CLOCK_OFF_MAX_US => Self::default(),
-            // Of two that differ either may be wrong: what was known before stays.
-            [_, ..] => old,
             [] if voters <= 1 => Self::default(),
-            [] => old,
+            _ if has_jumped => Self { is_off: true, is_unknown: false, ..old },
+            // Of two that differ either may be wrong: what was known before stays.
+            _ => old,
         }
+    }
+}
+
+/// Whether the others say where the own clock should be. Who votes alone is right.
+pub(crate) fn clock_is_told(others: &[i64], voters: usize) -> bool {
+    match others {
+        [] => voters <= 1,
+        [other] => other.unsigned_abs() <= CLOCK_OFF_MAX_US,
+        _ => true,
     }
 }
 
@@ -146,7 +155,10 @@ mod tests {
             (off, &[],              1, clocks(0, false, false)),
         ];
         for (row, (before, others, voters, after)) in cases.into_iter().enumerate() {
-            assert_eq!(before.heard(others, voters), after, "row {row}");
+            assert_eq!(before.heard(others, voters, false), after, "row {row}");
+            let told = clock_is_told(others, voters);
+            let jumped = before.heard(others, voters, true);
+            assert_eq!(jumped, if told { after } else { clocks(0, true, false) }, "row {row}");
         }
     }
 }
