@@ -71,13 +71,14 @@ bench-failover: dist ## kill the leader of three 200 times under load; BENCH='--
 		--gate $(abspath $(TARGET))/dist/qgate $(BENCH)
 
 .PHONY: simulate
-SIM := -p sim --features sim/simulated
+SIM := -p sim -p store --features sim/simulated
 SECONDS_OF_SEEDS ?= 180
-simulate: tools ## run simulated clusters for three minutes, from new seeds that are printed; SECONDS_OF_SEEDS=3600 FIRST_SEED=1 changes a run
+simulate: tools ## see each planted bug in simulated clusters, and run these for three minutes, from new seeds that are printed; SECONDS_OF_SEEDS=3600 FIRST_SEED=1 changes a run
 	$(first_build_note)
 	@$(STAGE) clippy-simulator cargo clippy --release $(SIM) $(CARGO_FLAGS) --all-targets -- -D warnings
-	@$(STAGE) test-simulator cargo test --release $(SIM) $(CARGO_FLAGS)
+	@$(STAGE) test-simulator cargo test --release $(SIM) $(CARGO_FLAGS) --lib --bins
 	@$(STAGE) build-simulator cargo build --release $(SIM) $(CARGO_FLAGS)
+	@$(STAGE) planted-bugs scripts/planted-bugs $(TARGET)/release/qgate-sim
 	@$(STAGE) simulate scripts/simulate $(TARGET)/release/qgate-sim $(SECONDS_OF_SEEDS) $(FIRST_SEED)
 
 fuzz: export FUZZ_SEED ?= $(shell date +%s)

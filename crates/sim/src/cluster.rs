@@ -1,11 +1,12 @@
 //! The cluster as the simulation knows it: where nodes are, what they share, what befalls them.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use gate::join_token;
@@ -41,6 +42,10 @@ pub(crate) struct Cluster {
     /// What clients asked and were told.
     pub(crate) history: RefCell<History>,
     counts: RefCell<Counts>,
+    /// Nodes whose disks fail them.
+    may_end: RefCell<BTreeSet<u64>>,
+    /// By how many microseconds the clock of each node is ahead.
+    clocks: BTreeMap<u64, Arc<AtomicU64>>,
 }
 
 /// What was asked, and what befell the nodes meanwhile.
@@ -50,17 +55,32 @@ pub(crate) struct Counts {
     /// Answers that tell of an intent of one's own.
     pub(crate) accepted: u64,
     pub(crate) reads: u64,
+    /// All that befell the nodes, one by one.
+    pub(crate) faults: u64,
     pub(crate) kills: u64,
     pub(crate) cuts: u64,
+    /// Nodes that lost their power, and those of them whose disks lost something.
+    pub(crate) power_losses: u64,
+    pub(crate) torn: u64,
+    /// Nodes that a full disk or a failed sync has ended.
+    pub(crate) full_disks: u64,
+    pub(crate) failed_syncs: u64,
+    /// Snapshots that took the place of a node's state.
+    pub(crate) installs: u64,
+    pub(crate) clock_jumps: u64,
     /// Terms in which something was answered.
     pub(crate) terms: BTreeSet<u64>,
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { answers, accepted, reads, kills, cuts, terms } = self;
-        write!(f, "{answers} answers, {accepted} accepted, {reads} reads, {kills} kills, ")?;
-        write!(f, "{cuts} cuts, {} terms", terms.len())
+        let Self { answers, accepted, reads, faults, kills, cuts, power_losses, torn, .. } = self;
+        write!(f, "{answers} answers, {accepted} accepted, {reads} reads, {faults} faults, ")?;
+        write!(f, "{kills} kills, ")?;
+        write!(f, "{cuts} cuts, {power_losses} power-losses, {torn} torn, ")?;
+        let Self { full_disks, failed_syncs, installs, clock_jumps, terms, .. } = self;
+        write!(f, "{full_disks} full-disks, {failed_syncs} failed-syncs, {installs} installs, ")?;
+        write!(f, "{clock_jumps} clock-jumps, {} terms", terms.len())
     }
 }
 
@@ -70,23 +90,48 @@ impl Counts {
         if self.accepted < 100 || self.accepted == self.answers || self.reads < 100 {
             return Err(format!("it proves nothing, too little was answered: {self}"));
         }
-        if self.kills == 0 || self.cuts == 0 || self.terms.len() < 2 {
+        let stopped = self.kills + self.power_losses;
+        if stopped == 0 || self.cuts == 0 || self.terms.len() < 2 {
             return Err(format!("it proves nothing, too little failed: {self}"));
         }
         Ok(())
     }
 }
 
+/// Where a node has its data.
+pub(crate) fn data_dir(node: u64) -> PathBuf {
+    PathBuf::from(format!("n{node}"))
+}
+
+/// How often a snapshot took the place of a node's state: each makes a new generation of it.
+pub(crate) fn installs(node: u64) -> u64 {
+    let named = std::fs::read_to_string(data_dir(node).join("CURRENT")).unwrap_or_default();
+    let number: Option<u64> = named.trim().strip_prefix("gen-").and_then(|text| text.parse().ok());
+    number.map_or(0, |number| number.saturating_sub(1))
+}
+
 /// Simulated time as one node sees it.
 struct SimulatedTime {
     began: tokio::time::Instant,
+    /// How far its clock is ahead of the others.
+    ahead_us: Arc<AtomicU64>,
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Clocks of one cluster differ by some milliseconds.
+fn drawn_clock(plan: &mut StdRng) -> Arc<AtomicU64> {
+    Arc::new(AtomicU64::new(plan.random_range(0..50_000)))
 }
 
 impl TimeSource for SimulatedTime {
     fn read(&self) -> Reading {
-        let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
         Reading {
-            wall_us: EPOCH_US + micros(turmoil::sim_elapsed().unwrap_or_default()),
+            wall_us: EPOCH_US
+                + micros(turmoil::sim_elapsed().unwrap_or_default())
+                + self.ahead_us.load(Ordering::Relaxed),
             mono_us: micros(self.began.elapsed()),
         }
     }
@@ -105,6 +150,8 @@ impl Cluster {
             verdict: RefCell::default(),
             history: RefCell::default(),
             counts: RefCell::default(),
+            may_end: RefCell::default(),
+            clocks: NODES.map(|node| (node, drawn_clock(plan))).collect(),
         }
     }
 
@@ -163,6 +210,31 @@ impl Cluster {
         self.is_over.get()
     }
 
+    /// The disk of a node is about to fail it: it may end.
+    pub(crate) fn may_end(&self, node: u64) {
+        self.may_end.borrow_mut().insert(node);
+    }
+
+    /// Whether a node that cannot go on has every reason.
+    pub(crate) fn has_reason(&self, node: u64) -> bool {
+        self.may_end.borrow().contains(&node)
+    }
+
+    /// A node starts, with a disk that works.
+    pub(crate) fn starts(&self, node: u64) {
+        self.may_end.borrow_mut().remove(&node);
+    }
+
+    /// The clock of a node jumps ahead by so much, or back.
+    pub(crate) fn jump(&self, node: u64, by: Duration, is_back: bool) {
+        let (clock, by_us) = (&self.clocks[&node], micros(by));
+        if is_back {
+            clock.fetch_sub(by_us, Ordering::Relaxed);
+        } else {
+            clock.fetch_add(by_us, Ordering::Relaxed);
+        }
+    }
+
     /// Counts something that happened.
     pub(crate) fn count(&self, what: impl FnOnce(&mut Counts)) {
         what(&mut self.counts.borrow_mut());
@@ -185,18 +257,20 @@ impl Cluster {
             peer: at(id),
             ..NodeAddress::default()
         };
-        let data_dir = PathBuf::from(format!("n{id}"));
-        let mut config = Config::new(data_dir, NodeId(id), address, self.data_key.clone());
-        config.time = Arc::new(SimulatedTime { began: tokio::time::Instant::now() });
+        let mut config = Config::new(data_dir(id), NodeId(id), address, self.data_key.clone());
+        let ahead_us = self.clocks[&id].clone();
+        config.time = Arc::new(SimulatedTime { began: tokio::time::Instant::now(), ahead_us });
         let numbers = parking_lot::Mutex::new(self.numbers());
         config.log.memtable_bytes = 1024 * 1024;
         config.log.sync_takes = Some(SyncTakes(Arc::new(move || {
-            Duration::from_micros(numbers.lock().random_range(50..3_000))
+            let mut numbers = numbers.lock();
+            // Now and then it takes its time, so that much is on its way when the power goes.
+            let most = if numbers.random_bool(0.1) { 40_000 } else { 3_000 };
+            Duration::from_micros(numbers.random_range(50..most))
         })));
-        config.snapshot_entries = 500;
-        // Files of RocksDB are never twice the same, so none may be sent to another node.
-        config.log_kept_entries = u64::MAX / 2;
-        config.log_kept_bytes = u64::MAX;
+        // Few, so that a node that was away needs a snapshot.
+        config.snapshot_entries = 100;
+        config.log_kept_entries = 50;
         // The machine's disk is not a part of the run.
         config.disk.reserve_bytes = Some(0);
         config.disk.stop_bytes = Some(0);

@@ -28,9 +28,11 @@ pub(crate) struct Asked {
     pub(crate) key: String,
     pub(crate) lead: u64,
     pub(crate) told: Vec<Told>,
+    /// When the first definite answer was there.
+    pub(crate) answered: Option<Duration>,
 }
 
-/// A linearizable read: of how many audit leaves it told, and when it was on its way.
+/// A fresh read: of how many audit leaves it told, and when it was on its way.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seen {
     pub(crate) began: Duration,
@@ -120,8 +122,11 @@ impl History {
         Ok(())
     }
 
-    /// A read that began after another had ended saw at least as much.
+    /// A read that began after another had ended saw at least as much, and at least one leaf for
+    /// each key that had its answer: accepted or not, it is in the audit log.
     fn check_reads(&self) -> Result<(), String> {
+        let mut answered: Vec<_> = self.asked.iter().filter_map(|asked| asked.answered).collect();
+        answered.sort_unstable();
         let mut by_end: Vec<&Seen> = self.seen.iter().collect();
         by_end.sort_by_key(|seen| seen.ended);
         let mut by_begin: Vec<&Seen> = self.seen.iter().collect();
@@ -130,6 +135,13 @@ impl History {
         for seen in by_begin {
             while let Some(before) = ended.next_if(|before| before.ended < seen.began) {
                 most = most.max(before.leaves);
+            }
+            let before = answered.partition_point(|at| *at < seen.began);
+            if seen.leaves < before as u64 {
+                return Err(format!(
+                    "a read at {:?} saw {} leaves after {before} keys had their answers",
+                    seen.began, seen.leaves
+                ));
             }
             if seen.leaves < most {
                 return Err(format!(
@@ -170,6 +182,7 @@ mod tests {
             key: key.to_owned(),
             lead,
             told: told.to_vec(),
+            answered: Some(Duration::from_millis(10)),
         };
         let accepted = |id: &str| Told::Accepted(id.to_owned());
         let seen = |began, ended, leaves| Seen {
@@ -198,7 +211,7 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn each_broken_promise_is_seen() {
-        let cases: [(&str, Harm); 12] = [
+        let cases: [(&str, Harm); 13] = [
             ("", |_, _| {}),
             ("is lost", |_, listed| drop(listed.pop())),
             ("a content that nobody sent", |_, listed| listed[1].payload_hash = "0".repeat(64)),
@@ -223,6 +236,7 @@ mod tests {
             ("was told to repeat itself", |history, _| {
                 history.asked[2].told = vec![Told::Nothing, Told::Duplicate("int_2".to_owned())];
             }),
+            ("after 3 keys had their answers", |history, _| history.seen[2].leaves = 2),
             ("after another had seen 5", |history, _| history.seen[2].leaves = 4),
         ];
         for (expected, harm) in cases {

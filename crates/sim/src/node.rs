@@ -17,7 +17,10 @@ pub(crate) async fn run(id: u64, cluster: Rc<Cluster>) -> turmoil::Result {
     let peers = TcpListener::bind(("0.0.0.0", PEER_PORT)).await?;
     let door = TcpListener::bind(("0.0.0.0", HTTP_PORT)).await?;
     let config = cluster.config(id).await;
-    let replica = Replica::start(config, Some(peers)).await?;
+    let replica = match Replica::start(config, Some(peers)).await {
+        Ok(replica) => replica,
+        Err(error) => return ended(&cluster, id, &error.to_string()),
+    };
     let settings = Settings {
         open_registration: false,
         data_key: cluster.data_key.clone(),
@@ -32,8 +35,13 @@ pub(crate) async fn run(id: u64, cluster: Rc<Cluster>) -> turmoil::Result {
     let config = HttpConfig { version: "simulated" };
     tokio::spawn(http_api::serve(door, gate, config, std::future::pending()));
     let why = replica.failed().await;
+    ended(&cluster, id, &why)
+}
+
+/// A node cannot go on. That is a violation unless its disk has failed it.
+fn ended(cluster: &Cluster, id: u64, why: &str) -> turmoil::Result {
     tracing::info!(node = id, why, "a node cannot go on");
-    Err(format!("node {id}: {why}").into())
+    if cluster.has_reason(id) { Ok(()) } else { Err(format!("node {id}: {why}").into()) }
 }
 
 async fn bootstrap(

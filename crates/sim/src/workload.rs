@@ -5,9 +5,12 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use rand::RngExt as _;
 use serde_json::{Value, json};
 
+use crate::audit::{self, Shown};
 use crate::cluster::{Cluster, NODES};
 use crate::history::{Asked, Listed, Seen, Told, payload};
 use crate::http::{self, Answer};
@@ -63,7 +66,7 @@ async fn submit(cluster: &Cluster, api_key: &str, client: u64) {
             (format!("c{client}-{turn}"), turn / TURNS + numbers.random_range(0..LEADS));
         let payload: Value = serde_json::from_str(&payload(&key, lead)).expect("it is JSON");
         let body = json!({ "resource": "phone.call", "payload": payload });
-        let mut asked = Asked { key, lead, told: Vec::new() };
+        let mut asked = Asked { key, lead, told: Vec::new(), answered: None };
         // Some answers are asked for again.
         let mut more = numbers.random_range(0..4_u32) / 3;
         loop {
@@ -78,6 +81,7 @@ async fn submit(cluster: &Cluster, api_key: &str, client: u64) {
             let is_definite = told != Told::Nothing;
             asked.told.push(told);
             if is_definite {
+                asked.answered.get_or_insert_with(now);
                 cluster.count(|counts| counts.answers += 1);
                 if matches!(asked.told.last(), Some(Told::Accepted(_))) {
                     cluster.count(|counts| counts.accepted += 1);
@@ -93,6 +97,11 @@ async fn submit(cluster: &Cluster, api_key: &str, client: u64) {
     }
 }
 
+/// How long the simulation has run.
+fn now() -> Duration {
+    turmoil::sim_elapsed().unwrap_or_default()
+}
+
 fn told(sent: Result<Answer, String>) -> Told {
     let Ok(answer) = sent else { return Told::Nothing };
     let id = answer.body["intentId"].as_str().unwrap_or_default().to_owned();
@@ -106,10 +115,12 @@ fn told(sent: Result<Answer, String>) -> Told {
 
 /// Looks at the audit tree through one node.
 async fn read(cluster: &Cluster, api_key: &str, node: u64) {
+    let mut numbers = cluster.numbers();
     while !cluster.is_over() {
-        let began = turmoil::sim_elapsed().unwrap_or_default();
-        let sent = checkpoint(node, api_key, "linearizable").await;
-        let ended = turmoil::sim_elapsed().unwrap_or_default();
+        let began = now();
+        let consistency = if numbers.random_bool(0.3) { "lease" } else { "linearizable" };
+        let sent = checkpoint(node, api_key, consistency).await;
+        let ended = now();
         if let Some((leaves, _)) = sent {
             cluster.history.borrow_mut().seen.push(Seen { began, ended, leaves });
             cluster.count(|counts| counts.reads += 1);
@@ -138,31 +149,43 @@ async fn judge(cluster: &Cluster) -> turmoil::Result {
     cluster.registered(registered.body["apiKey"].as_str().expect("a key"));
     cluster.clients_ended(CLIENTS).await;
     let listed = list(admin).await;
-    let mut trees = Vec::new();
+    let mut shown = Vec::new();
     for node in NODES {
-        trees.push((node, equal(node, admin).await));
+        let root = equal(node, admin).await;
+        shown.push(Shown { node, root, leaves: leaves(node, admin).await });
     }
-    let history = cluster.history.borrow();
-    let checked = history.check(&listed).and_then(|()| {
-        let first = &trees[0].1;
-        match trees.iter().find(|(_, tree)| tree != first) {
-            Some((node, tree)) => Err(format!("node {node} has the tree {tree:?}, not {first:?}")),
-            None => Ok(()),
-        }
-    });
+    let checked = cluster.history.borrow().check(&listed).and_then(|()| audit::check(&shown));
     cluster.judged(checked);
     Ok(())
 }
 
-/// A node's tree, once it has as many leaves as the cluster.
-async fn equal(node: u64, admin: &str) -> (u64, String) {
+/// Every leaf that a node lists of what it has.
+async fn leaves(node: u64, admin: &str) -> Vec<(u64, Vec<u8>)> {
+    let mut all = Vec::new();
+    let mut after = String::new();
+    loop {
+        let path = format!("/v1/audit/entries?limit=1000&consistency=stale{after}");
+        let page = done(|| http::send(node, "GET", &path, admin, None, &Value::Null)).await;
+        for row in page.body["entries"].as_array().into_iter().flatten() {
+            let leaf = BASE64_STANDARD.decode(row["leaf"].as_str().unwrap_or_default());
+            all.push((row["sequence"].as_u64().unwrap_or_default(), leaf.unwrap_or_default()));
+        }
+        match page.body["next"].as_u64() {
+            Some(next) => after = format!("&after={next}"),
+            None => return all,
+        }
+    }
+}
+
+/// The root of a node's tree, once it has as many leaves as the cluster.
+async fn equal(node: u64, admin: &str) -> String {
     loop {
         let all = checkpoint(node, admin, "linearizable").await;
         let own = checkpoint(node, admin, "stale").await;
         if let (Some(all), Some(own)) = (all, own)
             && all.0 == own.0
         {
-            return own;
+            return own.1;
         }
         tokio::time::sleep(AGAIN).await;
     }

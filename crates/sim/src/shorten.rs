@@ -1,0 +1,90 @@
+//! Runs the simulation in a process of its own, and of one that breaks a promise looks for a
+//! shorter one that breaks it too: the same seed, with fewer of its faults.
+
+use std::env;
+use std::fs;
+use std::io;
+use std::process::{Command, ExitCode, Output, Stdio};
+
+use crate::line;
+
+/// As many faults as a run is thought to have that did not come to say.
+const FAULTS: u64 = 64;
+
+/// Runs it as this process was asked to, but for one thing more.
+fn once(more: &[&str]) -> io::Result<Output> {
+    let asked = env::args_os().skip(1);
+    let mut command = Command::new(env::current_exe()?);
+    command.args(asked).arg("--once").args(more).stdin(Stdio::null()).stderr(Stdio::inherit());
+    command.output()
+}
+
+/// Runs it, and where that is a violation says how few of its faults it takes, and where the events
+/// of that run are.
+pub(crate) fn run(faults: Option<u64>) -> ExitCode {
+    let first = match once(&[]) {
+        Ok(first) => first,
+        Err(error) => {
+            line(&format!("cannot run: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let text = String::from_utf8_lossy(&first.stdout);
+    let (before, last) = text.trim_end().rsplit_once('\n').unwrap_or(("", text.trim_end()));
+    if !before.is_empty() {
+        line(before);
+    }
+    if first.status.success() {
+        line(last);
+        return ExitCode::SUCCESS;
+    }
+    // Vacuity is no violation of fewer faults.
+    if faults.is_none() && last.contains("violation") && !last.contains("it proves nothing") {
+        match shortest(faults_of(&text).unwrap_or(FAULTS)) {
+            Ok(Some(few)) => line(&few),
+            Ok(None) => line("it takes all of its faults"),
+            Err(error) => line(&format!("no shorter run was looked for: {error}")),
+        }
+    }
+    line(last);
+    ExitCode::FAILURE
+}
+
+/// How many faults a run says that it had.
+fn faults_of(text: &str) -> Option<u64> {
+    let counts = text.lines().find(|line| line.contains(" events, "))?;
+    let count = counts.split(", ").find_map(|count| count.strip_suffix(" faults"))?;
+    count.parse().ok()
+}
+
+/// The fewest faults with which a violation was seen, by halving; a smaller number need not show
+/// none.
+fn shortest(all: u64) -> io::Result<Option<String>> {
+    let (mut less, mut enough) = (None, all);
+    let mut found = None;
+    loop {
+        let from = less.map_or(0, |less| less + 1);
+        if from >= enough {
+            break;
+        }
+        let middle = if less.is_none() && found.is_none() { 0 } else { from.midpoint(enough - 1) };
+        let run = once(&["--faults", &middle.to_string()])?;
+        if run.status.success() {
+            less = Some(middle);
+        } else {
+            (enough, found) = (middle, Some(run));
+        }
+    }
+    if found.is_none() {
+        return Ok(None);
+    }
+    let number = enough.to_string();
+    let events = once(&["--faults", &number, "--events"])?;
+    let name = format!("qgate-sim-{}.events", std::process::id());
+    let path = env::temp_dir().join(name);
+    fs::write(&path, &events.stdout)?;
+    let text = String::from_utf8_lossy(&events.stdout);
+    let what = text.trim_end().rsplit_once("violation: ").map_or("", |(_, what)| what);
+    let few = format!("the first {number} of its faults are enough (--faults {number}): {what}");
+    Ok(Some(format!("{few}\nevents of that run: {}", path.display())))
+}
