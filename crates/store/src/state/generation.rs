@@ -146,7 +146,7 @@ impl Generation {
         let from = table::prefix(NamespaceId::DEFAULT, table);
         let mut batch = WriteBatch::default();
         let rows = family(self.db(), ROW_FAMILIES[family_of(&from)]);
-        batch.delete_range_cf(rows, &from, table::end_of(&from));
+        batch.delete_range_cf(rows, from.as_slice(), table::end_of(&from).as_slice());
         self.db().write(batch).context("lose rows")
     }
 
