@@ -1,12 +1,13 @@
-//! The leader's clock: it makes the time that all replicas agree on.
+//! The clock of a node, and the leader's, which makes the time that all replicas agree on.
 //!
-//! It starts at the later of the log's time and the wall clock, advances by the monotonic clock,
+//! The leader's starts at the later of the log's time and the wall clock, advances by the monotonic clock,
 //! and is slewed to the wall clock by at most 5 %, so that a jump of the wall clock never becomes
 //! a jump of deadlines. Invariant: it never goes back.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use machine::Bug;
+use rustix::time::{ClockId, clock_gettime};
 use types::LogTime;
 
 /// Of the time that passed, at most one part in this many is added or taken away.
@@ -27,26 +28,21 @@ pub trait TimeSource: Send + Sync + 'static {
     fn read(&self) -> Reading;
 }
 
-/// The machine's own clocks.
-#[derive(Debug)]
-pub struct MachineTime {
-    began: Instant,
-}
+/// The machine's own clocks. The steady one goes on while the machine sleeps.
+#[derive(Debug, Default)]
+pub struct MachineTime;
 
-impl Default for MachineTime {
-    fn default() -> Self {
-        Self { began: Instant::now() }
-    }
-}
+#[cfg(target_os = "linux")]
+const STEADY: ClockId = ClockId::Boottime;
+#[cfg(not(target_os = "linux"))]
+const STEADY: ClockId = ClockId::Monotonic;
 
 impl TimeSource for MachineTime {
     fn read(&self) -> Reading {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let micros = |span: std::time::Duration| u64::try_from(span.as_micros());
-        Reading {
-            wall_us: micros(wall).unwrap_or(u64::MAX),
-            mono_us: micros(self.began.elapsed()).unwrap_or(u64::MAX),
-        }
+        let steady = Duration::try_from(clock_gettime(STEADY)).unwrap_or_default();
+        let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        Reading { wall_us: micros(wall), mono_us: micros(steady) }
     }
 }
 
@@ -70,15 +66,15 @@ impl Agreed {
         agreed.map(|at| at.wall_us.saturating_add(now.mono_us.saturating_sub(at.mono_us)))
     }
 
-    /// The clock is somewhere else.
-    pub(crate) fn has_jumped(&self, now: Reading) -> bool {
+    /// Whether the clock is somewhere else; nothing where nothing is known.
+    pub(crate) fn has_jumped(&self, now: Reading) -> Option<bool> {
         let expected = self.expected_us(now);
-        expected.is_some_and(|expected| expected.abs_diff(now.wall_us) > CLOCK_OFF_MAX_US)
+        expected.map(|expected| expected.abs_diff(now.wall_us) > CLOCK_OFF_MAX_US)
     }
 
     /// What the clock shows, or should.
     pub(crate) fn corrected(&self, now: Reading) -> Reading {
-        match self.expected_us(now).filter(|_| self.has_jumped(now)) {
+        match self.expected_us(now).filter(|_| self.has_jumped(now) == Some(true)) {
             Some(wall_us) => Reading { wall_us, ..now },
             None => now,
         }
@@ -140,10 +136,13 @@ mod tests {
             (reading(4_602_000, 2_500), true, 1_002_000),
             (reading(900_000, 2_500), true, 1_002_000),
         ] {
-            assert_eq!(agreed.has_jumped(now), jumped, "{now:?}");
+            assert_eq!(agreed.has_jumped(now), Some(jumped), "{now:?}");
             assert_eq!(agreed.corrected(now).wall_us, shown * 1_000, "{now:?}");
             let new = Agreed::default();
-            assert!(!new.has_jumped(now) && new.corrected(now) == now, "nothing is known yet");
+            assert!(
+                new.has_jumped(now).is_none() && new.corrected(now) == now,
+                "nothing is known yet"
+            );
         }
     }
 

@@ -152,7 +152,7 @@ impl Config {
             // Who runs a node decides whether it has a ballast.
             disk: DiskLimits { ballast_bytes: Some(0), ..DiskLimits::default() },
             log: LogOptions::default(),
-            time: Arc::new(MachineTime::default()),
+            time: Arc::new(MachineTime),
         }
     }
 

@@ -327,9 +327,7 @@ async fn judge_clock(core: &Core, voters: &[u64]) {
     }
     if is_off != was_off {
         let ms = offset_us / 1_000;
-        if is_off && offset_us == 0 {
-            tracing::error!("this node's clock has jumped, by its steady one; it does not lead");
-        } else if is_off {
+        if is_off {
             tracing::error!(
                 ms,
                 "this node's clock is behind the others' by so much; it does not lead"

@@ -42,9 +42,10 @@ pub(crate) struct Clocks {
 }
 
 impl Clocks {
-    /// After another look, with the offsets of those other voters that answer. The own clock may
-    /// have jumped since it was last known to be right.
-    pub(crate) fn heard(self, others: &[i64], voters: usize, has_jumped: bool) -> Self {
+    /// After another look, with the offsets of those other voters that answer, and whether the own
+    /// clock has jumped since it was last known to be right. One that has is not right, but where
+    /// it should be is known, and a leader goes by that.
+    pub(crate) fn heard(self, others: &[i64], voters: usize, has_jumped: Option<bool>) -> Self {
         if let Some(offset_us) = median(others) {
             let is_off = offset_us.unsigned_abs() > CLOCK_OFF_MAX_US;
             return Self { offset_us, is_off, is_unknown: false };
@@ -54,7 +55,7 @@ impl Clocks {
         match others {
             [other] if other.unsigned_abs() <= CLOCK_OFF_MAX_US => Self::default(),
             [] if voters <= 1 => Self::default(),
-            _ if has_jumped => Self { is_off: true, is_unknown: false, ..old },
+            _ if has_jumped == Some(false) => Self::default(),
             // Of two that differ either may be wrong: what was known before stays.
             _ => old,
         }
@@ -155,10 +156,12 @@ mod tests {
             (off, &[],              1, clocks(0, false, false)),
         ];
         for (row, (before, others, voters, after)) in cases.into_iter().enumerate() {
-            assert_eq!(before.heard(others, voters, false), after, "row {row}");
+            for jumped in [None, Some(true)] {
+                assert_eq!(before.heard(others, voters, jumped), after, "row {row}");
+            }
             let told = clock_is_told(others, voters);
-            let jumped = before.heard(others, voters, true);
-            assert_eq!(jumped, if told { after } else { clocks(0, true, false) }, "row {row}");
+            let is_right = before.heard(others, voters, Some(false));
+            assert_eq!(is_right, if told { after } else { Clocks::default() }, "row {row}");
         }
     }
 }

@@ -90,8 +90,9 @@ impl Counts {
         if self.accepted < 100 || self.accepted == self.answers || self.reads < 100 {
             return Err(format!("it proves nothing, too little was answered: {self}"));
         }
-        let stopped = self.kills + self.power_losses;
-        if stopped == 0 || self.cuts == 0 || self.terms.len() < 2 {
+        let took_effect =
+            self.kills + self.power_losses + self.cuts + self.full_disks + self.failed_syncs;
+        if took_effect < 3 || self.terms.len() < 2 {
             return Err(format!("it proves nothing, too little failed: {self}"));
         }
         Ok(())

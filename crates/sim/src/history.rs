@@ -33,11 +33,12 @@ pub(crate) struct Asked {
 }
 
 /// A fresh read: of how many audit leaves it told, and when it was on its way.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Seen {
     pub(crate) began: Duration,
     pub(crate) ended: Duration,
     pub(crate) leaves: u64,
+    pub(crate) root: String,
 }
 
 /// One intent as the gate lists it in the end.
@@ -189,6 +190,7 @@ mod tests {
             began: Duration::from_millis(began),
             ended: Duration::from_millis(ended),
             leaves,
+            root: String::new(),
         };
         let history = History {
             asked: vec![

@@ -62,7 +62,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if !args.once {
-        return shorten::run(args.faults);
+        return shorten::run(args.faults, args.events);
     }
     if let Some(bug) = args.bug {
         bug.plant();

@@ -41,7 +41,14 @@ pub(crate) async fn run(id: u64, cluster: Rc<Cluster>) -> turmoil::Result {
 /// A node cannot go on. That is a violation unless its disk has failed it.
 fn ended(cluster: &Cluster, id: u64, why: &str) -> turmoil::Result {
     tracing::info!(node = id, why, "a node cannot go on");
-    if cluster.has_reason(id) { Ok(()) } else { Err(format!("node {id}: {why}").into()) }
+    // What a disk that fails says, and the store after it.
+    let is_of_disk = [store::NO_SPACE, "Input/output error", "stopped after a failed write"];
+    let is_of_disk = is_of_disk.iter().any(|said| why.contains(said));
+    if cluster.has_reason(id) && is_of_disk {
+        Ok(())
+    } else {
+        Err(format!("node {id}: {why}").into())
+    }
 }
 
 async fn bootstrap(

@@ -8,21 +8,25 @@ use std::process::{Command, ExitCode, Output, Stdio};
 
 use crate::line;
 
+/// How long one run may take, of which one takes some five seconds for a simulated minute.
+const RUN_SECONDS_MAX: u64 = 3_600;
+
 /// As many faults as a run is thought to have that did not come to say.
 const FAULTS: u64 = 64;
 
 /// Runs it as this process was asked to, but for one thing more.
 fn once(more: &[&str]) -> io::Result<Output> {
-    let asked = env::args_os().skip(1);
-    let mut command = Command::new(env::current_exe()?);
-    command.args(asked).arg("--once").args(more).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let asked = env::args_os().skip(1).filter(|argument| argument != "--events");
+    let mut command = Command::new("timeout");
+    command.arg(RUN_SECONDS_MAX.to_string()).arg(env::current_exe()?).args(asked).arg("--once");
+    command.args(more).stdin(Stdio::null()).stderr(Stdio::inherit());
     command.output()
 }
 
 /// Runs it, and where that is a violation says how few of its faults it takes, and where the events
 /// of that run are.
-pub(crate) fn run(faults: Option<u64>) -> ExitCode {
-    let first = match once(&[]) {
+pub(crate) fn run(faults: Option<u64>, events: bool) -> ExitCode {
+    let first = match once(if events { &["--events"] } else { &[] }) {
         Ok(first) => first,
         Err(error) => {
             line(&format!("cannot run: {error}"));
@@ -38,11 +42,12 @@ pub(crate) fn run(faults: Option<u64>) -> ExitCode {
         line(last);
         return ExitCode::SUCCESS;
     }
+    line(last);
     // Vacuity is no violation of fewer faults.
     if faults.is_none() && last.contains("violation") && !last.contains("it proves nothing") {
         match shortest(faults_of(&text).unwrap_or(FAULTS)) {
             Ok(Some(few)) => line(&few),
-            Ok(None) => line("it takes all of its faults"),
+            Ok(None) => line("no run with fewer of its faults has a violation"),
             Err(error) => line(&format!("no shorter run was looked for: {error}")),
         }
     }

@@ -121,8 +121,8 @@ async fn read(cluster: &Cluster, api_key: &str, node: u64) {
         let consistency = if numbers.random_bool(0.3) { "lease" } else { "linearizable" };
         let sent = checkpoint(node, api_key, consistency).await;
         let ended = now();
-        if let Some((leaves, _)) = sent {
-            cluster.history.borrow_mut().seen.push(Seen { began, ended, leaves });
+        if let Some((leaves, root)) = sent {
+            cluster.history.borrow_mut().seen.push(Seen { began, ended, leaves, root });
             cluster.count(|counts| counts.reads += 1);
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -148,13 +148,15 @@ async fn judge(cluster: &Cluster) -> turmoil::Result {
         done(|| http::send(1, "POST", "/v1/agents/register", admin, Some("agent"), &body)).await;
     cluster.registered(registered.body["apiKey"].as_str().expect("a key"));
     cluster.clients_ended(CLIENTS).await;
-    let listed = list(admin).await;
-    let mut shown = Vec::new();
+    let (mut shown, mut listed) = (Vec::new(), Vec::new());
     for node in NODES {
         let root = equal(node, admin).await;
         shown.push(Shown { node, root, leaves: leaves(node, admin).await });
+        listed.push(list(node, admin).await);
     }
-    let checked = cluster.history.borrow().check(&listed).and_then(|()| audit::check(&shown));
+    let history = cluster.history.borrow();
+    let checked = listed.iter().try_for_each(|listed| history.check(listed));
+    let checked = checked.and_then(|()| audit::check(&shown, &history.seen));
     cluster.judged(checked);
     Ok(())
 }
@@ -191,13 +193,13 @@ async fn equal(node: u64, admin: &str) -> String {
     }
 }
 
-/// Every intent that there is.
-async fn list(admin: &str) -> Vec<Listed> {
+/// Every intent that a node has.
+async fn list(node: u64, admin: &str) -> Vec<Listed> {
     let mut all = Vec::new();
     let mut before = String::new();
     loop {
-        let path = format!("/v1/intents?limit=1000{before}");
-        let page = done(|| http::send(1, "GET", &path, admin, None, &Value::Null)).await;
+        let path = format!("/v1/intents?limit=1000&consistency=stale{before}");
+        let page = done(|| http::send(node, "GET", &path, admin, None, &Value::Null)).await;
         for row in page.body["intents"].as_array().into_iter().flatten() {
             let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
             all.push(Listed { id: text("intentId"), payload_hash: text("payload_hash") });

@@ -1,4 +1,5 @@
-//! A database in memory over files of its own, which does what RocksDB promises and no more.
+//! A database in memory over files of its own, which keeps what RocksDB keeps and loses what that
+//! may lose.
 //!
 //! Promise: what was synced, or flushed, is there after whatever [`disk`] does; of the rest there
 //! is a beginning, in the order of the writes, and never a part of a batch.
@@ -218,8 +219,8 @@ impl DB {
         Ok(())
     }
 
-    /// Deletes the rows from one key to another, both included, for good: no crash brings them
-    /// back, whatever else of that time it takes.
+    /// Deletes files whose rows all lie between two keys, for good: no crash brings them back,
+    /// whatever else of that time it takes.
     pub(crate) fn delete_file_in_range_cf(
         &self,
         family: &ColumnFamily,

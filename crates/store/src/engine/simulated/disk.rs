@@ -70,7 +70,8 @@ pub fn cut_power(data_dir: &Path, mut keep: impl FnMut(u64) -> u64) -> io::Resul
         let file = OpenOptions::new().write(true).open(path)?;
         let written = file.metadata()?.len();
         let end = bytes.lost_from.unwrap_or(written).min(written);
-        let kept = bytes.synced + keep(end.saturating_sub(bytes.synced));
+        let sure = bytes.synced.min(end);
+        let kept = sure + keep(end - sure);
         if kept < written {
             file.set_len(kept)?;
             taken += written - kept;

@@ -102,6 +102,8 @@ pub(super) struct Wal {
     path: PathBuf,
     file: File,
     bytes: u64,
+    /// Half a record is at its end: nothing behind it would be found again.
+    is_broken: bool,
 }
 
 impl Wal {
@@ -113,7 +115,7 @@ impl Wal {
         let path = Self::path(dir, number);
         let file = File::create(&path)?;
         disk::opened(&path, 0);
-        Ok(Self { path, file, bytes: 0 })
+        Ok(Self { path, file, bytes: 0, is_broken: false })
     }
 
     /// Applies what there is of a file, up to the first record that is not whole.
@@ -132,11 +134,14 @@ impl Wal {
         let file = options?;
         file.set_len(bytes)?;
         disk::opened(&path, bytes);
-        Ok(Self { path, file, bytes })
+        Ok(Self { path, file, bytes, is_broken: false })
     }
 
     /// Writes a record; of one that finds no room a part is left.
     pub(super) fn append(&mut self, batch: &super::WriteBatch) -> Result<(), Error> {
+        if self.is_broken {
+            return Err(Error::disk("an earlier write failed"));
+        }
         let batch = batch.bytes();
         let mut record = Vec::with_capacity(HEAD_BYTES + batch.len());
         record.extend(u32::try_from(batch.len()).expect("less than 4 GiB").to_be_bytes());
@@ -145,6 +150,7 @@ impl Wal {
         let room = disk::must_have_room(&self.path);
         if room.is_err() {
             record.truncate(record.len() / 2);
+            self.is_broken = true;
         }
         self.file.write_all(&record)?;
         self.bytes += record.len() as u64;
@@ -173,12 +179,18 @@ fn record<'b>(rest: &mut &'b [u8]) -> Option<&'b [u8]> {
     Some(batch)
 }
 
-/// Notes that rows of a family are deleted, from one key to another, both included. One note takes
+/// Rows that lie in one table file, by the number that their key is.
+const FILE_ROWS: u64 = 64;
+
+/// Notes that rows of a family are deleted whose whole file lies between two keys. One note takes
 /// the place of the other: the log gives up ever more of its beginning.
 pub(super) fn note_deleted(dir: &Path, family: usize, from: &[u8], to: &[u8]) -> Result<(), Error> {
+    let Ok(last) = <[u8; 8]>::try_from(to) else { return Ok(()) };
+    // The file of the last one has rows that stay.
+    let end = u64::from_be_bytes(last) / FILE_ROWS * FILE_ROWS;
     let mut bytes = vec![u8::try_from(family).expect("few families")];
     put(&mut bytes, from);
-    put(&mut bytes, to);
+    put(&mut bytes, &end.to_be_bytes());
     write_atomic(&dir.join(DELETED), &bytes)
 }
 
@@ -186,10 +198,8 @@ pub(super) fn note_deleted(dir: &Path, family: usize, from: &[u8], to: &[u8]) ->
 pub(super) fn forget_deleted(dir: &Path, rows: &mut Rows) -> Result<(), Error> {
     let Some(bytes) = read_if_there(&dir.join(DELETED))? else { return Ok(()) };
     let Some((family, mut bytes)) = bytes.split_first() else { return Ok(()) };
-    let (from, to) = (take(&mut bytes)?, take(&mut bytes)?);
-    // The first key behind `to`.
-    let end = [to, &[0]].concat();
-    rows.delete_range(usize::from(*family), from, &end);
+    let (from, end) = (take(&mut bytes)?, take(&mut bytes)?);
+    rows.delete_range(usize::from(*family), from, end);
     Ok(())
 }
 
