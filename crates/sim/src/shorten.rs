@@ -17,8 +17,14 @@ const FAULTS: u64 = 64;
 /// Runs it as this process was asked to, but for one thing more.
 fn once(more: &[&str]) -> io::Result<Output> {
     let asked = env::args_os().skip(1).filter(|argument| argument != "--events");
+    // In the group of this process, so that what ends this ends it too.
     let mut command = Command::new("timeout");
-    command.arg(RUN_SECONDS_MAX.to_string()).arg(env::current_exe()?).args(asked).arg("--once");
+    command
+        .arg("--foreground")
+        .arg(RUN_SECONDS_MAX.to_string())
+        .arg(env::current_exe()?)
+        .args(asked)
+        .arg("--once");
     command.args(more).stdin(Stdio::null()).stderr(Stdio::inherit());
     command.output()
 }
