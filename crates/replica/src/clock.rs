@@ -1,8 +1,8 @@
 //! The clock of a node, and the leader's, which makes the time that all replicas agree on.
 //!
-//! The leader's starts at the later of the log's time and the wall clock, advances by the monotonic clock,
-//! and is slewed to the wall clock by at most 5 %, so that a jump of the wall clock never becomes
-//! a jump of deadlines. Invariant: it never goes back.
+//! The leader's starts at the later of the log's time and the wall clock, advances by the monotonic
+//! clock, and is slewed to the wall clock by at most 5 %, so that a jump of the wall clock never
+//! becomes a jump of deadlines. Invariant: it never goes back.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
