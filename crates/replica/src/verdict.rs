@@ -50,15 +50,12 @@ impl Clocks {
             let is_off = offset_us.unsigned_abs() > CLOCK_OFF_MAX_US;
             return Self { offset_us, is_off, is_unknown: false };
         }
-        // What the middle was says nothing of a clock that has moved since.
-        let old = Self { offset_us: 0, ..self };
-        match others {
-            [other] if other.unsigned_abs() <= CLOCK_OFF_MAX_US => Self::default(),
-            [] if voters <= 1 => Self::default(),
-            _ if has_jumped == Some(false) => Self::default(),
-            // Of two that differ either may be wrong: what was known before stays.
-            _ => old,
+        if clock_is_told(others, voters) || has_jumped == Some(false) {
+            return Self::default();
         }
+        // Of two that differ either may be wrong: what was known before stays. What the middle was
+        // says nothing of a clock that has moved since.
+        Self { offset_us: 0, ..self }
     }
 }
 

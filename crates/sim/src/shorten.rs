@@ -44,11 +44,10 @@ pub(crate) fn run(faults: Option<u64>, events: bool) -> ExitCode {
     if !before.is_empty() {
         line(before);
     }
+    line(last);
     if first.status.success() {
-        line(last);
         return ExitCode::SUCCESS;
     }
-    line(last);
     // Vacuity is no violation of fewer faults.
     if faults.is_none() && last.contains("violation") && !last.contains("it proves nothing") {
         match shortest(faults_of(&text).unwrap_or(FAULTS)) {
@@ -71,22 +70,18 @@ fn faults_of(text: &str) -> Option<u64> {
 /// The fewest faults with which a violation was seen, by halving; a smaller number need not show
 /// none.
 fn shortest(all: u64) -> io::Result<Option<String>> {
-    let (mut less, mut enough) = (None, all);
-    let mut found = None;
-    loop {
-        let from = less.map_or(0, |less| less + 1);
-        if from >= enough {
-            break;
-        }
-        let middle = if less.is_none() && found.is_none() { 0 } else { from.midpoint(enough - 1) };
-        let run = once(&["--faults", &middle.to_string()])?;
-        if run.status.success() {
-            less = Some(middle);
+    let (mut less, mut enough) = (0, all);
+    // It may take none at all.
+    let mut middle = 0;
+    while less < enough {
+        if once(&["--faults", &middle.to_string()])?.status.success() {
+            less = middle + 1;
         } else {
-            (enough, found) = (middle, Some(run));
+            enough = middle;
         }
+        middle = less.midpoint(enough.saturating_sub(1));
     }
-    if found.is_none() {
+    if enough == all {
         return Ok(None);
     }
     let number = enough.to_string();
@@ -95,7 +90,9 @@ fn shortest(all: u64) -> io::Result<Option<String>> {
     let path = env::temp_dir().join(name);
     fs::write(&path, &events.stdout)?;
     let text = String::from_utf8_lossy(&events.stdout);
-    let what = text.trim_end().rsplit_once("violation: ").map_or("", |(_, what)| what);
+    // Events of the end may follow it.
+    let what = text.rsplit_once("violation: ").and_then(|(_, what)| what.lines().next());
+    let what = what.unwrap_or_default();
     let few = format!("the first {number} of its faults are enough (--faults {number}): {what}");
     Ok(Some(format!("{few}\nevents of that run: {}", path.display())))
 }

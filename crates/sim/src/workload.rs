@@ -163,20 +163,12 @@ async fn judge(cluster: &Cluster) -> turmoil::Result {
 
 /// Every leaf that a node lists of what it has.
 async fn leaves(node: u64, admin: &str) -> Vec<(u64, Vec<u8>)> {
-    let mut all = Vec::new();
-    let mut after = String::new();
-    loop {
-        let path = format!("/v1/audit/entries?limit=1000&consistency=stale{after}");
-        let page = done(|| http::send(node, "GET", &path, admin, None, &Value::Null)).await;
-        for row in page.body["entries"].as_array().into_iter().flatten() {
-            let leaf = BASE64_STANDARD.decode(row["leaf"].as_str().unwrap_or_default());
-            all.push((row["sequence"].as_u64().unwrap_or_default(), leaf.unwrap_or_default()));
-        }
-        match page.body["next"].as_u64() {
-            Some(next) => after = format!("&after={next}"),
-            None => return all,
-        }
-    }
+    let rows = rows(node, admin, "/v1/audit/entries", "entries", "after").await;
+    let leaf = |row: Value| {
+        let bytes = BASE64_STANDARD.decode(row["leaf"].as_str().unwrap_or_default());
+        (row["sequence"].as_u64().unwrap_or_default(), bytes.unwrap_or_default())
+    };
+    rows.into_iter().map(leaf).collect()
 }
 
 /// The root of a node's tree, once it has as many leaves as the cluster.
@@ -195,19 +187,28 @@ async fn equal(node: u64, admin: &str) -> String {
 
 /// Every intent that a node has.
 async fn list(node: u64, admin: &str) -> Vec<Listed> {
-    let mut all = Vec::new();
-    let mut before = String::new();
+    let rows = rows(node, admin, "/v1/intents", "intents", "before").await;
+    let text = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
+    let listed = |row: Value| Listed {
+        id: text(&row, "intentId"),
+        payload_hash: text(&row, "payload_hash"),
+    };
+    rows.into_iter().map(listed).collect()
+}
+
+/// All pages of a list that a node has, each row as it is.
+async fn rows(node: u64, admin: &str, list: &str, name: &str, cursor: &str) -> Vec<Value> {
+    let (mut all, mut from) = (Vec::new(), String::new());
     loop {
-        let path = format!("/v1/intents?limit=1000&consistency=stale{before}");
+        let path = format!("{list}?limit=1000&consistency=stale{from}");
         let page = done(|| http::send(node, "GET", &path, admin, None, &Value::Null)).await;
-        for row in page.body["intents"].as_array().into_iter().flatten() {
-            let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
-            all.push(Listed { id: text("intentId"), payload_hash: text("payload_hash") });
-        }
-        match page.body["next"].as_str() {
-            Some(next) => before = format!("&before={next}"),
-            None => return all,
-        }
+        all.extend(page.body[name].as_array().into_iter().flatten().cloned());
+        let next = match &page.body["next"] {
+            Value::Null => return all,
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        from = format!("&{cursor}={next}");
     }
 }
 

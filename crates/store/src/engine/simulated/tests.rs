@@ -80,6 +80,28 @@ fn open(dir: &Path) -> DB {
     DB::open(dir, &NAMES).expect("opens")
 }
 
+fn owned((key, value): (&[u8], &[u8])) -> Row {
+    (key.to_vec(), value.to_vec())
+}
+
+/// The rows of an iterator from the first and from the last: both databases' have the same words.
+macro_rules! there_and_back {
+    ($rows:expr) => {{
+        let (mut rows, mut there, mut back) = ($rows, Vec::new(), Vec::new());
+        rows.seek_to_first();
+        while let Some(row) = rows.item() {
+            there.push(owned(row));
+            rows.next();
+        }
+        rows.seek_to_last();
+        while let Some(row) = rows.item() {
+            back.push(owned(row));
+            rows.prev();
+        }
+        (there, back)
+    }};
+}
+
 /// Keys and values of a family between two keys, there and back again.
 fn walk(
     db: &DB,
@@ -97,19 +119,8 @@ fn walk(
         options.set_iterate_upper_bound(to);
         options
     };
-    let mut rows = db.raw_iterator_cf_opt(family(db, of), options());
-    let owned = |(key, value): (&[u8], &[u8])| (key.to_vec(), value.to_vec());
-    let (mut there, mut back) = (Vec::new(), Vec::new());
-    rows.seek_to_first();
-    while let Some(row) = rows.item() {
-        there.push(owned(row));
-        rows.next();
-    }
-    rows.seek_to_last();
-    while let Some(row) = rows.item() {
-        back.push(owned(row));
-        rows.prev();
-    }
+    let rows = db.raw_iterator_cf_opt(family(db, of), options());
+    let (there, back) = there_and_back!(rows);
     let walked = |mode| -> Vec<Row> {
         let rows = db.iterator_cf_opt(family(db, of), options(), mode);
         rows.map(|row| row.expect("row")).map(|(key, value)| owned((&key, &value))).collect()
@@ -135,20 +146,8 @@ fn walk_real(db: &rocksdb::DB, of: &str, (from, to): (&[u8], &[u8])) -> (Vec<Row
     let mut options = rocksdb::ReadOptions::default();
     options.set_iterate_lower_bound(from);
     options.set_iterate_upper_bound(to);
-    let mut rows = db.raw_iterator_cf_opt(db.cf_handle(of).expect("opened"), options);
-    let owned = |(key, value): (&[u8], &[u8])| (key.to_vec(), value.to_vec());
-    let (mut there, mut back) = (Vec::new(), Vec::new());
-    rows.seek_to_first();
-    while let Some(row) = rows.item() {
-        there.push(owned(row));
-        rows.next();
-    }
-    rows.seek_to_last();
-    while let Some(row) = rows.item() {
-        back.push(owned(row));
-        rows.prev();
-    }
-    (there, back)
+    let rows = db.raw_iterator_cf_opt(db.cf_handle(of).expect("opened"), options);
+    there_and_back!(rows)
 }
 
 fn apply(model: &mut Model, write: &Write) {
