@@ -80,7 +80,9 @@ const TABLE: &[Arrows] = &[
     arrows("client",   &[], &["openraft", "rocksdb", "axum"]),
     arrows("cli",      &["client", "policy", "types"], &["openraft", "rocksdb", "axum"]),
     arrows("verify",   &["ledger", "tlog", "types"], IMPURE),
-    arrows("sim",      &["gate", "http-api", "machine", "replica", "store", "types"],
+    arrows("checker",  &["types"], ENGINES),
+    arrows("faulty-disk", &[], ENGINES),
+    arrows("sim",      &["checker", "gate", "http-api", "machine", "replica", "store", "types"],
                        &["openraft", "rocksdb", "axum", "tonic"]),
     arrows("qgate",    ALL, ENGINES),
 ];

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use checker::history::History;
 use gate::join_token;
 use gate::keys::ApiKey;
 use gate::seal::DataKey;
@@ -20,8 +21,6 @@ use replica::{Begin, Config, JoinPlan};
 use store::log::SyncTakes;
 use tokio::sync::watch;
 use types::{LogTime, NodeId};
-
-use crate::history::History;
 
 /// The ids of the nodes.
 pub(crate) const NODES: RangeInclusive<u64> = 1..=3;

@@ -5,10 +5,8 @@
 //! from the seed or from simulated time.
 #![forbid(unsafe_code)]
 
-mod audit;
 mod cluster;
 mod faults;
-mod history;
 mod http;
 mod node;
 mod shorten;

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use checker::audit::{self, Shown};
+use checker::history::{Asked, Listed, Seen, Told, payload};
 use rand::RngExt as _;
 use serde_json::{Value, json};
 
-use crate::audit::{self, Shown};
 use crate::cluster::{Cluster, NODES};
-use crate::history::{Asked, Listed, Seen, Told, payload};
 use crate::http::{self, Answer};
 
 const CLIENTS: u64 = 4;

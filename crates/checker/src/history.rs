@@ -11,7 +11,7 @@ use types::Digest;
 
 /// What one sending of a key was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Told {
+pub enum Told {
     /// This intent came of it.
     Accepted(String),
     /// This other intent was first.
@@ -24,45 +24,56 @@ pub(crate) enum Told {
 
 /// One key: every sending of it, in order.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
-    pub(crate) key: String,
-    pub(crate) lead: u64,
-    pub(crate) told: Vec<Told>,
+pub struct Asked {
+    /// The `Idempotency-Key`.
+    pub key: String,
+    /// What it asks to call.
+    pub lead: u64,
+    /// What each sending was told.
+    pub told: Vec<Told>,
     /// When the first definite answer was there.
-    pub(crate) answered: Option<Duration>,
+    pub answered: Option<Duration>,
 }
 
 /// A fresh read: of how many audit leaves it told, and when it was on its way.
 #[derive(Debug, Clone)]
-pub(crate) struct Seen {
-    pub(crate) began: Duration,
-    pub(crate) ended: Duration,
-    pub(crate) leaves: u64,
-    pub(crate) root: String,
+pub struct Seen {
+    /// When it was sent, since the run began.
+    pub began: Duration,
+    /// When its answer was there.
+    pub ended: Duration,
+    /// So many leaves it was told of.
+    pub leaves: u64,
+    /// The root over them.
+    pub root: String,
 }
 
 /// One intent as the gate lists it in the end.
 #[derive(Debug, Clone)]
-pub(crate) struct Listed {
-    pub(crate) id: String,
-    pub(crate) payload_hash: String,
+pub struct Listed {
+    /// Its id.
+    pub id: String,
+    /// The digest of its content, in hexadecimal digits.
+    pub payload_hash: String,
 }
 
 /// All of it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct History {
-    pub(crate) asked: Vec<Asked>,
-    pub(crate) seen: Vec<Seen>,
+pub struct History {
+    /// Every key.
+    pub asked: Vec<Asked>,
+    /// Every read.
+    pub seen: Vec<Seen>,
 }
 
 /// The content of a key, in the form in which its digest is taken.
-pub(crate) fn payload(key: &str, lead: u64) -> String {
+pub fn payload(key: &str, lead: u64) -> String {
     format!("{{\"key\":\"{key}\",\"lead_id\":\"lead-{lead}\"}}")
 }
 
 impl History {
     /// The first promise that was broken.
-    pub(crate) fn check(&self, listed: &[Listed]) -> Result<(), String> {
+    pub fn check(&self, listed: &[Listed]) -> Result<(), String> {
         let mut accepted = BTreeMap::new();
         for asked in &self.asked {
             if let Some(id) = asked.check()? {

@@ -9,15 +9,17 @@ use crate::history::Seen;
 
 /// The audit log of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Shown {
-    pub(crate) node: u64,
-    pub(crate) root: String,
+pub struct Shown {
+    /// Whose it is.
+    pub node: u64,
+    /// The root that it tells.
+    pub root: String,
     /// Sequence and bytes of each leaf, in the order in which they were listed.
-    pub(crate) leaves: Vec<(u64, Vec<u8>)>,
+    pub leaves: Vec<(u64, Vec<u8>)>,
 }
 
 /// The first promise that was broken, in the end or to somebody who read on the way.
-pub(crate) fn check(shown: &[Shown], seen: &[Seen]) -> Result<(), String> {
+pub fn check(shown: &[Shown], seen: &[Seen]) -> Result<(), String> {
     let Some((first, rest)) = shown.split_first() else { return Ok(()) };
     for Shown { node, leaves, .. } in shown {
         for (place, (sequence, _)) in leaves.iter().enumerate() {

@@ -1,0 +1,108 @@
+//! A disk for tests, mounted as a file system, that does to a real process what disks do: it loses
+//! what was not synced when the power goes, fails a sync, is full, and ends the process at a named
+//! operation.
+//!
+//! What survives a power cut is what ext4 and XFS leave at their worst. Of each file the changes
+//! since its last sync are in order: a beginning of them survives, and the first that does not is
+//! torn at any byte. Names are in one order, as in a journal, and a sync of any directory makes
+//! all of them durable; a sync of a file does not make its name durable, so that a directory that
+//! nobody syncs shows. A sync that fails leaves its changes seen and never durable, as Linux does.
+//! Promise: what a sync has made durable is there after any cut. Invariant: everything is kept in
+//! the memory of the test; the process that uses the disk knows nothing of it.
+#![forbid(unsafe_code)]
+
+mod faults;
+mod files;
+mod mount;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use self::faults::Faults;
+pub use self::faults::{Operation, Point, When};
+use self::files::Files;
+pub use self::files::Lost;
+pub use self::mount::Mounted;
+
+/// A disk. Cheap to clone: all clones are the same one.
+#[derive(Debug, Clone)]
+pub struct Disk(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    files: Files,
+    faults: Faults,
+}
+
+impl Disk {
+    /// An empty disk of so many bytes.
+    #[must_use]
+    pub fn new(room_bytes: u64) -> Self {
+        let state = State { files: Files::new(), faults: Faults::new(room_bytes) };
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    /// Mounts it on a directory, which takes the rights of root.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn mount(&self, at: &Path) -> io::Result<Mounted> {
+        Mounted::new(self.clone(), at)
+    }
+
+    /// The power goes. Of what was not synced so much survives as `kept` says: it is given a
+    /// count, of changes or of bytes, and answers how many of them. Until [`Disk::power_on`]
+    /// nothing can be read or written.
+    pub fn cut_power(&self, kept: &mut dyn FnMut(usize) -> usize) -> Lost {
+        let State { files, faults } = &mut *self.0.lock();
+        faults.is_off = true;
+        files.cut(kept)
+    }
+
+    /// The power is back.
+    pub fn power_on(&self) {
+        self.0.lock().faults.is_off = false;
+    }
+
+    /// The next so many syncs of files fail.
+    pub fn fail_syncs(&self, count: u32) {
+        self.0.lock().faults.syncs_to_fail = count;
+    }
+
+    /// How many syncs have failed.
+    #[must_use]
+    pub fn failed_syncs(&self) -> u64 {
+        self.0.lock().faults.syncs_failed
+    }
+
+    /// From now on nothing that needs room is done.
+    pub fn fill(&self) {
+        self.0.lock().faults.is_full = true;
+    }
+
+    /// There is room again.
+    pub fn make_room(&self) {
+        self.0.lock().faults.is_full = false;
+    }
+
+    /// How many operations were refused for want of room.
+    #[must_use]
+    pub fn refused_for_room(&self) -> u64 {
+        self.0.lock().faults.refused_for_room
+    }
+
+    /// Ends a process with SIGKILL when it comes to a point. Its operation is answered only after
+    /// that, so that no other instruction of its own follows.
+    pub fn kill_at(&self, process: u32, point: Point) {
+        self.0.lock().faults.kill_at(process, point);
+    }
+
+    /// The process of [`Disk::kill_at`] came there.
+    #[must_use]
+    pub fn point_hit(&self) -> bool {
+        self.0.lock().faults.is_hit
+    }
+}
