@@ -81,6 +81,13 @@ simulate: tools ## see each planted bug in simulated clusters, and run these for
 	@$(STAGE) planted-bugs scripts/planted-bugs $(TARGET)/release/qgate-sim
 	@$(STAGE) simulate scripts/simulate $(TARGET)/release/qgate-sim $(SECONDS_OF_SEEDS) $(FIRST_SEED)
 
+.PHONY: faults
+RUNS ?= 1
+faults: tools ## do to real nodes what may befall them, and add the counts to tests/cluster/campaign; RUNS=10 changes it
+	$(first_build_note)
+	@$(STAGE) build cargo test $(BUILD) --test faults --no-run
+	@$(STAGE) faults scripts/campaign-cluster $(RUNS) cargo test $(BUILD) --test faults --
+
 fuzz: export FUZZ_SEED ?= $(shell date +%s)
 fuzz: export FUZZ_ITERATIONS ?= 1000000
 fuzz: tools ## mutate inputs for some minutes, from a new seed that is printed

@@ -1,0 +1,170 @@
+//! One machine: its network, its disk, its clock, and the node that runs on it.
+//!
+//! Invariant: what runs here is the shipped binary, and it does not know of any of this.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+use faulty_disk::{Disk, Mounted};
+use rustix::process::{Signal, kill_process};
+
+use crate::ground::Host;
+use crate::support::{Process, log_file, pid};
+
+/// More than a run needs.
+const ROOM_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+const HTTP_PORT: u16 = 4000;
+pub(crate) const PEER_PORT: u16 = 4002;
+const METRICS_PORT: u16 = 4003;
+/// How a clock runs that is right, and in step with all others.
+const RIGHT: &str = "+0";
+
+/// How fast all clocks of a machine run, the steady one too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rate {
+    Right,
+    /// Percent of the right rate.
+    Percent(u32),
+}
+
+pub(crate) struct Machine {
+    pub(crate) id: u64,
+    pub(crate) host: Host,
+    pub(crate) disk: Disk,
+    home: PathBuf,
+    rate: Rate,
+    starts: u32,
+    process: Option<Process>,
+    _mounted: Mounted,
+}
+
+impl Machine {
+    /// A machine with the configuration of a node, whose last lines are given; it does not run yet.
+    pub(crate) fn new(id: u64, all: &Path, rate: Rate, last_lines: &str) -> Self {
+        let home = all.join(format!("node-{id}"));
+        let mount = home.join("disk");
+        fs::create_dir_all(&mount).expect("a directory");
+        let disk = Disk::new(ROOM_BYTES);
+        let mounted = disk.mount(&mount).expect("a mount");
+        let host = Host::new(id);
+        let own = host.address;
+        let config = format!(
+            "node: {{id: {id}}}\ndata_dir: disk/data\ndata_key_file: ../data.key\n\
+             http: {{listen: \"{own}:{HTTP_PORT}\", plaintext: true}}\n\
+             metrics: {{listen: \"{own}:{METRICS_PORT}\", plaintext: true}}\n\
+             peer:\n  listen: \"{own}:{PEER_PORT}\"\n  tls: {{ca: ../ca/ca.pem, \
+             certificate: ../ca/node-{id}.pem, key: ../ca/node-{id}.key}}\n\
+             outbound: {{allow: [\"10.90.0.0/24\"]}}\ndisk_ballast_bytes: 0\n\
+             disk_reserve_bytes: 16000000\nexecutor_drain_seconds: 3\n{last_lines}"
+        );
+        fs::write(home.join("node.yaml"), config).expect("a file");
+        let machine =
+            Self { id, host, disk, home, rate, starts: 0, process: None, _mounted: mounted };
+        machine.set_clock(RIGHT);
+        machine
+    }
+
+    /// Where the front door is.
+    pub(crate) fn http(&self) -> String {
+        format!("http://{}:{HTTP_PORT}", self.host.address)
+    }
+
+    /// The value of one series of its metrics.
+    pub(crate) fn metric(&self, series: &str) -> f64 {
+        crate::support::metric(&format!("{}:{METRICS_PORT}", self.host.address), series)
+    }
+
+    /// Sets the clock, and lets it jump if the node runs: `+3600` is an hour ahead.
+    pub(crate) fn set_clock(&self, offset: &str) {
+        let new = self.home.join("clock.new");
+        fs::write(&new, offset).expect("a file");
+        fs::rename(new, self.home.join("clock")).expect("in its place");
+    }
+
+    pub(crate) fn set_clock_right(&self) {
+        self.set_clock(RIGHT);
+    }
+
+    /// Starts the node; it may not answer yet.
+    pub(crate) fn start(&mut self, gate: &Path) {
+        assert!(self.process.is_none(), "node {} runs", self.id);
+        self.starts += 1;
+        self.disk.power_on();
+        let log = log_file(&self.home, &format!("serve-{}.log", self.starts));
+        let enter = self.host.enter();
+        let mut command = Command::new(&enter[0]);
+        command.args(&enter[1..]).arg("env");
+        command.arg("LD_PRELOAD=/usr/$LIB/faketime/libfaketimeMT.so.1");
+        match self.rate {
+            Rate::Right => {
+                let clock = self.home.join("clock");
+                command.arg(format!("FAKETIME_TIMESTAMP_FILE={}", clock.display()));
+                // Clocks that are set do not move the steady one.
+                command.args(["FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME_CACHE_DURATION=1"]);
+            }
+            Rate::Percent(percent) => {
+                let (whole, rest) = (percent / 100, percent % 100);
+                command.arg(format!("FAKETIME=+0 x{whole}.{rest:02}"));
+            }
+        }
+        command.arg("FAKETIME_DISABLE_SHM=1").arg(gate);
+        command.arg("serve").arg("--config").arg(self.home.join("node.yaml"));
+        self.process = Some(Process::start(command.stdout(Stdio::null()).stderr(log)));
+    }
+
+    pub(crate) fn runs(&self) -> bool {
+        self.process.is_some()
+    }
+
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.as_ref().expect("it runs").0.id()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(pid(self.process_id()), signal).expect("it runs");
+    }
+
+    /// Waits for its end.
+    pub(crate) fn gone(&mut self) -> ExitStatus {
+        self.process.take().expect("it runs").wait()
+    }
+
+    /// Whether it has ended by itself; then it counts as stopped.
+    pub(crate) fn has_ended(&mut self) -> Option<ExitStatus> {
+        let status = self.process.as_mut()?.0.try_wait().expect("it is ours")?;
+        self.process = None;
+        Some(status)
+    }
+
+    /// Whether there is a process that has not ended.
+    pub(crate) fn is_there(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process_id()));
+        stat.is_ok_and(|line| !line.contains(") Z "))
+    }
+
+    /// Loses all data, and not the file beside it that says that there was some.
+    pub(crate) fn wipe(&self) {
+        fs::remove_dir_all(self.home.join("disk/data")).expect("its data");
+    }
+
+    /// kill -9: what it wrote is there.
+    pub(crate) fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.gone();
+    }
+
+    /// What it said last.
+    pub(crate) fn last_words(&self) -> String {
+        let path = self.home.join(format!("serve-{}.log", self.starts));
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(12)..].join("\n")
+    }
+
+    /// Whether it said something since it was started last.
+    pub(crate) fn said(&self, words: &str) -> bool {
+        let path = self.home.join(format!("serve-{}.log", self.starts));
+        fs::read_to_string(path).is_ok_and(|text| text.contains(words))
+    }
+}

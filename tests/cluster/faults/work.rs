@@ -1,0 +1,331 @@
+//! What clients ask for while nodes fail: calls of leads, notes that people let out or reject, and
+//! reads of the audit tree.
+//!
+//! Invariant: a key is sent with one content only, until it has a definite answer.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::{Duration, Instant};
+
+use checker::history::{Asked, History, Seen, Told, payload};
+use client::{Client, Error, Request, Verdict};
+use rand::RngExt as _;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::support::DEADLINE;
+use crate::support::node::eventually;
+use crate::world::{Keys, client_of};
+
+const SUBMITTERS: u64 = 6;
+const NOTERS: u64 = 2;
+const READERS: u64 = 4;
+/// So many turns of one client make a new lead.
+const TURNS: u64 = 2;
+/// Leads of which clients draw one, from the newest on: few, so that they meet.
+const LEADS: u64 = 8;
+/// The leads of notes, each of its own, begin here.
+const NOTES_FROM: u64 = 1_000_000_000;
+/// The rest before something is sent again.
+const AGAIN: Duration = Duration::from_millis(20);
+/// How long one door may take: a node that is cut off takes as long as it may.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Of so many sendings one does not wait for its answer.
+const ONE_IN_IS_LEFT: u32 = 16;
+
+/// What a person was told about a note.
+#[derive(Debug, Clone)]
+pub(crate) struct Decided {
+    /// The id of the intent.
+    pub(crate) intent: String,
+    pub(crate) rejects: bool,
+}
+
+/// Everything that was asked and told.
+#[derive(Default)]
+pub(crate) struct Record {
+    pub(crate) history: History,
+    pub(crate) decided: Vec<Decided>,
+}
+
+/// Clients at work. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Work(Arc<Shared>);
+
+struct Shared {
+    keys: Keys,
+    began: Instant,
+    stop: AtomicBool,
+    answers: AtomicU64,
+    reads: AtomicU64,
+    doors: RwLock<Vec<String>>,
+    record: Mutex<Record>,
+}
+
+/// Everybody who asks, until told to stop.
+pub(crate) struct Crowd {
+    pub(crate) work: Work,
+    submitters: JoinSet<()>,
+    readers: JoinSet<()>,
+}
+
+impl Crowd {
+    pub(crate) fn start(keys: Keys, nodes: Vec<(u64, String)>) -> Self {
+        let work = Work(Arc::new(Shared {
+            keys,
+            began: Instant::now(),
+            stop: AtomicBool::new(false),
+            answers: AtomicU64::new(0),
+            reads: AtomicU64::new(0),
+            doors: RwLock::default(),
+            record: Mutex::default(),
+        }));
+        work.go_to(nodes);
+        let (mut submitters, mut readers) = (JoinSet::new(), JoinSet::new());
+        for number in 0..SUBMITTERS {
+            let work = work.clone();
+            submitters.spawn(async move { work.submit(number).await });
+        }
+        for number in 0..NOTERS {
+            let work = work.clone();
+            submitters.spawn(async move { work.note(number).await });
+        }
+        for _ in 0..READERS {
+            let work = work.clone();
+            readers.spawn(async move { work.read().await });
+        }
+        Self { work, submitters, readers }
+    }
+
+    /// Ends the work once everything has its definite answer.
+    pub(crate) async fn stop(mut self) -> Record {
+        self.work.0.stop.store(true, Ordering::SeqCst);
+        while let Some(ended) = self.submitters.join_next().await {
+            ended.expect("a client that gets its answers");
+        }
+        while let Some(ended) = self.readers.join_next().await {
+            ended.expect("a reader that ends");
+        }
+        std::mem::take(&mut *self.work.0.record.lock().expect("nobody panics with it"))
+    }
+}
+
+impl Work {
+    /// The nodes that there are now.
+    pub(crate) fn go_to(&self, nodes: Vec<(u64, String)>) {
+        let doors = nodes.into_iter().map(|(_, door)| door).collect();
+        *self.0.doors.write().expect("nobody panics with it") = doors;
+    }
+
+    /// How many definite answers there were.
+    pub(crate) fn answered(&self) -> u64 {
+        self.0.answers.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn reads(&self) -> u64 {
+        self.0.reads.load(Ordering::SeqCst)
+    }
+
+    /// Waits until there are so many more.
+    pub(crate) async fn answers(&self, more: u64) {
+        let goal = self.answered() + more;
+        eventually("the work gets on", || async { (self.answered() >= goal).then_some(()) }).await;
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.stop.load(Ordering::SeqCst)
+    }
+
+    fn now(&self) -> Duration {
+        self.0.began.elapsed()
+    }
+
+    fn with_record(&self, change: impl FnOnce(&mut Record)) {
+        change(&mut self.0.record.lock().expect("nobody panics with it"));
+    }
+
+    /// Any of the doors.
+    fn door(&self) -> String {
+        let doors = self.0.doors.read().expect("nobody panics with it");
+        doors[rand::random_range(0..doors.len())].clone()
+    }
+
+    /// One call of a lead after the other.
+    async fn submit(&self, number: u64) {
+        let mut doors = Doors::of(self, &self.0.keys.agent);
+        let mut turn = 0;
+        while !self.is_over() {
+            let (rest, lead, more) = {
+                let mut numbers = rand::rng();
+                let rest = Duration::from_millis(numbers.random_range(1..30));
+                let lead = turn / TURNS + numbers.random_range(0..LEADS);
+                (rest, lead, numbers.random_range(0..4_u32) / 3)
+            };
+            sleep(rest).await;
+            turn += 1;
+            let resource = if lead % 2 == 0 { "phone.plain" } else { "phone.keyed" };
+            let asked = self.ask(&mut doors, format!("c{number}-{turn}"), lead, resource, more);
+            let asked = asked.await;
+            self.with_record(|record| record.history.asked.push(asked));
+        }
+    }
+
+    /// Sends a key until its answer is definite, and so often again after that.
+    async fn ask(
+        &self,
+        doors: &mut Doors,
+        key: String,
+        lead: u64,
+        resource: &str,
+        mut more: u32,
+    ) -> Asked {
+        let content: Value = serde_json::from_str(&payload(&key, lead)).expect("it is JSON");
+        let intent = json!({ "resource": resource, "payload": content });
+        let mut asked = Asked { key, lead, told: Vec::new(), answered: None };
+        let ends = Instant::now() + DEADLINE;
+        loop {
+            let told = doors.submit(&intent, &asked.key).await;
+            let is_definite = told != Told::Nothing;
+            asked.told.push(told);
+            if is_definite {
+                asked.answered.get_or_insert_with(|| self.now());
+                self.0.answers.fetch_add(1, Ordering::SeqCst);
+                match more.checked_sub(1) {
+                    Some(less) => more = less,
+                    None => return asked,
+                }
+            }
+            assert!(Instant::now() < ends, "violation: key {} has no answer", asked.key);
+            sleep(AGAIN).await;
+        }
+    }
+
+    /// One note after the other, each with what people say to it.
+    async fn note(&self, number: u64) {
+        let mut doors = Doors::of(self, &self.0.keys.agent);
+        let people = &self.0.keys.reviewers;
+        let mut people: Vec<Doors> = people.iter().map(|key| Doors::of(self, key)).collect();
+        let mut turn = 0;
+        while !self.is_over() {
+            turn += 1;
+            let lead = NOTES_FROM + turn * NOTERS + number;
+            let key = format!("n{number}-{turn}");
+            let asked = self.ask(&mut doors, key.clone(), lead, "crm.note", 0).await;
+            let id = match asked.told.last() {
+                Some(Told::Accepted(id)) => id.clone(),
+                other => panic!("violation: note {key} was told {other:?}"),
+            };
+            self.with_record(|record| record.history.asked.push(asked));
+            // Of six one is rejected meanwhile, one is left alone, one has one vote only.
+            let plan: &[(usize, bool)] = match turn % 6 {
+                0 => &[(0, false), (1, false), (2, true)],
+                1 => &[],
+                2 => &[(0, false)],
+                _ => &[(0, false), (1, false), (2, false)],
+            };
+            let mut asking = Vec::new();
+            for (person, doors) in people.iter_mut().enumerate() {
+                let Some((_, rejects)) = plan.iter().find(|(who, _)| *who == person) else {
+                    continue;
+                };
+                let key = format!("{key}-{person}");
+                asking.push(self.decide(doors, &id, key, *rejects));
+            }
+            futures::future::join_all(asking).await;
+        }
+    }
+
+    /// A person's word, until it is heard or comes too late.
+    async fn decide(&self, doors: &mut Doors, id: &str, key: String, rejects: bool) {
+        let verb = if rejects { "reject" } else { "approve" };
+        let body = json!({ "reason": key });
+        let request = Request::post(&["v1", "intents", id, verb], &body).idempotency_key(key);
+        let ends = Instant::now() + DEADLINE;
+        loop {
+            match doors.any().send(request.clone()).await {
+                // The third yes finds that the note is out, and is none.
+                Ok(answer) if answer.body["approvalState"].is_null() => return,
+                Ok(_) => {
+                    self.0.answers.fetch_add(1, Ordering::SeqCst);
+                    let decided = Decided { intent: id.to_owned(), rejects };
+                    return self.with_record(|record| record.decided.push(decided));
+                }
+                Err(Error::Refused(refusal)) if refusal.status == 409 => return,
+                Err(Error::Refused(refusal)) if refusal.status < 500 && refusal.status != 429 => {
+                    panic!("violation: {verb} of {id}: {refusal}");
+                }
+                Err(_) => {}
+            }
+            assert!(Instant::now() < ends, "violation: {verb} of {id} has no answer");
+            sleep(AGAIN).await;
+        }
+    }
+
+    /// Looks at the audit tree through any node.
+    async fn read(&self) {
+        let mut doors = Doors::of(self, &self.0.keys.admin);
+        while !self.is_over() {
+            let began = self.now();
+            let consistency = if rand::random_bool(0.3) { "lease" } else { "linearizable" };
+            let request = Request::get(&["v1", "audit", "checkpoint"]);
+            let request = request.query("consistency", consistency);
+            let answer = doors.any().send(request).await;
+            let ended = self.now();
+            if let Ok(answer) = answer {
+                let leaves = answer.body["size"].as_u64().expect("a size");
+                let root = answer.text("root").expect("a root").to_owned();
+                let seen = Seen { began, ended, leaves, root };
+                self.with_record(|record| record.history.seen.push(seen));
+                self.0.reads.fetch_add(1, Ordering::SeqCst);
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// One client for each door that one asker has gone to.
+struct Doors {
+    work: Work,
+    key: String,
+    known: BTreeMap<String, Client>,
+}
+
+impl Doors {
+    fn of(work: &Work, key: &str) -> Self {
+        Self { work: work.clone(), key: key.to_owned(), known: BTreeMap::new() }
+    }
+
+    fn any(&mut self) -> &Client {
+        let door = self.work.door();
+        let Self { key, known, .. } = self;
+        known.entry(door.clone()).or_insert_with(|| client_of(&[door], key, PATIENCE))
+    }
+
+    async fn submit(&mut self, intent: &Value, key: &str) -> Told {
+        let is_left = rand::random_ratio(1, ONE_IN_IS_LEFT);
+        let waits = Duration::from_millis(rand::random_range(0..8));
+        let sending = self.any().submit(intent, Some(key));
+        let sent = if is_left {
+            // The reply is lost, before or after the commit.
+            match timeout(waits, sending).await {
+                Ok(sent) => sent,
+                Err(_) => return Told::Nothing,
+            }
+        } else {
+            sending.await
+        };
+        match sent {
+            Ok(submitted) => match submitted.verdict {
+                Verdict::Allowed | Verdict::Held => Told::Accepted(submitted.id),
+                Verdict::Duplicate => Told::Duplicate(submitted.id),
+                Verdict::Blocked => Told::Refused(submitted.answer.status),
+            },
+            Err(Error::Refused(refusal)) if refusal.status < 500 && refusal.status != 429 => {
+                Told::Refused(refusal.status)
+            }
+            Err(_) => Told::Nothing,
+        }
+    }
+}

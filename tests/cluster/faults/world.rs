@@ -1,0 +1,347 @@
+//! The cluster: its machines, its keys, who leads, who is in it.
+//!
+//! Invariant: a node that ends by itself is looked for, and is a violation unless its disk failed
+//! it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use client::{Client, Request, Settings};
+use serde_json::{Value, json};
+
+use crate::machine::{Machine, PEER_PORT, Rate};
+use crate::support::node::eventually;
+
+/// Ids that have a certificate.
+const IDS_MAX: u64 = 99;
+/// What snapshots on their way may take of the network: all of it.
+const SNAPSHOTS: &str = "snapshot_bytes_per_second: 500000000";
+/// How long one question to one node may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// One call per lead at two kinds of targets, and notes that two people release.
+const GATES: &str = "\
+gates:
+  - name: calls
+    resource: phone.*
+    policies:
+      - idempotency_key: { window_seconds: 86400, key: lead_id }
+  - name: notes
+    resource: crm.*
+    policies:
+      - require_approval: always
+      - require_approvals: 2
+";
+
+/// The keys of everybody.
+#[derive(Clone, Default)]
+pub(crate) struct Keys {
+    pub(crate) admin: String,
+    pub(crate) agent: String,
+    pub(crate) reviewers: Vec<String>,
+}
+
+pub(crate) struct World {
+    gate: PathBuf,
+    home: PathBuf,
+    pub(crate) machines: BTreeMap<u64, Machine>,
+    pub(crate) keys: Keys,
+    next_id: u64,
+    /// Where one node's clocks run at another rate.
+    pub(crate) rates: BTreeMap<u64, u32>,
+}
+
+impl World {
+    /// Makes a cluster of so many nodes, whose destinations are at a target.
+    pub(crate) async fn make(
+        gate: &Path,
+        home: &Path,
+        nodes: u64,
+        rates: BTreeMap<u64, u32>,
+        target: &str,
+    ) -> Self {
+        let digits = |count: usize| {
+            let bytes: Vec<String> =
+                (0..count).map(|_| format!("{:02x}", rand::random::<u8>())).collect();
+            bytes.concat()
+        };
+        fs::write(home.join("data.key"), digits(32)).expect("a file");
+        set_private(&home.join("data.key"));
+        let ids: Vec<String> = (1..=IDS_MAX).map(|id| id.to_string()).collect();
+        let mut command = Command::new(gate);
+        command.args(["cluster", "certificates", "--cluster-id", &digits(16)]);
+        command.args(["--nodes", &ids.join(",")]).arg("--dir").arg(home.join("ca"));
+        let issued = command.output().expect("it runs");
+        assert!(issued.status.success(), "{issued:?}");
+        let mut world = Self {
+            gate: gate.to_owned(),
+            home: home.to_owned(),
+            machines: BTreeMap::new(),
+            keys: Keys::default(),
+            next_id: 1,
+            rates,
+        };
+        let first = world.add(&format!(
+            "cluster: {{initialise: true, {SNAPSHOTS}}}\nadmin_key_file: admin.key\n"
+        ));
+        world.start(first);
+        let key_file = home.join(format!("node-{first}/admin.key"));
+        let key = eventually("the first key is there", || async {
+            world.must_all_run();
+            fs::read_to_string(&key_file).ok()
+        });
+        world.keys.admin = key.await.trim().to_owned();
+        world.ready(first).await;
+        for _ in 1..nodes {
+            let id = world.join().await;
+            world.is_voter(id).await;
+        }
+        world.settle(target).await;
+        world
+    }
+
+    /// Makes principals, gates and destinations.
+    async fn settle(&mut self, target: &str) {
+        let admin = self.client(1, &self.keys.admin);
+        let register = async |name: &str, role: &str| {
+            let body = json!({ "name": name, "role": role });
+            let made = admin.post(&["v1", "agents", "register"], &body).await.expect("a key");
+            made.text("apiKey").expect("a key").to_owned()
+        };
+        self.keys.agent = register("agent", "agent").await;
+        for name in ["first", "second", "third"] {
+            self.keys.reviewers.push(register(name, "reviewer").await);
+        }
+        let policies = json!({ "policies": { "gates": GATES } });
+        admin.put(&["v1", "policies"], &policies).await.expect("policies");
+        for (name, path, more) in [
+            ("phone.plain", "/plain", ""),
+            ("phone.keyed", "/keyed", "idempotency: header\n"),
+            ("crm.note", "/plain", ""),
+        ] {
+            let document = format!(
+                "kind: http\nrequest: {{url: \"{target}{path}\", timeout: 2s}}\n\
+                 concurrency: 64\n{more}"
+            );
+            let request = Request::new(client::Method::Put, &["v1", "destinations", name]);
+            admin.send(request.yaml(document.into_bytes())).await.expect("a destination");
+        }
+    }
+
+    fn add(&mut self, last_lines: &str) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        let rate = self.rates.get(&id).map_or(Rate::Right, |percent| Rate::Percent(*percent));
+        self.machines.insert(id, Machine::new(id, &self.home, rate, last_lines));
+        id
+    }
+
+    /// Adds a machine for a node that will join; gives its id.
+    pub(crate) async fn prepare_join(&mut self) -> u64 {
+        let body = json!({ "valid_seconds": 3600 });
+        let token = eventually("a token", || async {
+            let client = self.client_any(&self.keys.admin);
+            let answer = client.post(&["v1", "cluster", "join-token"], &body).await.ok()?;
+            answer.text("token").map(str::to_owned)
+        });
+        fs::write(self.home.join("join.token"), token.await).expect("a file");
+        set_private(&self.home.join("join.token"));
+        let peer =
+            |machine: &Machine| format!("{}: \"{}:{PEER_PORT}\"", machine.id, machine.host.address);
+        let ask: Vec<String> = self.machines.values().map(peer).collect();
+        let lines = format!(
+            "cluster:\n  {SNAPSHOTS}\n  \
+             join: {{ask: {{{}}}, token_file: ../join.token}}\n",
+            ask.join(", ")
+        );
+        self.add(&lines)
+    }
+
+    /// A new node joins, as a learner at first; gives its id.
+    pub(crate) async fn join(&mut self) -> u64 {
+        let id = self.prepare_join().await;
+        self.start(id);
+        id
+    }
+
+    pub(crate) fn start(&mut self, id: u64) {
+        let gate = self.gate.clone();
+        self.machine_mut(id).start(&gate);
+    }
+
+    pub(crate) fn machine(&self, id: u64) -> &Machine {
+        &self.machines[&id]
+    }
+
+    pub(crate) fn machine_mut(&mut self, id: u64) -> &mut Machine {
+        self.machines.get_mut(&id).expect("a machine")
+    }
+
+    pub(crate) fn ids(&self) -> Vec<u64> {
+        self.machines.keys().copied().collect()
+    }
+
+    pub(crate) fn addresses(&self) -> Vec<(u64, String)> {
+        self.machines.values().map(|machine| (machine.id, machine.http())).collect()
+    }
+
+    /// A client that asks one node only.
+    pub(crate) fn client(&self, id: u64, key: &str) -> Client {
+        client_of(&[self.machine(id).http()], key, PATIENCE)
+    }
+
+    /// A client that goes from node to node.
+    pub(crate) fn client_any(&self, key: &str) -> Client {
+        let doors: Vec<String> = self.machines.values().map(Machine::http).collect();
+        client_of(&doors, key, PATIENCE)
+    }
+
+    pub(crate) async fn ready(&self, id: u64) {
+        let client = self.client(id, &self.keys.admin);
+        eventually(&format!("node {id} is ready"), || async {
+            client.send(Request::get(&["readyz"]).anonymous()).await.ok()
+        })
+        .await;
+    }
+
+    /// The cluster as a node knows it, if that answers.
+    pub(crate) async fn status(&self, id: u64) -> Option<Value> {
+        let client = self.client(id, &self.keys.admin);
+        client.get(&["v1", "cluster"]).await.ok().map(|answer| answer.body)
+    }
+
+    /// Who leads and in which term, of the nodes in a list that answer.
+    pub(crate) async fn leader_among(&self, ids: &[u64]) -> (u64, u64) {
+        eventually("a node leads", || async {
+            let mut leads = None;
+            for id in ids.iter().filter(|id| self.machine(**id).runs()) {
+                let Some(status) = self.status(*id).await else { continue };
+                if status["leader_id"] == *id {
+                    leads = leads.max(status["term"].as_u64().map(|term| (term, *id)));
+                }
+            }
+            leads.map(|(term, id)| (id, term))
+        })
+        .await
+    }
+
+    pub(crate) async fn leader(&self) -> u64 {
+        self.leader_among(&self.ids()).await.0
+    }
+
+    pub(crate) async fn follower(&self) -> u64 {
+        let leader = self.leader().await;
+        let mut others = self.ids();
+        others.retain(|id| *id != leader && self.machine(*id).runs());
+        others[rand::random_range(0..others.len())]
+    }
+
+    /// Asks for a change of the membership until it is so.
+    pub(crate) async fn change(&self, change: &str, id: u64, holds: impl Fn(&Value) -> bool) {
+        let body = json!({ "node": id });
+        eventually(&format!("{change} of node {id}"), || async {
+            let client = self.client_any(&self.keys.admin);
+            _ = client.post(&["v1", "cluster", change], &body).await;
+            let status = self.status(self.leader().await).await?;
+            let is_done = status["changing"] == false && holds(&status);
+            is_done.then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until a node votes, and no change is under way.
+    pub(crate) async fn is_voter(&self, id: u64) {
+        eventually(&format!("node {id} votes"), || async {
+            let status = self.status(self.leader().await).await?;
+            let voter = role(&status, id) == Some("voter");
+            (voter && status["changing"] == false).then_some(())
+        })
+        .await;
+    }
+
+    /// Removes a node for ever, and its machine.
+    pub(crate) async fn remove(&mut self, id: u64) {
+        self.change("remove", id, |status| role(status, id).is_none()).await;
+        let mut machine = self.machines.remove(&id).expect("a machine");
+        if machine.runs() {
+            machine.kill();
+        }
+    }
+
+    /// Waits until a node has what the leader has now.
+    pub(crate) async fn caught_up(&self, id: u64) {
+        let index = eventually("the leader answers", || async {
+            let status = self.status(self.leader().await).await?;
+            status["committed_index"].as_u64()
+        })
+        .await;
+        eventually(&format!("node {id} has caught up"), || async {
+            let status = self.status(id).await?;
+            (status["applied_index"].as_u64()? >= index).then_some(())
+        })
+        .await;
+    }
+
+    /// Fails if a node has ended by itself.
+    pub(crate) fn must_all_run(&self) {
+        for machine in self.machines.values().filter(|machine| machine.runs()) {
+            assert!(
+                machine.is_there(),
+                "violation: node {} ended by itself: {}",
+                machine.id,
+                machine.last_words()
+            );
+        }
+    }
+
+    /// Starts every node that does not run, and waits until all are ready and hear each other.
+    pub(crate) async fn heal(&mut self) {
+        self.must_all_run();
+        for id in self.ids() {
+            let machine = self.machine_mut(id);
+            machine.host.heal();
+            machine.disk.make_room();
+            machine.set_clock_right();
+            if !machine.runs() {
+                self.start(id);
+            }
+        }
+        for id in self.ids() {
+            self.ready(id).await;
+            self.caught_up(id).await;
+        }
+        self.must_all_run();
+    }
+
+    /// Ends all nodes in order.
+    pub(crate) fn stop(&mut self) {
+        let running = || self.machines.values().filter(|machine| machine.runs());
+        running().for_each(|machine| machine.signal(rustix::process::Signal::TERM));
+        for machine in self.machines.values_mut().filter(|machine| machine.runs()) {
+            let status = machine.gone();
+            assert!(status.success(), "node {}: {status}: {}", machine.id, machine.last_words());
+        }
+    }
+}
+
+/// What a node is in a status.
+pub(crate) fn role(status: &Value, id: u64) -> Option<&str> {
+    let members = status["nodes"].as_array()?;
+    members.iter().find(|member| member["id"] == id)?["role"].as_str()
+}
+
+pub(crate) fn client_of(doors: &[String], key: &str, patience: Duration) -> Client {
+    let endpoints = doors.iter().map(|door| door.parse().expect("an address")).collect();
+    let mut settings = Settings::new(endpoints).with_key(key);
+    settings.deadline = patience;
+    Client::new(settings).expect("a client")
+}
+
+/// Keys that others may read are refused.
+fn set_private(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("its owner's");
+}
