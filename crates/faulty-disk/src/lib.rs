@@ -7,13 +7,24 @@
 //! torn at any byte. Names are in one order, as in a journal, and a sync of any directory makes
 //! all of them durable; a sync of a file does not make its name durable, so that a directory that
 //! nobody syncs shows. A sync that fails leaves its changes seen and never durable, as Linux does.
+//!
+//! Both are fair. ext4 and XFS write pages back whenever they like, and of one write any part; a
+//! process may count on what it synced alone. Their journals commit names in the order in which
+//! they were changed, and a rename as one step; that they often commit the name of a synced file
+//! too is a habit and no promise. They are harsher than this in one thing: of pages that were not
+//! synced a later one may survive without an earlier one.
 //! Promise: what a sync has made durable is there after any cut. Invariant: everything is kept in
 //! the memory of the test; the process that uses the disk knows nothing of it.
 #![forbid(unsafe_code)]
 
+mod attributes;
+mod content;
+mod door;
 mod faults;
 mod files;
 mod mount;
+mod names;
+mod operations;
 
 use std::io;
 use std::path::Path;
@@ -35,17 +46,20 @@ pub struct Disk(Arc<Mutex<State>>);
 struct State {
     files: Files,
     faults: Faults,
+    /// How often the power went.
+    cuts: u64,
 }
 
 impl Disk {
     /// An empty disk of so many bytes.
     #[must_use]
     pub fn new(room_bytes: u64) -> Self {
-        let state = State { files: Files::new(), faults: Faults::new(room_bytes) };
+        let state = State { files: Files::new(), faults: Faults::new(room_bytes), cuts: 0 };
         Self(Arc::new(Mutex::new(state)))
     }
 
-    /// Mounts it on a directory, which takes the rights of root.
+    /// Mounts it on a directory, which takes the rights of root and nothing else: no program and no
+    /// library of FUSE.
     ///
     /// # Errors
     /// What the system says.
@@ -55,10 +69,12 @@ impl Disk {
 
     /// The power goes. Of what was not synced so much survives as `kept` says: it is given a
     /// count, of changes or of bytes, and answers how many of them. Until [`Disk::power_on`]
-    /// nothing can be read or written.
+    /// nothing can be read or written, and what was open before fails for ever: the process that
+    /// had it open is to be ended by the test. `kept` must not use the disk.
     pub fn cut_power(&self, kept: &mut dyn FnMut(usize) -> usize) -> Lost {
-        let State { files, faults } = &mut *self.0.lock();
+        let State { files, faults, cuts } = &mut *self.0.lock();
         faults.is_off = true;
+        *cuts += 1;
         files.cut(kept)
     }
 
@@ -67,7 +83,8 @@ impl Disk {
         self.0.lock().faults.is_off = false;
     }
 
-    /// The next so many syncs of files fail.
+    /// The next so many syncs of files fail. What they were for is seen until the next power cut,
+    /// and no later sync makes it durable.
     pub fn fail_syncs(&self, count: u32) {
         self.0.lock().faults.syncs_to_fail = count;
     }
@@ -78,14 +95,15 @@ impl Disk {
         self.0.lock().faults.syncs_failed
     }
 
-    /// From now on nothing that needs room is done.
+    /// From now on nothing that needs room is done, but for half of the first write that does: the
+    /// one that filled the disk.
     pub fn fill(&self) {
-        self.0.lock().faults.is_full = true;
+        self.0.lock().faults.fill(true);
     }
 
     /// There is room again.
     pub fn make_room(&self) {
-        self.0.lock().faults.is_full = false;
+        self.0.lock().faults.fill(false);
     }
 
     /// How many operations were refused for want of room.
@@ -94,8 +112,9 @@ impl Disk {
         self.0.lock().faults.refused_for_room
     }
 
-    /// Ends a process with SIGKILL when it comes to a point. Its operation is answered only after
-    /// that, so that no other instruction of its own follows.
+    /// Ends a process with SIGKILL when the disk comes to a point, whoever asks for it; instead of
+    /// at any point before. The operation is answered only after that, so that nothing of the
+    /// thread that asked follows.
     pub fn kill_at(&self, process: u32, point: Point) {
         self.0.lock().faults.kill_at(process, point);
     }
@@ -104,5 +123,26 @@ impl Disk {
     #[must_use]
     pub fn point_hit(&self) -> bool {
         self.0.lock().faults.is_hit
+    }
+
+    /// How many operations of a kind were asked for while the power was on.
+    #[must_use]
+    pub fn operations(&self, operation: Operation) -> u64 {
+        self.0.lock().faults.counted(operation)
+    }
+
+    /// The disk rots: one bit of a file flips, counted from its beginning, durable or not. It is
+    /// seen by whoever opens the file after that.
+    ///
+    /// # Errors
+    /// If there is no such file, as seen from the mount, or it is too short.
+    pub fn flip_bit(&self, path: &str, bit: u64) -> io::Result<()> {
+        let files = &mut self.0.lock().files;
+        let flipped = files.find(path).and_then(|number| files.flip(number, bit));
+        let refused = |trouble| io::Error::from_raw_os_error(door::errno(trouble).code());
+        if flipped.map_err(refused)? {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{path} has no bit {bit}")))
     }
 }

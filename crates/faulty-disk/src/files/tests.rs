@@ -1,30 +1,63 @@
-//! What survives a cut, case by case, and by chance.
-
-use proptest::prelude::*;
+//! What survives a cut, case by case.
 
 use super::*;
+use crate::operations::new;
 
-const FILE: &str = "file";
+pub(super) const FILE: &str = "file";
 
-fn name(text: &str) -> &OsStr {
+pub(super) fn name(text: &str) -> &OsStr {
     OsStr::new(text)
 }
 
+pub(super) fn create(files: &mut Files, text: &str) -> Number {
+    files.create(ROOT, name(text), new(false, 0o600, (0, 0))).expect("a new name")
+}
+
 /// A file with a durable name.
-fn made() -> (Files, Number) {
+pub(super) fn made() -> (Files, Number) {
     let mut files = Files::new();
-    let number = files.create(ROOT, name(FILE), false, 0o600, (0, 0)).expect("a file");
+    let number = create(&mut files, FILE);
     files.sync_names();
     (files, number)
 }
 
-/// Every name of the root with what its file has, as text.
-fn shown(files: &Files) -> String {
-    let listed = files.list(ROOT).into_iter().map(|(number, name)| {
+fn shown_below(files: &Files, directory: Number) -> String {
+    let listed = files.list(directory).map(|(name, number)| {
+        let name = name.to_string_lossy();
+        if files.is_directory(number) {
+            return format!("{name}/[{}]", shown_below(files, number));
+        }
         let bytes = files.read(number, 0, u32::MAX).expect("a file");
-        format!("{}={}", name.to_string_lossy(), String::from_utf8_lossy(bytes))
+        format!("{name}={}", String::from_utf8_lossy(bytes))
     });
     listed.collect::<Vec<_>>().join(" ")
+}
+
+/// Every name with what its file has, as text.
+pub(super) fn shown(files: &Files) -> String {
+    shown_below(files, ROOT)
+}
+
+fn write(files: &mut Files, number: Number, offset: u64, text: &str) {
+    files.write(number, offset, text.as_bytes()).expect("a file");
+}
+
+/// Writes at the beginning of a file, and syncs it.
+fn write_synced(files: &mut Files, number: Number, text: &str) {
+    write(files, number, 0, text);
+    files.sync(number).expect("a file");
+}
+
+/// A file with content, all of it durable.
+fn put(files: &mut Files, text: &str, content: &str) -> Number {
+    let number = create(files, text);
+    write_synced(files, number, content);
+    files.sync_names();
+    number
+}
+
+fn rename(files: &mut Files, from: &str, to: &str) {
+    files.rename((ROOT, name(from)), (ROOT, name(to)), true).expect("there is such a name");
 }
 
 #[test]
@@ -32,63 +65,84 @@ fn shown(files: &Files) -> String {
 fn what_survives_a_cut_is_what_was_synced_and_a_beginning_of_the_rest() {
     type Done = fn(&mut Files, Number);
     // What survives where nothing of the rest does, half of each count, and all of it.
-    let cases: [(&str, Done, [&str; 3]); 12] = [
-        ("a write", |files, at| files.write(at, 0, b"abcd").unwrap(),
-            ["file=", "file=ab", "file=abcd"]),
-        ("a synced write", |files, at| {
-            files.write(at, 0, b"abcd").unwrap();
-            files.sync(at).unwrap();
-        }, ["file=abcd", "file=abcd", "file=abcd"]),
+    let cases: [(&str, Done, [&str; 3]); 20] = [
+        ("a write", |files, at| write(files, at, 0, "abcd"), ["file=", "file=ab", "file=abcd"]),
+        ("two writes", |files, at| {
+            write(files, at, 0, "ab");
+            write(files, at, 2, "cd");
+        }, ["file=", "file=abc", "file=abcd"]),
+        ("a synced write", |files, at| write_synced(files, at, "abcd"),
+            ["file=abcd", "file=abcd", "file=abcd"]),
         ("more after a sync", |files, at| {
-            files.write(at, 0, b"ab").unwrap();
-            files.sync(at).unwrap();
-            files.write(at, 2, b"cdef").unwrap();
+            write_synced(files, at, "ab");
+            write(files, at, 2, "cdef");
         }, ["file=ab", "file=abcd", "file=abcdef"]),
         ("a write over another", |files, at| {
-            files.write(at, 0, b"abcd").unwrap();
-            files.sync(at).unwrap();
-            files.write(at, 1, b"xy").unwrap();
+            write_synced(files, at, "abcd");
+            write(files, at, 1, "xy");
         }, ["file=abcd", "file=axcd", "file=axyd"]),
         ("a length", |files, at| {
-            files.write(at, 0, b"abcd").unwrap();
-            files.sync(at).unwrap();
+            write_synced(files, at, "abcd");
             files.set_length(at, 1).unwrap();
         }, ["file=abcd", "file=abcd", "file=a"]),
-        ("a failed sync, and a good one of what came after", |files, at| {
-            files.write(at, 0, b"ab").unwrap();
+        ("a synced length", |files, at| {
+            write_synced(files, at, "abcd");
+            files.set_length(at, 1).unwrap();
+            files.sync(at).unwrap();
+        }, ["file=a", "file=a", "file=a"]),
+        ("a failed sync", |files, at| {
+            write(files, at, 0, "ab");
             files.sync_failed(at);
-            files.write(at, 2, b"c").unwrap();
+        }, ["file=", "file=", "file="]),
+        ("a failed sync, and a good one of nothing more", |files, at| {
+            write(files, at, 0, "ab");
+            files.sync_failed(at);
+            files.sync(at).unwrap();
+        }, ["file=", "file=", "file="]),
+        ("a failed sync, and a good one of what came after", |files, at| {
+            write(files, at, 0, "ab");
+            files.sync_failed(at);
+            write(files, at, 2, "c");
             files.sync(at).unwrap();
         }, ["file=\0\0c", "file=\0\0c", "file=\0\0c"]),
         ("a new name", |files, _| {
-            let new = files.create(ROOT, name("new"), false, 0, (0, 0)).unwrap();
-            files.write(new, 0, b"ab").unwrap();
-            files.sync(new).unwrap();
+            let new = create(files, "new");
+            write_synced(files, new, "ab");
         }, ["file=", "file=", "file= new=ab"]),
         ("a new name that was synced", |files, _| {
-            let new = files.create(ROOT, name("new"), false, 0, (0, 0)).unwrap();
+            let new = create(files, "new");
             files.sync_names();
-            files.write(new, 0, b"ab").unwrap();
+            write(files, new, 0, "ab");
         }, ["file= new=", "file= new=a", "file= new=ab"]),
-        ("a rename", |files, _| {
-            files.rename((ROOT, name(FILE)), (ROOT, name("other")), true).unwrap();
-        }, ["file=", "file=", "other="]),
-        ("a rename over another", |files, _| {
-            let new = files.create(ROOT, name("new"), false, 0, (0, 0)).unwrap();
-            files.write(new, 0, b"new").unwrap();
-            files.sync(new).unwrap();
+        ("a directory and a name in it", |files, _| {
+            let made = files.create(ROOT, name("dir"), new(true, 0, (0, 0))).unwrap();
+            files.create(made, name("in"), new(false, 0, (0, 0))).unwrap();
+        }, ["file=", "dir/[] file=", "dir/[in=] file="]),
+        ("a rename", |files, _| rename(files, FILE, "other"), ["file=", "file=", "other="]),
+        ("a rename that was synced", |files, _| {
+            rename(files, FILE, "other");
             files.sync_names();
-            files.rename((ROOT, name("new")), (ROOT, name(FILE)), true).unwrap();
+        }, ["other=", "other=", "other="]),
+        ("a rename over another", |files, _| {
+            _ = put(files, "new", "new");
+            rename(files, "new", FILE);
         }, ["file= new=new", "file= new=new", "file=new"]),
+        ("a rename over another that was synced", |files, _| {
+            _ = put(files, "new", "new");
+            rename(files, "new", FILE);
+            files.sync_names();
+        }, ["file=new", "file=new", "file=new"]),
         ("a removal", |files, at| {
-            files.write(at, 0, b"ab").unwrap();
-            files.sync(at).unwrap();
+            write_synced(files, at, "ab");
             files.remove(ROOT, name(FILE), false).unwrap();
         }, ["file=ab", "file=ab", ""]),
+        ("a removal that was synced", |files, _| {
+            files.remove(ROOT, name(FILE), false).unwrap();
+            files.sync_names();
+        }, ["", "", ""]),
         ("a second name", |files, at| {
             files.link(at, ROOT, name("link")).unwrap();
-            files.write(at, 0, b"ab").unwrap();
-            files.sync(at).unwrap();
+            write_synced(files, at, "ab");
         }, ["file=ab", "file=ab", "file=ab link=ab"]),
     ];
     for (what, done, expected) in cases {
@@ -99,8 +153,10 @@ fn what_survives_a_cut_is_what_was_synced_and_a_beginning_of_the_rest() {
             let seen = shown(&files);
             let lost = files.cut(&mut |count| kept(count));
             assert_eq!(shown(&files), expected, "{what}");
-            let is_changed = expected != seen;
-            assert_eq!(lost.bytes + lost.names > 0, is_changed, "{what}: {lost:?}");
+            assert_eq!(lost.bytes + lost.names > 0, expected != seen, "{what}: {lost:?}");
+            // Nothing is left that another cut could take.
+            assert_eq!(files.cut(&mut |_| 0), Lost::default(), "{what}");
+            assert_eq!(shown(&files), expected, "{what}");
         }
     }
 }
@@ -108,72 +164,72 @@ fn what_survives_a_cut_is_what_was_synced_and_a_beginning_of_the_rest() {
 #[test]
 fn names_are_counted_and_files_without_any_are_given_up() {
     let (mut files, at) = made();
-    let names = |files: &Files| files.described(at).map(|(described, _)| described.names);
-    files.write(at, 0, b"abc").unwrap();
+    write(&mut files, at, 0, "abc");
     files.link(at, ROOT, name("link")).unwrap();
-    assert_eq!((names(&files), files.used()), (Ok(2), 3));
+    assert_eq!((files.names(at), files.used()), (Ok(2), 3));
     files.remove(ROOT, name(FILE), false).unwrap();
-    assert_eq!(names(&files), Ok(1));
+    assert_eq!(files.names(at), Ok(1));
     files.open(at).unwrap();
     files.remove(ROOT, name("link"), false).unwrap();
     files.sync_names();
     assert_eq!(files.read(at, 0, 9).unwrap(), b"abc", "somebody has it open");
     files.close(at);
-    assert_eq!((names(&files), files.used()), (Err(Trouble::NotThere), 0));
-    // One whose removal is not durable comes back, and so it is kept.
+    assert_eq!((files.names(at), files.used()), (Err(Trouble::NotThere), 0));
+}
+
+#[test]
+fn a_file_is_kept_while_a_cut_may_bring_it_back() {
     let (mut files, at) = made();
+    write_synced(&mut files, at, "abc");
     files.remove(ROOT, name(FILE), false).unwrap();
-    assert!(files.described(at).is_ok());
+    assert_eq!((files.names(at), files.used()), (Ok(0), 0));
     files.cut(&mut |_| 0);
-    assert_eq!(files.described(at).unwrap().0.names, 1);
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    Write(u8, Vec<u8>),
-    Length(u8),
-    Sync,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let write = (any::<u8>(), prop::collection::vec(any::<u8>(), 1..20));
-    let step = prop_oneof![
-        4 => write.prop_map(|(offset, bytes)| Step::Write(offset, bytes)),
-        1 => any::<u8>().prop_map(Step::Length),
-        1 => Just(Step::Sync),
-    ];
-    prop::collection::vec(step, 0..40)
-}
-
-proptest! {
-    /// What is there after a cut was there after some step, or in the middle of a write, and no
-    /// earlier than the last sync.
-    #[test]
-    fn a_cut_goes_back_to_no_earlier_than_the_last_sync(steps in steps(), kept in any::<u8>()) {
-        let (mut files, at) = made();
-        let now = |files: &Files| files.read(at, 0, u32::MAX).expect("a file").to_vec();
-        let mut possible = vec![Vec::new()];
-        for step in steps {
-            match step {
-                Step::Write(offset, bytes) => {
-                    for end in 1..=bytes.len() {
-                        let mut torn = now(&files);
-                        let from = usize::from(offset);
-                        torn.resize(torn.len().max(from + end), 0);
-                        torn[from..from + end].copy_from_slice(&bytes[..end]);
-                        possible.push(torn);
-                    }
-                    files.write(at, offset.into(), &bytes).expect("written");
-                }
-                Step::Length(length) => files.set_length(at, length.into()).expect("set"),
-                Step::Sync => {
-                    files.sync(at).expect("synced");
-                    possible.clear();
-                }
-            }
-            possible.push(now(&files));
-        }
-        files.cut(&mut |count| count * usize::from(kept) / 255);
-        prop_assert!(possible.contains(&now(&files)));
+    assert_eq!((files.names(at), shown(&files).as_str()), (Ok(1), "file=abc"));
+    // One of which no name was ever durable, but may become so: as it was made or renamed.
+    for stay in 1..=2 {
+        let (mut files, _) = made();
+        let new = create(&mut files, "new");
+        rename(&mut files, "new", "other");
+        files.remove(ROOT, name("other"), false).unwrap();
+        assert_eq!(files.names(new), Ok(0));
+        files.cut(&mut |_| stay);
+        assert_eq!(shown(&files), ["file= new=", "file= other="][stay - 1]);
+        files.remove(ROOT, name(["new", "other"][stay - 1]), false).unwrap();
+        files.sync_names();
+        assert_eq!(files.names(new), Err(Trouble::NotThere), "no cut brings it back");
     }
+}
+
+#[test]
+fn directories_are_counted_as_any_other_file_system_does() {
+    let (mut files, at) = made();
+    let made = files.create(ROOT, name("dir"), new(true, 0, (0, 0))).unwrap();
+    files.link(at, made, name("link")).unwrap();
+    files.sync_names();
+    assert_eq!((files.names(ROOT), files.names(made)), (Ok(2), Ok(2)));
+    files.cut(&mut |_| 0);
+    assert_eq!((files.names(ROOT), files.names(made)), (Ok(2), Ok(2)));
+    assert_eq!(files.remove(ROOT, name("dir"), true), Err(Trouble::NotEmpty));
+    assert_eq!(files.remove(ROOT, name("dir"), false), Err(Trouble::IsDirectory));
+    assert_eq!(files.remove(ROOT, name(FILE), true), Err(Trouble::NotDirectory));
+    rename(&mut files, "dir", "moved");
+    assert_eq!(files.paths(at), ["file", "moved/link"]);
+    files.remove(made, name("link"), false).unwrap();
+    assert_eq!(files.paths(at), ["file"]);
+}
+
+#[test]
+fn a_flipped_bit_stays_flipped_through_syncs_and_cuts() {
+    let (mut files, at) = made();
+    write_synced(&mut files, at, "aaa");
+    assert_eq!(files.flip(at, 8), Ok(true));
+    assert_eq!(shown(&files), "file=a`a");
+    files.cut(&mut |_| 0);
+    assert_eq!(shown(&files), "file=a`a");
+    write(&mut files, at, 1, "ab");
+    assert_eq!(files.flip(at, 17), Ok(true));
+    files.sync(at).unwrap();
+    files.cut(&mut |_| 0);
+    assert_eq!(shown(&files), "file=aa`");
+    assert_eq!((files.flip(at, 24), shown(&files).as_str()), (Ok(false), "file=aa`"));
 }
