@@ -212,6 +212,8 @@ fn directories_are_counted_as_any_other_file_system_does() {
     assert_eq!(files.remove(ROOT, name("dir"), true), Err(Trouble::NotEmpty));
     assert_eq!(files.remove(ROOT, name("dir"), false), Err(Trouble::IsDirectory));
     assert_eq!(files.remove(ROOT, name(FILE), true), Err(Trouble::NotDirectory));
+    let replaced = files.rename((ROOT, name("dir")), (ROOT, name(FILE)), false);
+    assert_eq!(replaced, Err(Trouble::Exists));
     rename(&mut files, "dir", "moved");
     assert_eq!(files.paths(at), ["file", "moved/link"]);
     files.remove(made, name("link"), false).unwrap();
