@@ -1,6 +1,6 @@
-//! Bugs that a simulated node can be told to have, to see that the simulation sees them.
+//! Bugs that a node of a test build can be told to have, to see that the tests see them.
 //!
-//! Promise: outside of the simulator no node has one, and asking costs nothing.
+//! Promise: without the feature `bugs` no node has one, and asking costs nothing.
 
 /// One of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,13 +116,13 @@ impl Bug {
     }
 
     /// Nodes have it from now on.
-    #[cfg(feature = "simulated")]
+    #[cfg(feature = "bugs")]
     pub fn plant(self) {
         planted::PLANTED.store(1 << self as u32, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// This node has it.
-    #[cfg(feature = "simulated")]
+    #[cfg(feature = "bugs")]
     #[must_use]
     pub fn is_planted(self) -> bool {
         let planted = planted::PLANTED.load(std::sync::atomic::Ordering::Relaxed);
@@ -130,7 +130,7 @@ impl Bug {
     }
 
     /// No node of this build has it.
-    #[cfg(not(feature = "simulated"))]
+    #[cfg(not(feature = "bugs"))]
     #[inline]
     #[must_use]
     pub const fn is_planted(self) -> bool {
@@ -138,9 +138,19 @@ impl Bug {
     }
 }
 
-#[cfg(feature = "simulated")]
+#[cfg(feature = "bugs")]
 mod planted {
+    use std::sync::LazyLock;
     use std::sync::atomic::AtomicU32;
 
-    pub(super) static PLANTED: AtomicU32 = AtomicU32::new(0);
+    use super::Bug;
+
+    /// What the process was started with: `QGATE_BUG=early-callback`.
+    const VARIABLE: &str = "QGATE_BUG";
+
+    pub(super) static PLANTED: LazyLock<AtomicU32> = LazyLock::new(|| {
+        let name = std::env::var(VARIABLE).unwrap_or_default();
+        let bug = Bug::ALL.into_iter().find(|bug| bug.name() == name);
+        AtomicU32::new(bug.map_or(0, |bug| 1 << bug as u32))
+    });
 }

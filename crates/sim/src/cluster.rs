@@ -6,7 +6,6 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use checker::history::History;
@@ -15,19 +14,18 @@ use gate::keys::ApiKey;
 use gate::seal::DataKey;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use replica::clock::{Reading, TimeSource};
 use replica::raft::NodeAddress;
 use replica::{Begin, Config, JoinPlan};
 use store::log::SyncTakes;
 use tokio::sync::watch;
 use types::{LogTime, NodeId};
 
+use crate::clock::{Clock, Drift};
+
 /// The ids of the nodes.
 pub(crate) const NODES: RangeInclusive<u64> = 1..=3;
 pub(crate) const PEER_PORT: u16 = 4002;
 pub(crate) const HTTP_PORT: u16 = 4000;
-/// When the simulation begins, in microseconds since the Unix epoch: 2026-01-01.
-const EPOCH_US: u64 = 1_767_225_600_000_000;
 
 pub(crate) struct Cluster {
     pub(crate) data_key: DataKey,
@@ -44,7 +42,9 @@ pub(crate) struct Cluster {
     /// Nodes whose disks fail them.
     may_end: RefCell<BTreeSet<u64>>,
     /// By how many microseconds the clock of each node is ahead.
-    clocks: BTreeMap<u64, Arc<AtomicU64>>,
+    clocks: BTreeMap<u64, Clock>,
+    /// One of them runs at another rate.
+    pub(crate) drifts: bool,
 }
 
 /// What was asked, and what befell the nodes meanwhile.
@@ -110,35 +110,8 @@ pub(crate) fn installs(node: u64) -> u64 {
     number.map_or(0, |number| number.saturating_sub(1))
 }
 
-/// Simulated time as one node sees it.
-struct SimulatedTime {
-    began: tokio::time::Instant,
-    /// How far its clock is ahead of the others.
-    ahead_us: Arc<AtomicU64>,
-}
-
-fn micros(span: Duration) -> u64 {
-    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// Clocks of one cluster differ by some milliseconds.
-fn drawn_clock(plan: &mut StdRng) -> Arc<AtomicU64> {
-    Arc::new(AtomicU64::new(plan.random_range(0..50_000)))
-}
-
-impl TimeSource for SimulatedTime {
-    fn read(&self) -> Reading {
-        Reading {
-            wall_us: EPOCH_US
-                + micros(turmoil::sim_elapsed().unwrap_or_default())
-                + self.ahead_us.load(Ordering::Relaxed),
-            mono_us: micros(self.began.elapsed()),
-        }
-    }
-}
-
 impl Cluster {
-    pub(crate) fn new(plan: &mut StdRng) -> Self {
+    pub(crate) fn new(plan: &mut StdRng, drift: Option<Drift>) -> Self {
         Self {
             data_key: DataKey::draw(),
             admin_key: ApiKey::draw(),
@@ -151,7 +124,8 @@ impl Cluster {
             history: RefCell::default(),
             counts: RefCell::default(),
             may_end: RefCell::default(),
-            clocks: NODES.map(|node| (node, drawn_clock(plan))).collect(),
+            clocks: NODES.map(|node| (node, Clock::drawn(plan, node, drift))).collect(),
+            drifts: drift.is_some(),
         }
     }
 
@@ -227,12 +201,7 @@ impl Cluster {
 
     /// The clock of a node jumps ahead by so much, or back.
     pub(crate) fn jump(&self, node: u64, by: Duration, is_back: bool) {
-        let (clock, by_us) = (&self.clocks[&node], micros(by));
-        if is_back {
-            clock.fetch_sub(by_us, Ordering::Relaxed);
-        } else {
-            clock.fetch_add(by_us, Ordering::Relaxed);
-        }
+        self.clocks[&node].jump(by, is_back);
     }
 
     /// Counts something that happened.
@@ -258,8 +227,7 @@ impl Cluster {
             ..NodeAddress::default()
         };
         let mut config = Config::new(data_dir(id), NodeId(id), address, self.data_key.clone());
-        let ahead_us = self.clocks[&id].clone();
-        config.time = Arc::new(SimulatedTime { began: tokio::time::Instant::now(), ahead_us });
+        config.time = Arc::new(self.clocks[&id].seen_from_now());
         let numbers = parking_lot::Mutex::new(self.numbers());
         config.log.memtable_bytes = 1024 * 1024;
         config.log.sync_takes = Some(SyncTakes(Arc::new(move || {

@@ -105,8 +105,8 @@ pub(crate) fn drive(
             };
             let is_hit = |node| under_way.iter().any(|fault| fault.nodes.contains(node));
             // The time is that of most clocks: two wrong ones of three are right.
-            let is_second_clock = kind == Kind::ClockJumped
-                && under_way.iter().any(|fault| fault.kind == Kind::ClockJumped);
+            let one_jumps = under_way.iter().any(|fault| fault.kind == Kind::ClockJumped);
+            let is_second_clock = kind == Kind::ClockJumped && (cluster.drifts || one_jumps);
             let is_left_out = is_second_clock || nodes.iter().any(is_hit);
             if !is_left_out && cluster.counts().faults < most {
                 let fault = Fault { kind, nodes, until };

@@ -5,6 +5,7 @@
 //! from the seed or from simulated time.
 #![forbid(unsafe_code)]
 
+mod clock;
 mod cluster;
 mod faults;
 mod http;
@@ -24,8 +25,12 @@ use machine::Bug;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
+use crate::clock::Drift;
 use crate::cluster::{Cluster, NODES};
 use crate::trace::Trace;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Runs a cluster of three nodes under faults, all of it from one seed.
 #[derive(Debug, Parser)]
@@ -85,7 +90,7 @@ fn main() -> ExitCode {
         .ephemeral_ports(10_000..=65_535)
         .enable_random_order()
         .build();
-    let cluster = Rc::new(Cluster::new(&mut plan));
+    let cluster = Rc::new(Cluster::new(&mut plan, Drift::of(args.seed)));
     for id in NODES {
         let cluster = cluster.clone();
         sim.host(format!("n{id}"), move || node::run(id, cluster.clone()));
