@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use fuser::{
@@ -279,9 +280,12 @@ impl Filesystem for Door {
     }
 
     fn fsync(&self, _: &Request, ino: INodeNo, fh: FileHandle, _: bool, reply: ReplyEmpty) {
-        let mut state = self.disk.0.lock();
-        let done = state.must_be_open(fh.0).and_then(|()| state.sync(ino.0));
-        answer!(done, reply, |()| reply.ok());
+        let disk = self.disk.0.clone();
+        // It may take its time, and others do not wait for it.
+        thread::spawn(move || {
+            let done = disk.sync(fh.0, ino.0);
+            answer!(done, reply, |()| reply.ok());
+        });
     }
 
     fn fsyncdir(&self, _: &Request, ino: INodeNo, fh: FileHandle, _: bool, reply: ReplyEmpty) {

@@ -3,7 +3,9 @@
 //! Invariant: a point is come to once, and then forgotten.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -85,6 +87,7 @@ pub(crate) struct Faults {
     /// The disk was filled, and the first write that needs room will be the one that filled it.
     is_torn_next: bool,
     pub(crate) refused_for_room: u64,
+    pub(crate) syncs_take: Option<Range<Duration>>,
     pub(crate) syncs_to_fail: u32,
     pub(crate) syncs_failed: u64,
     armed: Option<(u32, Point)>,
@@ -100,6 +103,7 @@ impl Faults {
             is_full: false,
             is_torn_next: false,
             refused_for_room: 0,
+            syncs_take: None,
             syncs_to_fail: 0,
             syncs_failed: 0,
             armed: None,
@@ -152,6 +156,12 @@ impl Faults {
         // One that has ended already has not come here.
         self.is_hit = process.is_some_and(|process| kill_process(process, Signal::KILL).is_ok());
         self.is_hit
+    }
+
+    /// How long the next sync takes, if it takes any time.
+    pub(crate) fn sync_takes(&self) -> Option<Duration> {
+        let times = self.syncs_take.clone().filter(|times| !times.is_empty())?;
+        Some(rand::random_range(times))
     }
 
     /// A file is to be synced.

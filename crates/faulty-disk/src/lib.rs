@@ -27,20 +27,48 @@ mod names;
 mod operations;
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use self::faults::Faults;
 pub use self::faults::{Operation, Point, When};
-use self::files::Files;
 pub use self::files::Lost;
+use self::files::{Files, Number, Trouble};
 pub use self::mount::Mounted;
 
 /// A disk. Cheap to clone: all clones are the same one.
 #[derive(Debug, Clone)]
-pub struct Disk(Arc<Mutex<State>>);
+pub struct Disk(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// The power went: whoever waits for a sync to be over waits no more.
+    went: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// Syncs a file, which takes as long as it takes.
+    fn sync(&self, handle: u64, number: Number) -> Result<(), Trouble> {
+        let mut state = self.lock();
+        if let Some(takes) = state.faults.sync_takes() {
+            let ends = Instant::now() + takes;
+            while state.must_be_open(handle).is_ok()
+                && !self.went.wait_until(&mut state, ends).timed_out()
+            {}
+        }
+        state.must_be_open(handle)?;
+        state.sync(number)
+    }
+}
 
 #[derive(Debug)]
 struct State {
@@ -55,7 +83,7 @@ impl Disk {
     #[must_use]
     pub fn new(room_bytes: u64) -> Self {
         let state = State { files: Files::new(), faults: Faults::new(room_bytes), cuts: 0 };
-        Self(Arc::new(Mutex::new(state)))
+        Self(Arc::new(Shared { state: Mutex::new(state), went: Condvar::new() }))
     }
 
     /// Mounts it on a directory, which takes the rights of root and nothing else: no program and no
@@ -75,12 +103,19 @@ impl Disk {
         let State { files, faults, cuts } = &mut *self.0.lock();
         faults.is_off = true;
         *cuts += 1;
+        self.0.went.notify_all();
         files.cut(kept)
     }
 
     /// The power is back.
     pub fn power_on(&self) {
         self.0.lock().faults.is_off = false;
+    }
+
+    /// From now on a sync of a file takes so long, drawn anew each time, and what it is for is durable
+    /// at its end. Other operations go on meanwhile.
+    pub fn syncs_take(&self, times: Range<Duration>) {
+        self.0.lock().faults.syncs_take = Some(times);
     }
 
     /// The next so many syncs of files fail. What they were for is seen until the next power cut,

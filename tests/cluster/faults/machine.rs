@@ -3,8 +3,10 @@
 //! Invariant: what runs here is the shipped binary, and it does not know of any of this.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use faulty_disk::{Disk, Mounted};
 use rustix::process::{Signal, kill_process};
@@ -14,6 +16,8 @@ use crate::support::{Process, log_file, pid};
 
 /// More than a run needs.
 const ROOM_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+/// As on a disk that is neither the fastest nor bad.
+const SYNCS_TAKE: Range<Duration> = Duration::from_micros(100)..Duration::from_millis(4);
 const HTTP_PORT: u16 = 4000;
 pub(crate) const PEER_PORT: u16 = 4002;
 const METRICS_PORT: u16 = 4003;
@@ -46,6 +50,7 @@ impl Machine {
         let mount = home.join("disk");
         fs::create_dir_all(&mount).expect("a directory");
         let disk = Disk::new(ROOM_BYTES);
+        disk.syncs_take(SYNCS_TAKE);
         let mounted = disk.mount(&mount).expect("a mount");
         let host = Host::new(id);
         let own = host.address;

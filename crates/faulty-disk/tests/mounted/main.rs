@@ -10,6 +10,8 @@ use std::io::{self, ErrorKind, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use faulty_disk::{Disk, Lost, Mounted, Operation};
 use tempfile::TempDir;
@@ -249,6 +251,26 @@ fn a_sync_that_fails_is_not_made_good_by_the_next() {
     place.disk.cut_power(&mut |count| count);
     place.disk.power_on();
     assert_eq!(text(&path), "");
+}
+
+#[test]
+fn what_a_sync_is_for_is_durable_at_its_end() {
+    let Some(place) = place(ROOM_BYTES) else { return };
+    let path = place.at("file");
+    let mut file = File::create(&path).unwrap();
+    place.sync_names();
+    place.disk.syncs_take(Duration::from_micros(1)..Duration::from_millis(1));
+    file.write_all(b"synced").unwrap();
+    file.sync_data().unwrap();
+    file.write_all(b", and not").unwrap();
+    place.disk.syncs_take(Duration::from_secs(3_600)..Duration::from_secs(3_601));
+    let syncing = thread::spawn(move || file.sync_data().map_err(|error| has_failed(&error)));
+    // Others go on while it takes its time.
+    fs::write(place.at("other"), "content").unwrap();
+    place.disk.cut_power(&mut |_| 0);
+    assert_eq!(syncing.join().unwrap(), Err(true));
+    place.disk.power_on();
+    assert_eq!(text(&path), "synced");
 }
 
 #[test]
