@@ -112,8 +112,8 @@ impl Disk {
         self.0.lock().faults.is_off = false;
     }
 
-    /// From now on a sync of a file takes so long, drawn anew each time, and what it is for is durable
-    /// at its end. Other operations go on meanwhile.
+    /// From now on a sync of a file takes so long, drawn anew each time, and what it is for is
+    /// durable at its end. Other operations go on meanwhile.
     pub fn syncs_take(&self, times: Range<Duration>) {
         self.0.lock().faults.syncs_take = Some(times);
     }
