@@ -6,12 +6,15 @@
 use std::env;
 use std::fs;
 use std::net::Ipv4Addr;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use crate::support::{Process, shown, until};
 
 /// Says to the test's own program that it runs in the namespaces.
 const INSIDE: &str = "QGATE_FAULTS_INSIDE";
+/// Ends well where everything is there.
+const NEEDS: &str = "iptables -w -L && ip link && setpriv --version && test -c /dev/fuse && \
+                     test -e /usr/lib/*/faketime/libfaketimeMT.so.1";
 const BRIDGE: &str = "gates";
 /// Where the clients and the targets are.
 pub(crate) const HUB: Ipv4Addr = Ipv4Addr::new(10, 90, 0, 1);
@@ -24,10 +27,10 @@ pub(crate) fn entered(test: &str) -> bool {
         return true;
     }
     let spaces = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
-    let may = run(Command::new("unshare").args(spaces).args(["iptables", "-w", "-L"]));
+    let may = Command::new("unshare").args(spaces).args(["sh", "-c", NEEDS]).output();
     if !may.as_ref().is_ok_and(|output| output.status.success()) {
-        assert!(env::var_os("QGATE_FAULTS").is_none(), "no namespaces or no iptables: {may:?}");
-        shown("skipped: this process may not make namespaces, or iptables is missing");
+        assert!(env::var_os("QGATE_FAULTS").is_none(), "something is missing: {may:?}");
+        shown(&format!("skipped: namespaces, FUSE, iptables or libfaketime are missing: {may:?}"));
         return false;
     }
     let mut inside = Command::new("setpriv");
@@ -39,14 +42,9 @@ pub(crate) fn entered(test: &str) -> bool {
     false
 }
 
-fn run(command: &mut Command) -> std::io::Result<Output> {
-    command.output()
-}
-
 /// Runs a command that must end well.
 fn must(program: &str, words: &str) -> String {
-    let mut command = Command::new(program);
-    let output = run(command.args(words.split(' '))).expect(program);
+    let output = Command::new(program).args(words.split(' ')).output().expect(program);
     assert!(output.status.success(), "{program} {words}: {output:?}");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -2,19 +2,19 @@
 //!
 //! Invariant: nothing is judged before all nodes run, nobody asks any more, and no claim is open.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use checker::audit::{self, Shown};
 use checker::effects::{self, Became, Effect, Life, Step};
-use checker::history::Listed;
+use checker::history::{Listed, Told};
 use client::{Client, Request};
 use serde_json::Value;
 
 use crate::support::node::eventually;
 use crate::tally::Tally;
-use crate::work::Record;
+use crate::work::{NOTES_FROM, Record};
 use crate::world::World;
 
 /// The first promise that was broken.
@@ -25,24 +25,35 @@ pub(crate) async fn judge(
     effects: impl Fn() -> Vec<Effect>,
     tally: &mut Tally,
 ) -> Result<(), String> {
-    let entries = eventually("everything that was released is carried out", || async {
-        let entries = entries(&world.client(world.ids()[0], &world.keys.admin)).await;
-        let open = lives(&entries, &is_filler).into_iter().any(|life| life.is_under_way());
-        (!open).then_some(entries)
+    let notes = notes(record);
+    let (lives, shown) = eventually("everything that was released is carried out", || async {
+        let mut shown = Vec::new();
+        let mut last = Vec::new();
+        for id in world.ids() {
+            world.caught_up(id).await;
+            let (size, root) = world.checkpoint(id).await;
+            last = entries(&world.client(id, &world.keys.admin)).await;
+            // Something came meanwhile.
+            if last.len() as u64 != size {
+                return None;
+            }
+            shown.push(Shown { node: id, root, leaves: leaves(&last) });
+        }
+        let is_one = shown.iter().all(|one| one.leaves.len() == shown[0].leaves.len());
+        let lives = lives(&last, &notes, &is_filler);
+        (is_one && !lives.iter().any(Life::is_under_way)).then_some((lives, shown))
     })
     .await;
-    let (mut shown, mut all_listed) = (Vec::new(), Vec::new());
+    let mut all_listed = Vec::new();
     for id in world.ids() {
-        world.caught_up(id).await;
         let client = world.client(id, &world.keys.admin);
-        shown.push(Shown { node: id, root: root(&client).await, leaves: leaves(&client).await });
         let mut listed = listed(&client).await;
         listed.retain(|row| !is_filler(&row.id));
         all_listed.push(listed);
     }
     all_listed.iter().try_for_each(|listed| record.history.check(listed))?;
     audit::check(&shown, &record.history.seen)?;
-    let lives = lives(&entries, &is_filler);
+    audit::check(&shown, &record.left)?;
     heard(record, &lives)?;
     let seen = effects::check(&lives, &effects())?;
     (tally.effects, tally.in_doubt, tally.refused) = (seen.effects, seen.in_doubt, seen.refused);
@@ -54,48 +65,49 @@ pub(crate) async fn judge(
 fn heard(record: &Record, lives: &[Life]) -> Result<(), String> {
     let by_id: BTreeMap<&str, &Life> =
         lives.iter().map(|life| (life.intent.as_str(), life)).collect();
-    let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
     for decided in &record.decided {
         let life = by_id.get(decided.intent.as_str());
         let Some(life) = life else { return Err(format!("{} is lost", decided.intent)) };
         if decided.rejects && !life.steps.contains(&Step::Refused) {
             return Err(format!("{}: a rejection is lost", decided.intent));
         }
-        *votes.entry(&decided.intent).or_default() += usize::from(!decided.rejects);
-    }
-    for (intent, told) in votes {
-        let steps = &by_id[intent].steps;
-        let there = steps.iter().filter(|step| matches!(step, Step::Vote(_))).count();
-        if there < told {
-            return Err(format!("{intent}: of {told} votes {there} are there"));
+        if !decided.rejects && !life.steps.contains(&Step::Vote(decided.by.clone())) {
+            return Err(format!("{}: the vote of {} is lost", decided.intent, decided.by));
         }
     }
     Ok(())
 }
 
+/// The intents that are notes, as the clients know them.
+fn notes(record: &Record) -> HashSet<&str> {
+    let notes = record.history.asked.iter().filter(|asked| asked.lead >= NOTES_FROM);
+    let told = notes.flat_map(|asked| &asked.told).filter_map(|told| match told {
+        Told::Accepted(id) => Some(id.as_str()),
+        _ => None,
+    });
+    told.collect()
+}
+
 /// The lives of all intents, as the audit log has them.
-fn lives(entries: &[Value], is_filler: &impl Fn(&str) -> bool) -> Vec<Life> {
+fn lives(entries: &[Value], notes: &HashSet<&str>, is_filler: &impl Fn(&str) -> bool) -> Vec<Life> {
     let mut lives: BTreeMap<&str, Life> = BTreeMap::new();
     for entry in entries {
         let Some(intent) = entry["intent_id"].as_str() else { continue };
         let life = lives.entry(intent).or_insert_with(|| Life {
             intent: intent.to_owned(),
-            votes_needed: 0,
+            votes_needed: if notes.contains(intent) { 2 } else { 0 },
             steps: Vec::new(),
         });
         let metadata = &entry["metadata"];
         let execution = || metadata["executionId"].as_str().expect("an id").to_owned();
         let step = match entry["event_type"].as_str().expect("a kind") {
-            "intent_submitted" => {
-                let is_note = metadata["destination"] == "crm.note";
-                life.votes_needed = if is_note { 2 } else { 0 };
-                (metadata["phase"] == "allowed").then_some(Step::Released)
-            }
+            "intent_submitted" => (metadata["phase"] == "allowed").then_some(Step::Released),
             "approval_vote_recorded" => {
                 Some(Step::Vote(entry["actor_id"].as_str().expect("who").to_owned()))
             }
             "approved" => Some(Step::Released),
-            "rejected" | "cancelled" | "expired" | "blocked" => Some(Step::Refused),
+            // Nothing expires in a run, whatever a clock does, and nobody withdraws anything.
+            "rejected" => Some(Step::Refused),
             "execution_requested" => Some(Step::Claim {
                 execution: execution(),
                 fence: metadata["fence"].as_u64().expect("a fence"),
@@ -117,18 +129,12 @@ async fn entries(client: &Client) -> Vec<Value> {
 }
 
 /// Every leaf that a node lists of what it has.
-async fn leaves(client: &Client) -> Vec<(u64, Vec<u8>)> {
+fn leaves(entries: &[Value]) -> Vec<(u64, Vec<u8>)> {
     let leaf = |row: &Value| {
         let bytes = BASE64_STANDARD.decode(row["leaf"].as_str().expect("a leaf"));
         (row["sequence"].as_u64().expect("a number"), bytes.expect("bytes"))
     };
-    entries(client).await.iter().map(leaf).collect()
-}
-
-async fn root(client: &Client) -> String {
-    let request = Request::get(&["v1", "audit", "checkpoint"]).query("consistency", "stale");
-    let answer = client.send(request).await.expect("a checkpoint");
-    answer.text("root").expect("a root").to_owned()
+    entries.iter().map(leaf).collect()
 }
 
 /// Every intent that a node has.

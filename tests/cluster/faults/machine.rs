@@ -1,9 +1,10 @@
 //! One machine: its network, its disk, its clock, and the node that runs on it.
 //!
-//! Invariant: what runs here is the shipped binary, and it does not know of any of this.
+//! Invariant: what runs here is the binary as it is built, and it does not know of any of this.
 
 use std::fs;
 use std::ops::Range;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -144,7 +145,8 @@ impl Machine {
 
     /// Whether there is a process that has not ended.
     pub(crate) fn is_there(&self) -> bool {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process_id()));
+        let Some(process) = &self.process else { return false };
+        let stat = fs::read_to_string(format!("/proc/{}/stat", process.0.id()));
         stat.is_ok_and(|line| !line.contains(") Z "))
     }
 
@@ -156,7 +158,14 @@ impl Machine {
     /// kill -9: what it wrote is there.
     pub(crate) fn kill(&mut self) {
         self.signal(Signal::KILL);
-        self.gone();
+        self.killed();
+    }
+
+    /// Waits for its end by SIGKILL: had it ended by itself before, somebody should know.
+    pub(crate) fn killed(&mut self) {
+        let status = self.gone();
+        let words = self.last_words();
+        assert_eq!(status.signal(), Some(9), "violation: node {}: {status}: {words}", self.id);
     }
 
     /// What it said last.
@@ -167,9 +176,9 @@ impl Machine {
         lines[lines.len().saturating_sub(12)..].join("\n")
     }
 
-    /// Whether it said something since it was started last.
-    pub(crate) fn said(&self, words: &str) -> bool {
+    /// How often it said something since it was started last.
+    pub(crate) fn said(&self, words: &str) -> usize {
         let path = self.home.join(format!("serve-{}.log", self.starts));
-        fs::read_to_string(path).is_ok_and(|text| text.contains(words))
+        fs::read_to_string(path).map_or(0, |text| text.matches(words).count())
     }
 }

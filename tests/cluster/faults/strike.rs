@@ -16,6 +16,8 @@ use crate::world::World;
 
 /// How far a clock jumps, in seconds, ahead or back.
 const JUMP_SECONDS: i64 = 3_600;
+/// What a node says that has no room for new things.
+const DISK_QUOTA: &str = "disk_quota";
 /// A clock that others see this far off has jumped.
 const JUMPED_US: i64 = 3_000_000_000;
 
@@ -123,6 +125,8 @@ impl Strike<'_> {
         self.tally.took_effect(fault);
         self.work.answers(some(5..60)).await;
         self.world.must_all_run();
+        let (leader, term) = self.world.leader_among(&self.world.ids()).await;
+        self.tally.led(leader, term);
     }
 
     fn any(&self) -> u64 {
@@ -157,7 +161,7 @@ impl Strike<'_> {
             self.world.machine(*id).signal(Signal::KILL);
         }
         for id in &ids {
-            self.world.machine_mut(*id).gone();
+            self.world.machine_mut(*id).killed();
         }
         ids.into_iter().for_each(|id| self.world.start(id));
     }
@@ -252,42 +256,31 @@ impl Strike<'_> {
         self.world.ready(id).await;
         self.work.answers(some(1..100)).await;
         let machine = self.world.machine_mut(id);
-        let before = machine.disk.refused_for_room();
+        let before = (machine.disk.refused_for_room(), machine.said(DISK_QUOTA));
         machine.disk.fill();
         // Either a write meets the end of the disk and the node ends, or the node sees it coming.
         eventually("the full disk is met", || async {
             let machine = self.world.machine(id);
-            let is_met = machine.disk.refused_for_room() > before || machine.said("disk_quota");
-            is_met.then_some(())
+            let now = (machine.disk.refused_for_room(), machine.said(DISK_QUOTA));
+            (now.0 > before.0 || now.1 > before.1).then_some(())
         })
         .await;
         // The others may take new things no more until there is room: the work need not get on.
+        let looks = some(1..50);
+        let mut seen = 0;
+        until("it ends, or has stood for a while", || {
+            seen += 1;
+            let is_enough = seen >= looks || !self.world.machine(id).is_there();
+            is_enough.then_some(())
+        });
         let machine = self.world.machine_mut(id);
-        if rand::random_bool(0.5) {
-            until("it ends or stands", || {
-                Some(machine.has_ended().is_some())
-                    .filter(|ended| *ended || rand::random_bool(0.05))
-            });
-        }
         machine.disk.make_room();
-        self.start_if_ended(id).await;
-    }
-
-    /// A node whose disk failed it may have ended, or may be about to.
-    async fn start_if_ended(&mut self, id: u64) {
-        let ended = eventually("it has ended, or answers", || async {
-            if !self.world.machine(id).is_there() {
-                return Some(true);
-            }
-            let client = self.world.client(id, "");
-            let ready = client::Request::get(&["readyz"]).anonymous();
-            client.send(ready).await.ok().map(|_| false)
-        })
-        .await;
-        if ended {
-            self.world.machine_mut(id).has_ended();
-            self.world.start(id);
+        // One that has not ended yet may be about to.
+        if machine.has_ended().is_none() {
+            machine.signal(Signal::KILL);
+            machine.gone();
         }
+        self.world.start(id);
     }
 
     async fn sync_failed(&mut self) {
@@ -295,10 +288,14 @@ impl Strike<'_> {
         self.world.ready(id).await;
         let machine = self.world.machine_mut(id);
         let before = machine.disk.failed_syncs();
-        machine.disk.fail_syncs(1);
-        until("a sync fails", || (machine.disk.failed_syncs() > before).then_some(()));
-        // Nobody may go on with a file of which nobody knows what is on the disk.
-        let status = until("the node ends", || machine.has_ended());
+        // Nobody may go on with a file of which nobody knows what is on the disk. One that is of no
+        // consequence, as that of a snapshot in the making, is followed by another.
+        let status = until("the node ends", || {
+            machine.disk.fail_syncs(1);
+            machine.has_ended()
+        });
+        machine.disk.fail_syncs(0);
+        assert!(machine.disk.failed_syncs() > before, "node {id} ended before a sync failed");
         assert!(!status.success(), "violation: node {id} ended well after a failed sync");
         if rand::random_bool(0.5) {
             let lost = cut(&machine.disk);
@@ -339,7 +336,7 @@ impl Strike<'_> {
 
     async fn membership(&mut self) {
         let id = self.world.join().await;
-        self.world.is_voter(id).await;
+        self.world.becomes_voter(id).await;
         self.replaces(id).await;
     }
 
@@ -351,11 +348,20 @@ impl Strike<'_> {
                 break id;
             }
         };
+        self.work.go_to(self.world.addresses());
         self.work.answers(some(1..60)).await;
+        // What it has is judged too, in the end.
+        self.world.ready(goes).await;
+        self.world.caught_up(goes).await;
+        let (leaves, root) = self.world.checkpoint(goes).await;
+        self.work.leaves(leaves, root);
+        self.world.remove(goes).await;
+        // It is asked for a while yet, and has nothing to say.
+        self.work.answers(some(1..30)).await;
         let mut stay = self.world.addresses();
         stay.retain(|(id, _)| *id != goes);
         self.work.go_to(stay);
-        self.world.remove(goes).await;
+        self.world.take_away(goes);
     }
 
     async fn rolling(&mut self) {
@@ -390,8 +396,9 @@ impl Strike<'_> {
         assert!(!status.success() && words.contains("joins under a new id"), "violation: {words}");
         self.work.answers(some(10..60)).await;
         self.world.remove(id).await;
+        self.world.take_away(id);
         let new = self.world.join().await;
-        self.world.is_voter(new).await;
+        self.world.becomes_voter(new).await;
         self.work.go_to(self.world.addresses());
     }
 
@@ -414,10 +421,10 @@ impl Strike<'_> {
             self.tally.lost_bytes += lost.bytes as u64;
             self.tally.lost_names += lost.names as u64;
         }
-        self.world.machine_mut(id).gone();
+        self.world.machine_mut(id).killed();
         self.work.answers(some(1..60)).await;
         self.world.start(id);
-        self.world.is_voter(id).await;
+        self.world.becomes_voter(id).await;
         self.replaces(id).await;
     }
 }

@@ -1,7 +1,9 @@
 //! What befell the nodes, counted: a fault counts only once it was seen to take effect.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+
+use crate::strike::PHASES;
 
 /// What may befall a cluster. The names are those of the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,7 +38,7 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// All of them, each as often as it should come up beside the others.
-    pub(crate) fn weights(phases: usize) -> Vec<(Self, u32)> {
+    pub(crate) fn weights() -> Vec<(Self, u32)> {
         let mut all = vec![
             (Self::Kill, 200),
             (Self::KillLeader, 250),
@@ -54,7 +56,7 @@ impl Fault {
             (Self::Rolling, 10),
             (Self::Wiped, 5),
         ];
-        all.extend((0..phases).map(|phase| (Self::Install(phase), 11)));
+        all.extend((0..PHASES.len()).map(|phase| (Self::Install(phase), 11)));
         all
     }
 
@@ -76,7 +78,7 @@ impl Fault {
             Self::Rolling => "rolling",
             Self::Wiped => "wiped",
             Self::Install(phase) => {
-                return format!("install-{}", crate::strike::PHASES[phase].name);
+                return format!("install-{}", PHASES[phase].name);
             }
         };
         name.to_owned()
@@ -92,8 +94,12 @@ pub(crate) struct Tally {
     pub(crate) lost_names: u64,
     /// Messages that a partition took.
     pub(crate) lost_messages: u64,
-    /// Terms in which somebody led.
-    pub(crate) terms: u64,
+    /// Terms in which somebody was seen to lead, and who.
+    led: BTreeMap<u64, u64>,
+    /// Nodes whose clocks ran fast or slow.
+    pub(crate) drifts: u64,
+    /// Answers to keys whose first sending had none.
+    pub(crate) lost_replies: u64,
     pub(crate) answers: u64,
     pub(crate) reads: u64,
     pub(crate) accepted: u64,
@@ -107,9 +113,32 @@ impl Tally {
         *self.faults.entry(fault).or_default() += 1;
     }
 
+    pub(crate) fn led(&mut self, leader: u64, term: u64) {
+        self.led.insert(term, leader);
+    }
+
+    /// A run in which nothing was at stake proves nothing.
+    pub(crate) fn must_prove_something(&self) -> Result<(), String> {
+        let leaders: BTreeSet<u64> = self.led.values().copied().collect();
+        let cuts = [Fault::PowerLost, Fault::Blackout];
+        let is_cut = cuts.iter().any(|cut| self.faults.contains_key(cut));
+        for (is_so, what) in [
+            (leaders.len() > 1, "one node led all the time"),
+            (!is_cut || self.lost_bytes > 0, "no power cut took anything"),
+            (self.effects > 0, "nothing was carried out"),
+            (self.refused > 0, "nothing was rejected"),
+            (self.lost_replies > 0, "no reply was lost"),
+        ] {
+            if !is_so {
+                return Err(format!("it proves nothing, {what}"));
+            }
+        }
+        Ok(())
+    }
+
     /// The columns of a record: names and numbers.
-    pub(crate) fn columns(&self, phases: usize) -> Vec<(String, u64)> {
-        let mut columns: Vec<(String, u64)> = Fault::weights(phases)
+    pub(crate) fn columns(&self) -> Vec<(String, u64)> {
+        let mut columns: Vec<(String, u64)> = Fault::weights()
             .into_iter()
             .map(|(fault, _)| (fault.name(), self.faults.get(&fault).copied().unwrap_or(0)))
             .collect();
@@ -117,7 +146,9 @@ impl Tally {
             ("lost-bytes", self.lost_bytes),
             ("lost-names", self.lost_names),
             ("lost-messages", self.lost_messages),
-            ("terms", self.terms),
+            ("terms", self.led.len() as u64),
+            ("drifts", self.drifts),
+            ("lost-replies", self.lost_replies),
             ("answers", self.answers),
             ("reads", self.reads),
             ("accepted", self.accepted),
@@ -132,8 +163,7 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns = self.columns(crate::strike::PHASES.len());
-        let shown = columns.into_iter().filter(|(_, count)| *count > 0);
+        let shown = self.columns().into_iter().filter(|(_, count)| *count > 0);
         let words: Vec<String> = shown.map(|(name, count)| format!("{count} {name}")).collect();
         f.write_str(&words.join(", "))
     }

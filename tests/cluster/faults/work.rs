@@ -27,7 +27,7 @@ const TURNS: u64 = 2;
 /// Leads of which clients draw one, from the newest on: few, so that they meet.
 const LEADS: u64 = 8;
 /// The leads of notes, each of its own, begin here.
-const NOTES_FROM: u64 = 1_000_000_000;
+pub(crate) const NOTES_FROM: u64 = 1_000_000_000;
 /// The rest before something is sent again.
 const AGAIN: Duration = Duration::from_millis(20);
 /// How long one door may take: a node that is cut off takes as long as it may.
@@ -40,6 +40,8 @@ const ONE_IN_IS_LEFT: u32 = 16;
 pub(crate) struct Decided {
     /// The id of the intent.
     pub(crate) intent: String,
+    /// Whose word it was.
+    pub(crate) by: String,
     pub(crate) rejects: bool,
 }
 
@@ -47,6 +49,8 @@ pub(crate) struct Decided {
 #[derive(Default)]
 pub(crate) struct Record {
     pub(crate) history: History,
+    /// What nodes showed that were about to leave.
+    pub(crate) left: Vec<Seen>,
     pub(crate) decided: Vec<Decided>,
 }
 
@@ -60,6 +64,8 @@ struct Shared {
     stop: AtomicBool,
     answers: AtomicU64,
     reads: AtomicU64,
+    /// Answers to keys whose first sending had none.
+    lost_replies: AtomicU64,
     doors: RwLock<Vec<String>>,
     record: Mutex<Record>,
 }
@@ -79,6 +85,7 @@ impl Crowd {
             stop: AtomicBool::new(false),
             answers: AtomicU64::new(0),
             reads: AtomicU64::new(0),
+            lost_replies: AtomicU64::new(0),
             doors: RwLock::default(),
             record: Mutex::default(),
         }));
@@ -126,6 +133,16 @@ impl Work {
 
     pub(crate) fn reads(&self) -> u64 {
         self.0.reads.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn lost_replies(&self) -> u64 {
+        self.0.lost_replies.load(Ordering::SeqCst)
+    }
+
+    /// What a node showed of the audit tree that is about to leave.
+    pub(crate) fn leaves(&self, leaves: u64, root: String) {
+        let (began, ended) = (self.now(), self.now());
+        self.with_record(|record| record.left.push(Seen { began, ended, leaves, root }));
     }
 
     /// Waits until there are so many more.
@@ -190,6 +207,9 @@ impl Work {
             let is_definite = told != Told::Nothing;
             asked.told.push(told);
             if is_definite {
+                if asked.answered.is_none() && asked.told.len() > 1 {
+                    self.0.lost_replies.fetch_add(1, Ordering::SeqCst);
+                }
                 asked.answered.get_or_insert_with(|| self.now());
                 self.0.answers.fetch_add(1, Ordering::SeqCst);
                 match more.checked_sub(1) {
@@ -206,7 +226,8 @@ impl Work {
     async fn note(&self, number: u64) {
         let mut doors = Doors::of(self, &self.0.keys.agent);
         let people = &self.0.keys.reviewers;
-        let mut people: Vec<Doors> = people.iter().map(|key| Doors::of(self, key)).collect();
+        let mut people: Vec<(&String, Doors)> =
+            people.iter().map(|(id, key)| (id, Doors::of(self, key))).collect();
         let mut turn = 0;
         while !self.is_over() {
             turn += 1;
@@ -226,19 +247,19 @@ impl Work {
                 _ => &[(0, false), (1, false), (2, false)],
             };
             let mut asking = Vec::new();
-            for (person, doors) in people.iter_mut().enumerate() {
+            for (person, (by, doors)) in people.iter_mut().enumerate() {
                 let Some((_, rejects)) = plan.iter().find(|(who, _)| *who == person) else {
                     continue;
                 };
                 let key = format!("{key}-{person}");
-                asking.push(self.decide(doors, &id, key, *rejects));
+                asking.push(self.decide(doors, by, &id, key, *rejects));
             }
             futures::future::join_all(asking).await;
         }
     }
 
     /// A person's word, until it is heard or comes too late.
-    async fn decide(&self, doors: &mut Doors, id: &str, key: String, rejects: bool) {
+    async fn decide(&self, doors: &mut Doors, by: &str, id: &str, key: String, rejects: bool) {
         let verb = if rejects { "reject" } else { "approve" };
         let body = json!({ "reason": key });
         let request = Request::post(&["v1", "intents", id, verb], &body).idempotency_key(key);
@@ -249,11 +270,12 @@ impl Work {
                 Ok(answer) if answer.body["approvalState"].is_null() => return,
                 Ok(_) => {
                     self.0.answers.fetch_add(1, Ordering::SeqCst);
-                    let decided = Decided { intent: id.to_owned(), rejects };
+                    let (intent, by) = (id.to_owned(), by.to_owned());
+                    let decided = Decided { intent, by, rejects };
                     return self.with_record(|record| record.decided.push(decided));
                 }
                 Err(Error::Refused(refusal)) if refusal.status == 409 => return,
-                Err(Error::Refused(refusal)) if refusal.status < 500 && refusal.status != 429 => {
+                Err(Error::Refused(refusal)) if !is_for_later(refusal.status) => {
                     panic!("violation: {verb} of {id}: {refusal}");
                 }
                 Err(_) => {}
@@ -283,6 +305,11 @@ impl Work {
             sleep(Duration::from_millis(10)).await;
         }
     }
+}
+
+/// Whether an answer says that the same may be sent again. 500 does not: something broke.
+fn is_for_later(status: u16) -> bool {
+    status == 429 || status > 500
 }
 
 /// One client for each door that one asker has gone to.
@@ -322,7 +349,7 @@ impl Doors {
                 Verdict::Duplicate => Told::Duplicate(submitted.id),
                 Verdict::Blocked => Told::Refused(submitted.answer.status),
             },
-            Err(Error::Refused(refusal)) if refusal.status < 500 && refusal.status != 429 => {
+            Err(Error::Refused(refusal)) if !is_for_later(refusal.status) => {
                 Told::Refused(refusal.status)
             }
             Err(_) => Told::Nothing,

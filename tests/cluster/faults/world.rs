@@ -19,16 +19,19 @@ use crate::support::node::eventually;
 const IDS_MAX: u64 = 99;
 /// What snapshots on their way may take of the network: all of it.
 const SNAPSHOTS: &str = "snapshot_bytes_per_second: 500000000";
+/// How far a clock is off, in microseconds, that runs at another rate for as long as a run takes.
+const DRIFTED_US: i64 = 1_000_000;
 /// How long one question to one node may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// One call per lead at two kinds of targets, and notes that two people release.
+/// One call per lead at two kinds of targets, in a window that is longer than a run and shorter than
+/// a jump of a clock; and notes that two people release.
 const GATES: &str = "\
 gates:
   - name: calls
     resource: phone.*
     policies:
-      - idempotency_key: { window_seconds: 86400, key: lead_id }
+      - idempotency_key: { window_seconds: 1800, key: lead_id }
   - name: notes
     resource: crm.*
     policies:
@@ -41,7 +44,8 @@ gates:
 pub(crate) struct Keys {
     pub(crate) admin: String,
     pub(crate) agent: String,
-    pub(crate) reviewers: Vec<String>,
+    /// Id and key of each.
+    pub(crate) reviewers: Vec<(String, String)>,
 }
 
 pub(crate) struct World {
@@ -97,7 +101,7 @@ impl World {
         world.ready(first).await;
         for _ in 1..nodes {
             let id = world.join().await;
-            world.is_voter(id).await;
+            world.becomes_voter(id).await;
         }
         world.settle(target).await;
         world
@@ -109,11 +113,12 @@ impl World {
         let register = async |name: &str, role: &str| {
             let body = json!({ "name": name, "role": role });
             let made = admin.post(&["v1", "agents", "register"], &body).await.expect("a key");
-            made.text("apiKey").expect("a key").to_owned()
+            ["agentId", "apiKey"].map(|name| made.text(name).expect(name).to_owned())
         };
-        self.keys.agent = register("agent", "agent").await;
+        let [_, agent] = register("agent", "agent").await;
+        self.keys.agent = agent;
         for name in ["first", "second", "third"] {
-            self.keys.reviewers.push(register(name, "reviewer").await);
+            self.keys.reviewers.push(register(name, "reviewer").await.into());
         }
         let policies = json!({ "policies": { "gates": GATES } });
         admin.put(&["v1", "policies"], &policies).await.expect("policies");
@@ -253,7 +258,7 @@ impl World {
     }
 
     /// Waits until a node votes, and no change is under way.
-    pub(crate) async fn is_voter(&self, id: u64) {
+    pub(crate) async fn becomes_voter(&self, id: u64) {
         eventually(&format!("node {id} votes"), || async {
             let status = self.status(self.leader().await).await?;
             let voter = role(&status, id) == Some("voter");
@@ -262,13 +267,28 @@ impl World {
         .await;
     }
 
-    /// Removes a node for ever, and its machine.
-    pub(crate) async fn remove(&mut self, id: u64) {
+    /// Removes a node for ever. Its process may still be there.
+    pub(crate) async fn remove(&self, id: u64) {
         self.change("remove", id, |status| role(status, id).is_none()).await;
+    }
+
+    /// Takes the machine of a node away.
+    pub(crate) fn take_away(&mut self, id: u64) {
         let mut machine = self.machines.remove(&id).expect("a machine");
         if machine.runs() {
             machine.kill();
         }
+    }
+
+    /// Leaves and root of the audit tree as a node has them.
+    pub(crate) async fn checkpoint(&self, id: u64) -> (u64, String) {
+        let request = Request::get(&["v1", "audit", "checkpoint"]).query("consistency", "stale");
+        let answer = eventually("the node shows its tree", || async {
+            self.client(id, &self.keys.admin).send(request.clone()).await.ok()
+        });
+        let answer = answer.await;
+        let root = answer.text("root").expect("a root").to_owned();
+        (answer.body["size"].as_u64().expect("a size"), root)
     }
 
     /// Waits until a node has what the leader has now.
@@ -283,6 +303,21 @@ impl World {
             (status["applied_index"].as_u64()? >= index).then_some(())
         })
         .await;
+    }
+
+    /// How many nodes have clocks at another rate, each of which another node must have seen.
+    pub(crate) async fn drifts(&self) -> u64 {
+        for id in self.rates.keys() {
+            let other = self.ids().into_iter().find(|other| other != id).expect("another node");
+            eventually(&format!("node {other} sees the clock of node {id} drift"), || async {
+                let status = self.status(other).await?;
+                let members = status["nodes"].as_array()?;
+                let member = members.iter().find(|member| member["id"] == *id)?;
+                (member["clock_offset_us"].as_i64()?.abs() > DRIFTED_US).then_some(())
+            })
+            .await;
+        }
+        self.rates.len() as u64
     }
 
     /// Fails if a node has ended by itself.
@@ -314,6 +349,20 @@ impl World {
             self.caught_up(id).await;
         }
         self.must_all_run();
+    }
+
+    /// No node has said that a part of it ended in a panic; one that is removed neither.
+    pub(crate) fn must_be_calm(&self) {
+        let homes = fs::read_dir(&self.home).expect("a directory");
+        let files =
+            homes.flatten().flat_map(|home| fs::read_dir(home.path()).into_iter().flatten());
+        for file in
+            files.flatten().filter(|file| file.path().extension().is_some_and(|end| end == "log"))
+        {
+            let text = fs::read_to_string(file.path()).unwrap_or_default();
+            let panic = text.lines().find(|line| line.contains("panicked"));
+            assert!(panic.is_none(), "violation: {}: {panic:?}", file.path().display());
+        }
     }
 
     /// Ends all nodes in order.
