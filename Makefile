@@ -83,7 +83,7 @@ simulate: tools ## see each planted bug in simulated clusters, and run these for
 
 .PHONY: faults
 RUNS ?= 1
-faults: tools ## do to real nodes what may befall them, and add the counts to tests/cluster/campaign; RUNS=10 changes it
+faults: tools ## do to real nodes what may befall them (as root, with FUSE), and add the counts to tests/cluster/campaign; RUNS=10 changes it
 	$(first_build_note)
 	@$(STAGE) build cargo test $(BUILD) --test faults --no-run
 	@$(STAGE) faults scripts/campaign-cluster $(RUNS) cargo test $(BUILD) --test faults --

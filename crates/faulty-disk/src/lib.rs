@@ -2,7 +2,7 @@
 //! what was not synced when the power goes, fails a sync, is full, and ends the process at a named
 //! operation.
 //!
-//! What survives a power cut is what ext4 and XFS leave at their worst. Of each file the changes
+//! What survives a power cut is what ext4 and XFS may leave. Of each file the changes
 //! since its last sync are in order: a beginning of them survives, and the first that does not is
 //! torn at any byte. Names are in one order, as in a journal, and a sync of any directory makes
 //! all of them durable; a sync of a file does not make its name durable, so that a directory that

@@ -24,8 +24,8 @@ const DRIFTED_US: i64 = 1_000_000;
 /// How long one question to one node may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// One call per lead at two kinds of targets, in a window that is longer than a run and shorter than
-/// a jump of a clock; and notes that two people release.
+/// One call per lead at two kinds of targets, in a window that is longer than a run and shorter
+/// than a jump of a clock; and notes that two people release.
 const GATES: &str = "\
 gates:
   - name: calls
