@@ -11,7 +11,6 @@
 mod support;
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -28,7 +27,7 @@ use support::load::{Load, listed, send_again};
 use support::node::{eventually, refusal};
 use support::operator::{caught_up, change, is_a, issue, join, transfer};
 use support::ports::base_port;
-use support::{fixture, shown};
+use support::{digits, fixture, shown};
 use tempfile::TempDir;
 use types::{Digest, NamespaceId};
 
@@ -178,12 +177,7 @@ async fn fill(cluster: &Cluster) -> HashSet<String> {
 }
 
 fn large(number: usize) -> Value {
-    let mut note = String::with_capacity(LARGE_CHARS);
-    let mut digest = Digest::of(&number.to_be_bytes());
-    while note.len() < LARGE_CHARS {
-        digest = Digest::of(&digest.0);
-        write!(note, "{digest}").expect("memory takes it");
-    }
+    let note = digits(number, LARGE_CHARS);
     let payload = json!({ "lead_id": format!("large-{number}"), "note": note });
     json!({ "resource": "leads.outbound_call", "trigger": "webhook", "payload": payload })
 }

@@ -12,6 +12,7 @@ pub mod operator;
 pub mod ports;
 pub mod target;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 use client::{Client, Endpoint, Request, Settings};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use types::Digest;
 
 /// How long anything here may take.
 pub const DEADLINE: Duration = Duration::from_secs(90);
@@ -159,6 +161,17 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < ends, "{what}: not within {DEADLINE:?}");
         thread::sleep(LOOK_EVERY);
     }
+}
+
+/// Hexadecimal digits that are packed to half of that: other ones for each number.
+pub fn digits(number: usize, chars: usize) -> String {
+    let mut text = String::with_capacity(chars);
+    let mut digest = Digest::of(&number.to_be_bytes());
+    while text.len() < chars {
+        digest = Digest::of(&digest.0);
+        write!(text, "{digest}").expect("memory takes it");
+    }
+    text
 }
 
 pub fn fixture(name: &str) -> PathBuf {

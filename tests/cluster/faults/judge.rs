@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use checker::audit::{self, Shown};
 use checker::effects::{self, Became, Effect, Life, Step};
-use checker::history::{Listed, Told};
+use checker::history::{Listed, Seen, Told};
 use client::{Client, Request};
 use serde_json::Value;
 
@@ -52,8 +52,8 @@ pub(crate) async fn judge(
         all_listed.push(listed);
     }
     all_listed.iter().try_for_each(|listed| record.history.check(listed))?;
-    audit::check(&shown, &record.history.seen)?;
-    audit::check(&shown, &record.left)?;
+    let told: Vec<Seen> = record.history.seen.iter().chain(&record.left).cloned().collect();
+    audit::check(&shown, &told)?;
     heard(record, &lives)?;
     let seen = effects::check(&lives, &effects())?;
     (tally.effects, tally.in_doubt, tally.refused) = (seen.effects, seen.in_doubt, seen.refused);

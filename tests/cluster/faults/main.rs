@@ -20,7 +20,6 @@ mod world;
 
 use std::collections::{BTreeMap, HashSet};
 use std::env;
-use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
@@ -29,11 +28,10 @@ use std::time::{Duration, Instant};
 use rand::RngExt as _;
 use serde_json::json;
 use tempfile::TempDir;
-use types::Digest;
 
 use self::strike::Strike;
 use self::support::node::eventually;
-use self::support::shown;
+use self::support::{digits, shown};
 use self::tally::{Fault, Tally};
 use self::target::Target;
 use self::work::Crowd;
@@ -172,11 +170,6 @@ async fn fill(world: &World) -> HashSet<String> {
 }
 
 fn large(number: usize) -> serde_json::Value {
-    let mut note = String::with_capacity(LARGE_CHARS);
-    let mut digest = Digest::of(&number.to_be_bytes());
-    while note.len() < LARGE_CHARS {
-        digest = Digest::of(&digest.0);
-        write!(note, "{digest}").expect("memory takes it");
-    }
+    let note = digits(number, LARGE_CHARS);
     json!({ "resource": "files.large", "payload": { "number": number, "note": note } })
 }

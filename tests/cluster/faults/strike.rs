@@ -3,7 +3,7 @@
 //! Invariant: at the end of each the nodes may still be coming back, so that the next one meets
 //! them at that; but every one of them is started.
 
-use faulty_disk::{Lost as LostData, Operation, Point, When};
+use faulty_disk::{Operation, Point, When};
 use rand::RngExt as _;
 use rustix::process::Signal;
 
@@ -143,16 +143,19 @@ impl Strike<'_> {
     async fn goes_on_without(&mut self, id: u64) {
         // Others may be on their way back yet, and then there is no majority without this one.
         if rand::random_bool(0.7) {
-            self.all_others_ready(id).await;
+            self.world.all_ready(&self.others(id)).await;
             self.work.answers(some(1..120)).await;
         }
         self.world.start(id);
     }
 
-    async fn all_others_ready(&self, id: u64) {
-        for other in self.world.ids().into_iter().filter(|other| *other != id) {
-            self.world.ready(other).await;
-        }
+    fn others(&self, id: u64) -> Vec<u64> {
+        self.world.ids().into_iter().filter(|other| *other != id).collect()
+    }
+
+    /// The leader more often than not.
+    async fn leader_or_any(&self) -> u64 {
+        if rand::random_bool(0.6) { self.world.leader().await } else { self.any() }
     }
 
     async fn kill_all(&mut self) {
@@ -168,13 +171,10 @@ impl Strike<'_> {
 
     async fn pause(&mut self) {
         let ids = self.world.ids();
-        for id in &ids {
-            self.world.ready(*id).await;
-        }
+        self.world.all_ready(&ids).await;
         let (leader, term) = self.world.leader_among(&ids).await;
         self.world.machine(leader).signal(Signal::STOP);
-        let others: Vec<u64> = ids.into_iter().filter(|id| *id != leader).collect();
-        let (_, new_term) = self.world.leader_among(&others).await;
+        let (_, new_term) = self.world.leader_among(&self.others(leader)).await;
         assert!(new_term > term, "violation: term {new_term} after {term}");
         self.work.answers(some(10..100)).await;
         self.world.machine(leader).signal(Signal::CONT);
@@ -183,11 +183,8 @@ impl Strike<'_> {
     /// The sides of a cut, drawn: the leader alone, or whoever.
     async fn partition(&mut self) {
         let ids = self.world.ids();
-        for id in &ids {
-            self.world.ready(*id).await;
-        }
-        let mut side =
-            vec![if rand::random_bool(0.6) { self.world.leader().await } else { self.any() }];
+        self.world.all_ready(&ids).await;
+        let mut side = vec![self.leader_or_any().await];
         if ids.len() > 3 && rand::random_bool(0.5) {
             side.extend(ids.iter().find(|id| !side.contains(id)));
         }
@@ -200,17 +197,17 @@ impl Strike<'_> {
     }
 
     async fn one_way(&mut self) {
-        let one = if rand::random_bool(0.6) { self.world.leader().await } else { self.any() };
+        let one = self.leader_or_any().await;
         let way = if rand::random_bool(0.5) { Lost::In } else { Lost::Out };
-        for other in self.world.ids().into_iter().filter(|other| *other != one) {
+        for other in self.others(one) {
             self.lose(one, other, way);
         }
         self.stands_cut(&[one]).await;
     }
 
     async fn bridge(&mut self) {
-        let one = if rand::random_bool(0.6) { self.world.leader().await } else { self.any() };
-        let others: Vec<u64> = self.world.ids().into_iter().filter(|id| *id != one).collect();
+        let one = self.leader_or_any().await;
+        let others = self.others(one);
         let other = others[rand::random_range(0..others.len())];
         self.lose(one, other, Lost::Both);
         self.stands_cut(&[one]).await;
@@ -241,14 +238,18 @@ impl Strike<'_> {
         for id in ids {
             self.world.machine(*id).signal(Signal::STOP);
         }
-        for id in ids {
-            let lost = cut(&self.world.machine(*id).disk);
-            self.tally.lost_bytes += lost.bytes as u64;
-            self.tally.lost_names += lost.names as u64;
-        }
+        ids.iter().for_each(|id| self.cut_disk(*id));
         for id in ids {
             self.world.machine_mut(*id).kill();
         }
+    }
+
+    /// The power of a disk goes: of what was not synced some of the beginning survives.
+    fn cut_disk(&mut self, id: u64) {
+        let disk = &self.world.machine(id).disk;
+        let lost = disk.cut_power(&mut |count| rand::random_range(0..=count));
+        self.tally.lost_bytes += lost.bytes as u64;
+        self.tally.lost_names += lost.names as u64;
     }
 
     async fn disk_full(&mut self) {
@@ -298,16 +299,13 @@ impl Strike<'_> {
         assert!(machine.disk.failed_syncs() > before, "node {id} ended before a sync failed");
         assert!(!status.success(), "violation: node {id} ended well after a failed sync");
         if rand::random_bool(0.5) {
-            let lost = cut(&machine.disk);
-            self.tally.lost_bytes += lost.bytes as u64;
+            self.cut_disk(id);
         }
         self.goes_on_without(id).await;
     }
 
     async fn clock_jumped(&mut self) {
-        for id in self.world.ids() {
-            self.world.ready(id).await;
-        }
+        self.world.all_ready(&self.world.ids()).await;
         let movable = |id: &u64| !self.world.rates.contains_key(id);
         let ids: Vec<u64> = self.world.ids().into_iter().filter(movable).collect();
         let leader = self.world.leader().await;
@@ -316,22 +314,10 @@ impl Strike<'_> {
         let ahead = rand::random_bool(0.5);
         let offset = if ahead { JUMP_SECONDS } else { -JUMP_SECONDS };
         self.world.machine(id).set_clock(&format!("{offset:+}"));
-        self.sees_clock(id, |offset_us| offset_us.abs() > JUMPED_US).await;
+        self.world.sees_clock(id, |offset_us| offset_us.abs() > JUMPED_US).await;
         self.work.answers(some(10..100)).await;
         self.world.machine(id).set_clock_right();
-        self.sees_clock(id, |offset_us| offset_us.abs() < JUMPED_US).await;
-    }
-
-    /// Waits until another node sees this one's clock so.
-    async fn sees_clock(&self, id: u64, is_so: impl Fn(i64) -> bool) {
-        let others: Vec<u64> = self.world.ids().into_iter().filter(|other| *other != id).collect();
-        eventually("the others see that clock", || async {
-            let status = self.world.status(others[0]).await?;
-            let members = status["nodes"].as_array()?;
-            let member = members.iter().find(|member| member["id"] == id)?;
-            is_so(member["clock_offset_us"].as_i64()?).then_some(())
-        })
-        .await;
+        self.world.sees_clock(id, |offset_us| offset_us.abs() < JUMPED_US).await;
     }
 
     async fn membership(&mut self) {
@@ -378,9 +364,7 @@ impl Strike<'_> {
     }
 
     async fn wiped(&mut self) {
-        for id in self.world.ids() {
-            self.world.ready(id).await;
-        }
+        self.world.all_ready(&self.world.ids()).await;
         let id = loop {
             let id = self.world.follower().await;
             if !self.world.rates.contains_key(&id) {
@@ -404,9 +388,7 @@ impl Strike<'_> {
 
     /// A new node ends in the middle of its first install, and comes in all the same.
     async fn install(&mut self, phase: &Phase) {
-        for id in self.world.ids() {
-            self.world.ready(id).await;
-        }
+        self.world.all_ready(&self.world.ids()).await;
         let id = self.world.prepare_join().await;
         self.world.start(id);
         let machine = self.world.machine(id);
@@ -417,9 +399,7 @@ impl Strike<'_> {
         let what = format!("the install of node {id} gets to be {}", phase.name);
         until(&what, || machine.disk.point_hit().then_some(()));
         if rand::random_bool(0.5) {
-            let lost = cut(&machine.disk);
-            self.tally.lost_bytes += lost.bytes as u64;
-            self.tally.lost_names += lost.names as u64;
+            self.cut_disk(id);
         }
         self.world.machine_mut(id).killed();
         self.work.answers(some(1..60)).await;
@@ -427,9 +407,4 @@ impl Strike<'_> {
         self.world.becomes_voter(id).await;
         self.replaces(id).await;
     }
-}
-
-/// The power of a disk goes: of what was not synced some of the beginning survives.
-fn cut(disk: &faulty_disk::Disk) -> LostData {
-    disk.cut_power(&mut |count| rand::random_range(0..=count))
 }

@@ -212,6 +212,12 @@ impl World {
         .await;
     }
 
+    pub(crate) async fn all_ready(&self, ids: &[u64]) {
+        for id in ids {
+            self.ready(*id).await;
+        }
+    }
+
     /// The cluster as a node knows it, if that answers.
     pub(crate) async fn status(&self, id: u64) -> Option<Value> {
         let client = self.client(id, &self.keys.admin);
@@ -305,17 +311,20 @@ impl World {
         .await;
     }
 
+    /// Waits until another node sees this one's clock so far off, in microseconds.
+    pub(crate) async fn sees_clock(&self, id: u64, is_so: impl Fn(i64) -> bool) {
+        let other = self.ids().into_iter().find(|other| *other != id).expect("another node");
+        eventually(&format!("node {other} sees the clock of node {id}"), || async {
+            let status = self.status(other).await?;
+            is_so(member(&status, id)?["clock_offset_us"].as_i64()?).then_some(())
+        })
+        .await;
+    }
+
     /// How many nodes have clocks at another rate, each of which another node must have seen.
     pub(crate) async fn drifts(&self) -> u64 {
         for id in self.rates.keys() {
-            let other = self.ids().into_iter().find(|other| other != id).expect("another node");
-            eventually(&format!("node {other} sees the clock of node {id} drift"), || async {
-                let status = self.status(other).await?;
-                let members = status["nodes"].as_array()?;
-                let member = members.iter().find(|member| member["id"] == *id)?;
-                (member["clock_offset_us"].as_i64()?.abs() > DRIFTED_US).then_some(())
-            })
-            .await;
+            self.sees_clock(*id, |offset_us| offset_us.abs() > DRIFTED_US).await;
         }
         self.rates.len() as u64
     }
@@ -376,10 +385,14 @@ impl World {
     }
 }
 
+/// What a status says of a node.
+fn member(status: &Value, id: u64) -> Option<&Value> {
+    status["nodes"].as_array()?.iter().find(|member| member["id"] == id)
+}
+
 /// What a node is in a status.
-pub(crate) fn role(status: &Value, id: u64) -> Option<&str> {
-    let members = status["nodes"].as_array()?;
-    members.iter().find(|member| member["id"] == id)?["role"].as_str()
+fn role(status: &Value, id: u64) -> Option<&str> {
+    member(status, id)?["role"].as_str()
 }
 
 pub(crate) fn client_of(doors: &[String], key: &str, patience: Duration) -> Client {
