@@ -81,12 +81,20 @@ simulate: tools ## see each planted bug in simulated clusters, and run these for
 	@$(STAGE) planted-bugs scripts/planted-bugs $(TARGET)/release/qgate-sim
 	@$(STAGE) simulate scripts/simulate $(TARGET)/release/qgate-sim $(SECONDS_OF_SEEDS) $(FIRST_SEED)
 
-.PHONY: faults
+.PHONY: faults planted-faults
 RUNS ?= 1
 faults: tools ## do to real nodes what may befall them (as root, with FUSE), and add the counts to tests/cluster/campaign; RUNS=10 changes it
 	$(first_build_note)
 	@$(STAGE) build cargo test $(BUILD) --test faults --no-run
 	@$(STAGE) faults scripts/campaign-cluster $(RUNS) cargo test $(BUILD) --test faults --
+
+planted-faults: tools ## give real nodes each planted bug, and see every fault show it: some 40 minutes
+	$(first_build_note)
+	@$(STAGE) build-bugs cargo build $(BUILD) --features bugs/by-environment --bin qgate
+	@cp $(TARGET)/release/qgate $(TARGET)/qgate-bugs
+	@$(STAGE) build cargo test $(BUILD) --test faults --no-run
+	@$(STAGE) planted-faults scripts/planted-bugs-cluster $(abspath $(TARGET))/qgate-bugs \
+		cargo test $(BUILD) --test faults --
 
 fuzz: export FUZZ_SEED ?= $(shell date +%s)
 fuzz: export FUZZ_ITERATIONS ?= 1000000

@@ -22,6 +22,17 @@ pub enum Told {
     Nothing,
 }
 
+/// One sending of a key, with times since the run began.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// When it was sent.
+    pub began: Duration,
+    /// When its answer was there, or was not waited for any more.
+    pub ended: Duration,
+    /// What it was told.
+    pub told: Told,
+}
+
 /// One key: every sending of it, in order.
 #[derive(Debug, Clone)]
 pub struct Asked {
@@ -29,10 +40,19 @@ pub struct Asked {
     pub key: String,
     /// What it asks to call.
     pub lead: u64,
-    /// What each sending was told.
-    pub told: Vec<Told>,
-    /// When the first definite answer was there.
-    pub answered: Option<Duration>,
+    /// Its sendings.
+    pub calls: Vec<Call>,
+}
+
+/// A fresh read of one intent of which an answer had told before.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// When it was sent, since the run began.
+    pub began: Duration,
+    /// The id of the intent.
+    pub intent: String,
+    /// Whether it was there.
+    pub is_there: bool,
 }
 
 /// A fresh read: of how many audit leaves it told, and when it was on its way.
@@ -62,8 +82,10 @@ pub struct Listed {
 pub struct History {
     /// Every key.
     pub asked: Vec<Asked>,
-    /// Every read.
+    /// Every read of the audit tree.
     pub seen: Vec<Seen>,
+    /// Every read of an intent.
+    pub found: Vec<Found>,
 }
 
 /// The content of a key, in the form in which its digest is taken.
@@ -81,7 +103,25 @@ impl History {
             }
         }
         self.check_listed(listed, &accepted)?;
+        if let Some(lost) = self.found.iter().find(|found| !found.is_there) {
+            let Found { began, intent, .. } = lost;
+            return Err(format!("a read at {began:?} did not find {intent}, which was answered"));
+        }
         self.check_reads()
+    }
+
+    /// What was asked for by the intents that came of it.
+    #[must_use]
+    pub fn contents(&self) -> BTreeMap<String, String> {
+        let ids = self.asked.iter().filter_map(|asked| Some((asked.accepted()?, asked)));
+        ids.map(|(id, asked)| (id.clone(), payload(&asked.key, asked.lead))).collect()
+    }
+
+    /// The intents of leads from this one on.
+    #[must_use]
+    pub fn intents_from(&self, lead: u64) -> BTreeSet<String> {
+        let asked = self.asked.iter().filter(|asked| asked.lead >= lead);
+        asked.filter_map(Asked::accepted).cloned().collect()
     }
 
     /// Everything that was answered is there, once, and of each lead one.
@@ -97,7 +137,9 @@ impl History {
                 (Digest::of(payload(&asked.key, asked.lead).as_bytes()).to_string(), asked)
             })
             .collect();
-        let (mut ids, mut by_key) = (BTreeSet::new(), BTreeMap::new());
+        let keys_by_name: BTreeMap<&str, &Asked> =
+            self.asked.iter().map(|asked| (asked.key.as_str(), asked)).collect();
+        let (mut ids, mut by_key) = (BTreeSet::new(), BTreeMap::<&str, &str>::new());
         let mut by_lead: BTreeMap<u64, &str> = BTreeMap::new();
         for row in listed {
             if !ids.insert(&row.id) {
@@ -106,7 +148,7 @@ impl History {
             let Some(asked) = keys.get(&row.payload_hash) else {
                 return Err(format!("{} has a content that nobody sent", row.id));
             };
-            if let Some(other) = by_key.insert(&asked.key, &row.id) {
+            if let Some(other) = by_key.insert(asked.key.as_str(), row.id.as_str()) {
                 return Err(format!("key {} has two intents, {other} and {}", asked.key, row.id));
             }
             if let Some(other) = by_lead.insert(asked.lead, &row.id) {
@@ -114,20 +156,24 @@ impl History {
             }
         }
         for (key, id) in accepted {
-            if by_key.get(key) != Some(id) {
+            if by_key.get(key.as_str()) != Some(&id.as_str()) {
                 return Err(format!("{id}, which key {key} was told, is lost or of another key"));
             }
         }
+        let owners: BTreeMap<&str, &Asked> =
+            by_key.iter().map(|(key, id)| (*id, keys_by_name[key])).collect();
         for asked in &self.asked {
-            for told in &asked.told {
-                if let Told::Duplicate(first) = told
-                    && by_lead.get(&asked.lead) != Some(&first.as_str())
-                {
-                    let what = format!("key {} was told that {first} was first", asked.key);
+            for call in &asked.calls {
+                let Told::Duplicate(first) = &call.told else { continue };
+                let what = format!("key {} was told that {first} was first", asked.key);
+                if by_lead.get(&asked.lead) != Some(&first.as_str()) {
                     return Err(format!("{what}, and it is not the intent of its lead"));
                 }
-                if matches!(told, Told::Duplicate(_)) && by_key.contains_key(&asked.key) {
+                if by_key.contains_key(asked.key.as_str()) {
                     return Err(format!("key {} was told to repeat itself", asked.key));
+                }
+                if owners[first.as_str()].calls.first().is_none_or(|own| own.began > call.ended) {
+                    return Err(format!("{what} before anybody had asked for that"));
                 }
             }
         }
@@ -137,7 +183,7 @@ impl History {
     /// A read that began after another had ended saw at least as much, and at least one leaf for
     /// each key that had its answer: accepted or not, it is in the audit log.
     fn check_reads(&self) -> Result<(), String> {
-        let mut answered: Vec<_> = self.asked.iter().filter_map(|asked| asked.answered).collect();
+        let mut answered: Vec<_> = self.asked.iter().filter_map(Asked::answered).collect();
         answered.sort_unstable();
         let mut by_end: Vec<&Seen> = self.seen.iter().collect();
         by_end.sort_by_key(|seen| seen.ended);
@@ -167,20 +213,36 @@ impl History {
 }
 
 impl Asked {
+    fn definite(&self) -> impl Iterator<Item = &Call> {
+        self.calls.iter().filter(|call| call.told != Told::Nothing)
+    }
+
+    /// When the first definite answer was there.
+    fn answered(&self) -> Option<Duration> {
+        self.definite().next().map(|call| call.ended)
+    }
+
+    /// The intent that came of it.
+    fn accepted(&self) -> Option<&String> {
+        self.definite().find_map(|call| match &call.told {
+            Told::Accepted(id) => Some(id),
+            _ => None,
+        })
+    }
+
     /// Every definite answer is the same; says which intent came of it.
     fn check(&self) -> Result<Option<&String>, String> {
-        let mut definite = self.told.iter().filter(|told| **told != Told::Nothing);
+        let mut definite = self.definite().map(|call| &call.told);
         let Some(first) = definite.next() else {
             return Err(format!("key {} never got a definite answer", self.key));
         };
         if let Some(other) = definite.find(|told| *told != first) {
             return Err(format!("key {} was told {first:?}, then {other:?}", self.key));
         }
-        match first {
-            Told::Accepted(id) => Ok(Some(id)),
-            Told::Refused(status) => Err(format!("key {} was refused with {status}", self.key)),
-            Told::Duplicate(_) | Told::Nothing => Ok(None),
+        if let Told::Refused(status) = first {
+            return Err(format!("key {} was refused with {status}", self.key));
         }
+        Ok(self.accepted())
     }
 }
 
@@ -188,13 +250,17 @@ impl Asked {
 mod tests {
     use super::*;
 
+    /// Sent at the beginning, and answered after ten milliseconds.
+    fn call(told: Told) -> Call {
+        Call { began: Duration::ZERO, ended: Duration::from_millis(10), told }
+    }
+
     /// Two keys of one lead, a key of another, and reads: all as it should be.
     fn sound() -> (History, Vec<Listed>) {
         let asked = |key: &str, lead, told: &[Told]| Asked {
             key: key.to_owned(),
             lead,
-            told: told.to_vec(),
-            answered: Some(Duration::from_millis(10)),
+            calls: told.iter().cloned().map(call).collect(),
         };
         let accepted = |id: &str| Told::Accepted(id.to_owned());
         let seen = |began, ended, leaves| Seen {
@@ -211,6 +277,11 @@ mod tests {
             ],
             // The second began before the first had ended.
             seen: vec![seen(0, 10, 5), seen(9, 12, 4), seen(11, 20, 5), seen(30, 31, 7)],
+            found: vec![Found {
+                began: Duration::from_millis(11),
+                intent: "int_1".to_owned(),
+                is_there: true,
+            }],
         };
         let row = |id: &str, key, lead| Listed {
             id: id.to_owned(),
@@ -224,7 +295,7 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn each_broken_promise_is_seen() {
-        let cases: [(&str, Harm); 13] = [
+        let cases: [(&str, Harm); 15] = [
             ("", |_, _| {}),
             ("is lost", |_, listed| drop(listed.pop())),
             ("a content that nobody sent", |_, listed| listed[1].payload_hash = "0".repeat(64)),
@@ -235,20 +306,31 @@ mod tests {
             }),
             ("lead 1 has two intents", |history, listed| {
                 let payload_hash = Digest::of(payload("b", 1).as_bytes()).to_string();
-                history.asked[1].told = vec![Told::Accepted("int_9".to_owned())];
+                history.asked[1].calls = vec![call(Told::Accepted("int_9".to_owned()))];
                 listed.push(Listed { id: "int_9".to_owned(), payload_hash });
             }),
-            ("then", |history, _| history.asked[0].told.push(Told::Duplicate("int_2".to_owned()))),
-            ("never got a definite answer", |history, _| {
-                history.asked[2].told = vec![Told::Nothing];
+            ("then", |history, _| {
+                history.asked[0].calls.push(call(Told::Duplicate("int_2".to_owned())));
             }),
-            ("was refused with 400", |history, _| history.asked[2].told = vec![Told::Refused(400)]),
+            ("never got a definite answer", |history, _| {
+                history.asked[2].calls = vec![call(Told::Nothing)];
+            }),
+            ("was refused with 400", |history, _| {
+                history.asked[2].calls = vec![call(Told::Refused(400))];
+            }),
             ("it is not the intent of its lead", |history, _| {
-                history.asked[1].told = vec![Told::Duplicate("int_2".to_owned())];
+                history.asked[1].calls = vec![call(Told::Duplicate("int_2".to_owned()))];
             }),
             ("was told to repeat itself", |history, _| {
-                history.asked[2].told = vec![Told::Nothing, Told::Duplicate("int_2".to_owned())];
+                history.asked[2].calls =
+                    vec![call(Told::Nothing), call(Told::Duplicate("int_2".to_owned()))];
             }),
+            ("before anybody had asked for that", |history, _| {
+                history.asked[0].calls.iter_mut().for_each(|call| {
+                    call.began += Duration::from_millis(11);
+                });
+            }),
+            ("did not find int_1", |history, _| history.found[0].is_there = false),
             ("after 3 keys had their answers", |history, _| history.seen[2].leaves = 2),
             ("after another had seen 5", |history, _| history.seen[2].leaves = 4),
         ];

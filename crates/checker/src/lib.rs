@@ -7,4 +7,6 @@
 
 pub mod audit;
 pub mod effects;
+pub mod entries;
 pub mod history;
+pub mod life;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use bugs::Bug;
 use gate::times::iso;
 use gate::{Claimed, Gate, GateError, Work};
 use ledger::{AttemptEnd, OrderRow, Serving};
@@ -102,6 +103,9 @@ impl Reign {
         }
         if !self.begins() {
             return After::Later(0);
+        }
+        if Bug::ExecuteBeforeClaim.is_planted() {
+            self.call_first(namespace, intent).await;
         }
         let claimed = match order {
             None => self.gate.claim(self.epoch, namespace, intent).await,
@@ -218,7 +222,10 @@ impl Reign {
         let began = Instant::now();
         let (ended, result, why) = match self.gate.work(namespace, order.intent) {
             Ok(Some(work)) => match &destination.connector {
-                Connector::Http(target) => said(self.call(&work, order, target).await),
+                Connector::Http(target) => {
+                    let OrderRow { intent, fence, attempt, .. } = *order;
+                    said(self.call(&work, target, intent, fence, attempt).await)
+                }
                 Connector::Worker => not_started("its destination has no connector"),
             },
             Ok(None) => not_started("the intent cannot be found"),
@@ -241,17 +248,32 @@ impl Reign {
         }
     }
 
-    async fn call(&self, work: &Work, order: &OrderRow, target: &HttpTarget) -> Outcome {
+    async fn call(
+        &self,
+        work: &Work,
+        target: &HttpTarget,
+        intent: IntentId,
+        fence: LogIndex,
+        attempt: u32,
+    ) -> Outcome {
         let call = http::Call {
             target,
             namespace: &work.namespace_name,
-            intent: order.intent,
-            fence: order.fence,
-            attempt: order.attempt,
+            intent,
+            fence,
+            attempt,
             material: &material(work),
         };
         let Means { client, secrets, patience, .. } = self.means.as_ref();
         http::call_if(client, secrets, &call, *patience, &|| self.begins()).await
+    }
+
+    /// What must never be: a call, and its claim only after it.
+    async fn call_first(&self, namespace: NamespaceId, intent: IntentId) {
+        let Ok(Some(work)) = self.gate.work(namespace, intent) else { return };
+        let Ok(Some(serving)) = self.serving(namespace, intent) else { return };
+        let Connector::Http(target) = &serving.connector else { return };
+        _ = self.call(&work, target, intent, self.epoch, 1).await;
     }
 
     /// Says how an attempt ended until it is heard, or until saying it is another's turn. False if

@@ -88,7 +88,7 @@ pub(crate) struct Faults {
     is_torn_next: bool,
     pub(crate) refused_for_room: u64,
     pub(crate) syncs_take: Option<Range<Duration>>,
-    pub(crate) syncs_to_fail: u32,
+    syncs_to_fail: (u32, fn(&str) -> bool),
     pub(crate) syncs_failed: u64,
     armed: Option<(u32, Point)>,
     pub(crate) is_hit: bool,
@@ -104,7 +104,7 @@ impl Faults {
             is_torn_next: false,
             refused_for_room: 0,
             syncs_take: None,
-            syncs_to_fail: 0,
+            syncs_to_fail: (0, |_| true),
             syncs_failed: 0,
             armed: None,
             is_hit: false,
@@ -164,10 +164,18 @@ impl Faults {
         Some(rand::random_range(times))
     }
 
-    /// A file is to be synced.
-    pub(crate) fn syncs(&mut self) -> Result<(), Trouble> {
-        let Some(less) = self.syncs_to_fail.checked_sub(1) else { return Ok(()) };
-        self.syncs_to_fail = less;
+    pub(crate) fn fail_syncs(&mut self, count: u32, path: fn(&str) -> bool) {
+        self.syncs_to_fail = (count, path);
+    }
+
+    /// A file of these paths is to be synced.
+    pub(crate) fn syncs(&mut self, paths: &[String]) -> Result<(), Trouble> {
+        let (left, path) = self.syncs_to_fail;
+        let Some(less) = left.checked_sub(1) else { return Ok(()) };
+        if !paths.iter().any(|one| path(one)) {
+            return Ok(());
+        }
+        self.syncs_to_fail = (less, path);
         self.syncs_failed += 1;
         Err(Trouble::Failed)
     }

@@ -118,10 +118,10 @@ impl Disk {
         self.0.lock().faults.syncs_take = Some(times);
     }
 
-    /// The next so many syncs of files fail. What they were for is seen until the next power cut,
-    /// and no later sync makes it durable.
-    pub fn fail_syncs(&self, count: u32) {
-        self.0.lock().faults.syncs_to_fail = count;
+    /// The next so many syncs of files at these paths, as seen from the mount, fail. What they were
+    /// for is seen until the next power cut, and no later sync makes it durable.
+    pub fn fail_syncs(&self, count: u32, path: fn(&str) -> bool) {
+        self.0.lock().faults.fail_syncs(count, path);
     }
 
     /// How many syncs have failed.

@@ -120,7 +120,7 @@ impl State {
             Operation::Sync,
             |files| files.paths(number),
             |state| {
-                if let Err(trouble) = state.faults.syncs() {
+                if let Err(trouble) = state.faults.syncs(&state.files.paths(number)) {
                     state.files.sync_failed(number);
                     return Err(trouble);
                 }

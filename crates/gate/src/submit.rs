@@ -1,11 +1,11 @@
 //! Submitting and deciding: facts are made here, for the version in force, and made again when it
 //! moved; ids that are taken are drawn again. The caller sees neither.
 
+use bugs::Bug;
 use ledger::{
     Approve, Cancel, Command, Content, Reject, ReplayGuard, Reply, RequestKey, encode_command,
     query,
 };
-use machine::Bug;
 use policy::{Facts, Payload};
 use serde_json::Value;
 use types::{Digest, IntentId, NamespaceId, PayloadKind, Proposal};

@@ -8,6 +8,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use bugs::Bug;
 use policy::{ApprovalRule, Facts};
 use types::{
     AgentId, AgentStatus, Digest, KeyId, NamespaceId, Outcome, Phase, Place, Reason, Role,
@@ -87,7 +88,7 @@ pub(crate) fn cast(
         return Err(Refusal::NotHeld { id, phase: head.phase }.into());
     }
     guard::check(ledger, stamp.time, command.guard.as_ref())?;
-    if stamp.time >= head.expires_at {
+    if stamp.time >= head.expires_at && !Bug::ApproveAfterExpiry.is_planted() {
         return Ok(expire::too_late(&head, stamp.time));
     }
     check_digest(&head, command.digest)?;
@@ -276,7 +277,7 @@ fn vote(
     let mut votes = head.approval.votes.clone();
     let required = head.approval.rule.count.max(1);
     let voted = votes.iter().any(|vote| is_same_person(vote, person));
-    if voted {
+    if voted && !Bug::ApproverCountsTwice.is_planted() {
         return Transition::reply(recorded(head, &votes, required));
     }
     let cast = Vote {

@@ -5,6 +5,7 @@
 //! first intent is blocked, rejected or failed without effect; by expiry or cancellation only if
 //! the intent never was allowed, since an agent that was told "approved" may have acted.
 
+use bugs::Bug;
 use types::{IntentId, LogTime, Phase};
 
 use crate::rows::{Head, WindowRow};
@@ -32,6 +33,7 @@ pub(crate) fn change(head: &Head, phase: Phase) -> Change {
         // A connector will still run it.
         Phase::Allowed if head.runs_by.is_some() => Change::Claimed,
         Phase::Allowed => Change::Restarted,
+        Phase::Succeeded if Bug::WindowReleasedEarly.is_planted() => Change::Released,
         Phase::Succeeded | Phase::Delivered | Phase::Superseded => Change::Resumed,
         Phase::Blocked | Phase::Rejected => Change::Released,
         Phase::Expired | Phase::Cancelled if head.was_allowed => Change::Resumed,

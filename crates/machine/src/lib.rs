@@ -6,10 +6,6 @@
 //! that a simulation decides when bytes arrive, and nothing runs beside it.
 #![forbid(unsafe_code)]
 
-mod bugs;
-
-pub use bugs::Bug;
-
 /// Nothing here is the machine's: this build is a simulation.
 pub const IS_SIMULATED: bool = cfg!(feature = "simulated");
 

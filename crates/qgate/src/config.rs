@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use types::ids::NODE_ID_MAX;
-use types::limits::{EXECUTOR_DRAIN_MS_DEFAULT, EXECUTOR_DRAIN_MS_MAX};
+use types::limits::{
+    EXECUTOR_DRAIN_MS_DEFAULT, EXECUTOR_DRAIN_MS_MAX, SNAPSHOT_ENTRIES_MAX, SNAPSHOT_ENTRIES_MIN,
+};
 
 use crate::disk_limits;
 use crate::files;
@@ -152,6 +154,10 @@ pub(crate) struct Cluster {
     pub(crate) join: Option<Join>,
     /// What snapshots on their way to other nodes take of the network.
     pub(crate) snapshot_bytes_per_second: Option<u64>,
+    /// Entries from snapshot to snapshot.
+    pub(crate) snapshot_entries: Option<u64>,
+    /// Entries that stay in the log behind a snapshot.
+    pub(crate) log_kept_entries: Option<u64>,
 }
 
 /// How a node comes into a cluster.
@@ -282,8 +288,7 @@ impl Config {
                 text.push_str(&format!("  tls: {{{files}}}\n"));
             }
         }
-        let Cluster { profile, initialise, ask_first, join, snapshot_bytes_per_second } =
-            &self.cluster;
+        let Cluster { profile, initialise, ask_first, join, .. } = &self.cluster;
         let profile = profile.word();
         let nodes = |nodes: &BTreeMap<u64, String>| {
             let nodes = nodes.iter().map(|(id, peer)| format!("{id}: {}", quoted(Path::new(peer))));
@@ -297,8 +302,14 @@ impl Config {
             let (ask, token) = (nodes(ask), quoted(token_file));
             text.push_str(&format!("  join: {{ask: {{{ask}}}, token_file: {token}}}\n"));
         }
-        if let Some(bytes) = snapshot_bytes_per_second {
-            text.push_str(&format!("  snapshot_bytes_per_second: {bytes}\n"));
+        for (name, number) in [
+            ("snapshot_bytes_per_second", self.cluster.snapshot_bytes_per_second),
+            ("snapshot_entries", self.cluster.snapshot_entries),
+            ("log_kept_entries", self.cluster.log_kept_entries),
+        ] {
+            if let Some(number) = number {
+                text.push_str(&format!("  {name}: {number}\n"));
+            }
         }
         text.push_str(&format!("registration: {{open: {}}}\n", self.registration.open));
         let format = match self.log.format {
@@ -384,6 +395,18 @@ impl Config {
         }
         if !self.cluster.ask_first.is_empty() && self.peer.is_none() {
             return Err("cluster.ask_first needs `peer`, by which the others know it".into());
+        }
+        for (name, entries) in [
+            ("snapshot_entries", self.cluster.snapshot_entries),
+            ("log_kept_entries", self.cluster.log_kept_entries),
+        ] {
+            let bounds = SNAPSHOT_ENTRIES_MIN..=SNAPSHOT_ENTRIES_MAX;
+            if let Some(found) = entries.filter(|entries| !bounds.contains(entries)) {
+                return Err(format!(
+                    "cluster.{name} is {found}; from {SNAPSHOT_ENTRIES_MIN} to \
+                     {SNAPSHOT_ENTRIES_MAX}"
+                ));
+            }
         }
         let drain_max = EXECUTOR_DRAIN_MS_MAX / 1_000;
         if self.executor_drain_seconds > drain_max {

@@ -4,9 +4,9 @@
 //! Invariant: what is applied is a function of the entries alone, however they are cut into
 //! chunks; an entry that this build does not know stops the node.
 
+use bugs::Bug;
 use ledger::table::{self, Meta};
 use ledger::{Effect, Fault, Read, Reply, Session, WriteHash, Writes};
-use machine::Bug;
 use store::StoreError;
 use store::state::{AppliedMeta, StateStore};
 use types::codec::{decode, encode};

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use machine::Bug;
+use bugs::Bug;
 use rustix::time::{ClockId, clock_gettime};
 use types::LogTime;
 

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bugs::Bug;
 use futures::future::BoxFuture;
 use gate::log::{
     Change, ChangeError, Consistency, Log, Progress, ProposeError, Reach, ReadPoint, Standing,
     Status,
 };
 use ledger::{Effect, Fault, Read};
-use machine::{Bug, net::TcpListener};
+use machine::net::TcpListener;
 use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::{Raft, RaftMetrics, ServerState};

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use bugs::Bug;
 use futures::future::join_all;
 use gate::log::Seen;
 use ledger::WriteHash;
-use machine::Bug;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use parking_lot::Mutex;
 use store::log::MetaKind;

@@ -7,9 +7,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use bugs::Bug;
 use bytes::Bytes;
 use gate::log::{Committed, ProposeError, Reach};
-use machine::Bug;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use types::limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX, QUEUE_BYTES_MAX, QUEUE_COMMANDS_MAX};

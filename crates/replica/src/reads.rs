@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bugs::Bug;
 use gate::log::{Consistency, ProposeError, ReadPoint};
-use machine::Bug;
 use openraft::ReadPolicy;
 use openraft::errors::RaftError;
 use tokio::sync::{mpsc, oneshot};

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use machine::Bug;
+use bugs::Bug;
 use store::StoreError;
 
 use crate::node::Core;

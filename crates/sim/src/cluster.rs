@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use checker::effects::Heard;
 use checker::history::History;
+use faulty_target::Target;
 use gate::join_token;
 use gate::keys::ApiKey;
 use gate::seal::DataKey;
@@ -26,25 +28,43 @@ use crate::clock::{Clock, Drift};
 pub(crate) const NODES: RangeInclusive<u64> = 1..=3;
 pub(crate) const PEER_PORT: u16 = 4002;
 pub(crate) const HTTP_PORT: u16 = 4000;
+/// Where the executor calls.
+pub(crate) const TARGET: &str = "target";
+pub(crate) const TARGET_PORT: u16 = 80;
 
 pub(crate) struct Cluster {
     pub(crate) data_key: DataKey,
     pub(crate) admin_key: ApiKey,
     id: watch::Sender<Option<String>>,
     seed: Cell<u64>,
-    agent_key: watch::Sender<Option<String>>,
-    ended: watch::Sender<u64>,
     is_over: Cell<bool>,
     verdict: RefCell<Option<Result<(), String>>>,
     /// What clients asked and were told.
     pub(crate) history: RefCell<History>,
+    /// What people were told of their words.
+    pub(crate) heard: RefCell<Vec<Heard>>,
+    /// An intent that a client was just told of.
+    pub(crate) newest: RefCell<Option<String>>,
+    pub(crate) target: Target,
     counts: RefCell<Counts>,
     /// Nodes whose disks fail them.
     may_end: RefCell<BTreeSet<u64>>,
+    /// The node on whose disk a bit is wrong, and whether it cannot go on for that.
+    damaged: Cell<Option<(u64, bool)>>,
     /// By how many microseconds the clock of each node is ahead.
     clocks: BTreeMap<u64, Clock>,
     /// One of them runs at another rate.
-    pub(crate) drifts: bool,
+    drifts: bool,
+    /// A bit of a disk is to become another one.
+    pub(crate) is_to_be_damaged: bool,
+}
+
+/// The keys of everybody.
+#[derive(Clone, Default)]
+pub(crate) struct Keys {
+    pub(crate) agent: String,
+    /// Id and key of each.
+    pub(crate) people: Vec<(String, String)>,
 }
 
 /// What was asked, and what befell the nodes meanwhile.
@@ -67,6 +87,15 @@ pub(crate) struct Counts {
     /// Snapshots that took the place of a node's state.
     pub(crate) installs: u64,
     pub(crate) clock_jumps: u64,
+    /// Disks with a wrong bit, and those whose nodes saw it.
+    pub(crate) flipped_bits: u64,
+    pub(crate) damage_found: u64,
+    /// Words of people that count.
+    pub(crate) votes: u64,
+    /// Intents that were carried out, whose outcome nobody knows, and that never ran.
+    pub(crate) effects: u64,
+    pub(crate) in_doubt: u64,
+    pub(crate) refused: u64,
     /// Terms in which something was answered.
     pub(crate) terms: BTreeSet<u64>,
 }
@@ -77,9 +106,13 @@ impl fmt::Display for Counts {
         write!(f, "{answers} answers, {accepted} accepted, {reads} reads, {faults} faults, ")?;
         write!(f, "{kills} kills, ")?;
         write!(f, "{cuts} cuts, {power_losses} power-losses, {torn} torn, ")?;
-        let Self { full_disks, failed_syncs, installs, clock_jumps, terms, .. } = self;
+        let Self { full_disks, failed_syncs, installs, clock_jumps, .. } = self;
         write!(f, "{full_disks} full-disks, {failed_syncs} failed-syncs, {installs} installs, ")?;
-        write!(f, "{clock_jumps} clock-jumps, {} terms", terms.len())
+        let Self { flipped_bits, damage_found, votes, effects, in_doubt, refused, terms, .. } =
+            self;
+        write!(f, "{clock_jumps} clock-jumps, {flipped_bits} flipped-bits, ")?;
+        write!(f, "{damage_found} damage-found, {votes} votes, {effects} effects, ")?;
+        write!(f, "{in_doubt} in-doubt, {refused} refused, {} terms", terms.len())
     }
 }
 
@@ -88,6 +121,9 @@ impl Counts {
     pub(crate) fn must_prove_something(&self) -> Result<(), String> {
         if self.accepted < 100 || self.accepted == self.answers || self.reads < 100 {
             return Err(format!("it proves nothing, too little was answered: {self}"));
+        }
+        if self.votes == 0 || self.effects < 100 || self.refused == 0 {
+            return Err(format!("it proves nothing, too little was carried out: {self}"));
         }
         let took_effect =
             self.kills + self.power_losses + self.cuts + self.full_disks + self.failed_syncs;
@@ -111,22 +147,30 @@ pub(crate) fn installs(node: u64) -> u64 {
 }
 
 impl Cluster {
-    pub(crate) fn new(plan: &mut StdRng, drift: Option<Drift>) -> Self {
+    pub(crate) fn new(plan: &mut StdRng, drift: Option<Drift>, is_to_be_damaged: bool) -> Self {
         Self {
             data_key: DataKey::draw(),
             admin_key: ApiKey::draw(),
             id: watch::Sender::new(None),
             seed: Cell::new(plan.random()),
-            agent_key: watch::Sender::new(None),
-            ended: watch::Sender::new(0),
             is_over: Cell::new(false),
             verdict: RefCell::default(),
             history: RefCell::default(),
+            heard: RefCell::default(),
+            newest: RefCell::default(),
+            target: Target::default(),
             counts: RefCell::default(),
             may_end: RefCell::default(),
+            damaged: Cell::new(None),
             clocks: NODES.map(|node| (node, Clock::drawn(plan, node, drift))).collect(),
             drifts: drift.is_some(),
+            is_to_be_damaged,
         }
+    }
+
+    /// Whether no clock may jump in this run.
+    pub(crate) fn has_other_fault(&self) -> bool {
+        self.drifts || self.is_to_be_damaged
     }
 
     pub(crate) fn is_known(&self) -> bool {
@@ -142,27 +186,6 @@ impl Cluster {
         let mut id = self.id.subscribe();
         let id = id.wait_for(Option::is_some).await.expect("its sender is here");
         id.clone().unwrap_or_default()
-    }
-
-    pub(crate) fn registered(&self, agent_key: &str) {
-        self.agent_key.send_replace(Some(agent_key.to_owned()));
-    }
-
-    /// Waits until there is an agent.
-    pub(crate) async fn agent_key(&self) -> String {
-        let mut key = self.agent_key.subscribe();
-        let key = key.wait_for(Option::is_some).await.expect("its sender is here");
-        key.clone().unwrap_or_default()
-    }
-
-    pub(crate) fn client_ended(&self) {
-        self.ended.send_modify(|ended| *ended += 1);
-    }
-
-    /// Waits until so many clients have their answers.
-    pub(crate) async fn clients_ended(&self, count: u64) {
-        let mut ended = self.ended.subscribe();
-        ended.wait_for(|ended| *ended >= count).await.expect("its sender is here");
     }
 
     pub(crate) fn judged(&self, verdict: Result<(), String>) {
@@ -192,6 +215,26 @@ impl Cluster {
     /// Whether a node that cannot go on has every reason.
     pub(crate) fn has_reason(&self, node: u64) -> bool {
         self.may_end.borrow().contains(&node)
+    }
+
+    /// A bit of the disk of a node is wrong.
+    pub(crate) fn damages(&self, node: u64) {
+        self.damaged.set(Some((node, false)));
+    }
+
+    pub(crate) fn is_damaged(&self, node: u64) -> bool {
+        self.damaged.get().is_some_and(|(damaged, _)| damaged == node)
+    }
+
+    /// A node cannot go on for ever.
+    pub(crate) fn lost(&self, node: u64) {
+        self.damaged.set(Some((node, true)));
+        self.count(|counts| counts.damage_found += 1);
+    }
+
+    /// Those that run in the end.
+    pub(crate) fn nodes(&self) -> Vec<u64> {
+        NODES.filter(|node| self.damaged.get() != Some((*node, true))).collect()
     }
 
     /// A node starts, with a disk that works.

@@ -11,6 +11,7 @@ use store::simulated as disk;
 use turmoil::Sim;
 
 use crate::cluster::{Cluster, NODES, data_dir};
+use crate::damage;
 
 /// Nothing fails before: the cluster is made.
 const QUIET: Duration = Duration::from_secs(5);
@@ -56,6 +57,8 @@ enum Kind {
     SyncFailed,
     /// The clock jumps ahead, and back in the end.
     ClockJumped,
+    /// The process ends at once, and a bit of what it wrote is another one. Never mended.
+    BitFlipped,
 }
 
 /// A fault under way, and when it ends.
@@ -76,6 +79,7 @@ pub(crate) fn drive(
 ) -> Result<(), String> {
     let mut under_way: Vec<Fault> = Vec::new();
     let mut next = QUIET;
+    let mut flips_at = damage::when(cluster, plan, lasts);
     loop {
         match sim.step() {
             Ok(true) => return cluster.verdict(),
@@ -86,7 +90,7 @@ pub(crate) fn drive(
         let is_over = now >= lasts;
         let mut at = 0;
         while let Some(fault) = under_way.get(at) {
-            if is_over || fault.until <= now {
+            if (is_over || fault.until <= now) && fault.kind != Kind::BitFlipped {
                 let fault = under_way.remove(at);
                 end(sim, cluster, &fault, &under_way);
             } else {
@@ -98,7 +102,10 @@ pub(crate) fn drive(
         } else if next <= now {
             next = now + Duration::from_millis(plan.random_range(300..5_000));
             let until = now + Duration::from_millis(plan.random_range(50..6_000));
-            let kind = KINDS[plan.random_range(0..KINDS.len())];
+            let kind = match flips_at.take_if(|at| *at <= now) {
+                Some(_) => Kind::BitFlipped,
+                None => KINDS[plan.random_range(0..KINDS.len())],
+            };
             let nodes = match kind {
                 Kind::Blackout => NODES.collect(),
                 _ => vec![plan.random_range(NODES)],
@@ -106,8 +113,12 @@ pub(crate) fn drive(
             let is_hit = |node| under_way.iter().any(|fault| fault.nodes.contains(node));
             // The time is that of most clocks: two wrong ones of three are right.
             let one_jumps = under_way.iter().any(|fault| fault.kind == Kind::ClockJumped);
-            let is_second_clock = kind == Kind::ClockJumped && (cluster.drifts || one_jumps);
+            let is_second_clock =
+                kind == Kind::ClockJumped && (cluster.has_other_fault() || one_jumps);
             let is_left_out = is_second_clock || nodes.iter().any(is_hit);
+            if is_left_out && kind == Kind::BitFlipped {
+                flips_at = Some(now);
+            }
             if !is_left_out && cluster.counts().faults < most {
                 let fault = Fault { kind, nodes, until };
                 begin(sim, cluster, plan, &fault);
@@ -156,6 +167,14 @@ fn begin(sim: &mut Sim<'_>, cluster: &Cluster, plan: &mut StdRng, fault: &Fault)
                 cluster.may_end(node);
                 disk::fail_next_sync(&data_dir(node));
             }
+            Kind::BitFlipped => {
+                sim.crash(name(node));
+                cluster.damages(node);
+                let what = damage::flip_bit(&data_dir(node), plan).expect("files");
+                tracing::info!(node, what, "a bit is wrong");
+                cluster.count(|counts| counts.flipped_bits += 1);
+                start(sim, cluster, node);
+            }
             Kind::ClockJumped => {
                 cluster.jump(node, JUMP, false);
                 cluster.count(|counts| counts.clock_jumps += 1);
@@ -179,6 +198,7 @@ fn end(sim: &mut Sim<'_>, cluster: &Cluster, fault: &Fault, others_under_way: &[
                 }
             }
             Kind::ClockJumped => cluster.jump(node, JUMP, true),
+            Kind::BitFlipped => {}
             Kind::DiskFull | Kind::SyncFailed => {
                 disk::heal(&data_dir(node));
                 let has_ended = !sim.is_host_running(name(node));

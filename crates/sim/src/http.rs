@@ -48,9 +48,14 @@ pub(crate) async fn send(
         if let Some(key) = idempotency_key {
             request = request.header("idempotency-key", key);
         }
-        let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
-        if !bytes.is_empty() {
-            request = request.header("content-type", "application/json");
+        // A text is a document.
+        let (bytes, kind) = match body {
+            Value::Null => (Vec::new(), None),
+            Value::String(text) => (text.clone().into_bytes(), Some("application/yaml")),
+            json => (json.to_string().into_bytes(), Some("application/json")),
+        };
+        if let Some(kind) = kind {
+            request = request.header("content-type", kind);
         }
         let request = request.body(Full::new(Bytes::from(bytes)))?;
         let response = sender.send_request(request).await?;

@@ -7,9 +7,12 @@
 
 mod clock;
 mod cluster;
+mod damage;
 mod faults;
 mod http;
+mod judge;
 mod node;
+mod notes;
 mod shorten;
 mod trace;
 mod workload;
@@ -20,8 +23,8 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bugs::Bug;
 use clap::Parser;
-use machine::Bug;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -90,7 +93,8 @@ fn main() -> ExitCode {
         .ephemeral_ports(10_000..=65_535)
         .enable_random_order()
         .build();
-    let cluster = Rc::new(Cluster::new(&mut plan, Drift::of(args.seed)));
+    let (drift, is_to_be_damaged) = (Drift::of(args.seed), damage::befalls(args.seed));
+    let cluster = Rc::new(Cluster::new(&mut plan, drift, is_to_be_damaged));
     for id in NODES {
         let cluster = cluster.clone();
         sim.host(format!("n{id}"), move || node::run(id, cluster.clone()));

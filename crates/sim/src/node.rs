@@ -1,13 +1,17 @@
-//! One node: the real replica, gate and front door, on simulated sockets.
+//! One node: the real replica, gate, executor and front door, on simulated sockets.
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use executor::Means;
+use executor::connectors::http::Patience;
 use gate::{DocumentChecks, Gate, Settings};
 use http_api::HttpConfig;
 use machine::net::TcpListener;
+use outbound::{AddressRule, Client, Roots, Secrets};
 use replica::Replica;
+use tokio::sync::watch;
 use types::NodeId;
 
 use crate::cluster::{Cluster, HTTP_PORT, PEER_PORT};
@@ -32,19 +36,36 @@ pub(crate) async fn run(id: u64, cluster: Rc<Cluster>) -> turmoil::Result {
     if id == 1 {
         bootstrap(&cluster, &replica, &gate).await?;
     }
+    // It is told to stop when the node ends.
+    let (_running, stopping) = watch::channel(false);
+    tokio::spawn(executor::run(gate.clone(), Arc::new(means()), stopping));
     let config = HttpConfig { version: "simulated" };
     tokio::spawn(http_api::serve(door, gate, config, std::future::pending()));
     let why = replica.failed().await;
     ended(&cluster, id, &why)
 }
 
+/// What calls need: whatever stands in the simulation may be called.
+fn means() -> Means {
+    let addresses = AddressRule::new(&["192.168.0.0/16"]).expect("a network");
+    Means {
+        client: Client::new(addresses, Roots::none()),
+        secrets: Secrets::new(Vec::new()).expect("none"),
+        patience: Patience::default(),
+        drain: Duration::ZERO,
+    }
+}
+
 /// A node cannot go on. That is a violation unless its disk has failed it.
 fn ended(cluster: &Cluster, id: u64, why: &str) -> turmoil::Result {
     tracing::info!(node = id, why, "a node cannot go on");
     // What a disk that fails says, and the store after it.
-    let is_of_disk = [store::NO_SPACE, "Input/output error", "stopped after a failed write"];
-    let is_of_disk = is_of_disk.iter().any(|said| why.contains(said));
-    if cluster.has_reason(id) && is_of_disk {
+    let of_disk = [store::NO_SPACE, "Input/output error", "stopped after a failed write"];
+    let says = |words: &[&str]| words.iter().any(|said| why.contains(said));
+    if cluster.has_reason(id) && says(&of_disk) {
+        Ok(())
+    } else if cluster.is_damaged(id) && says(&["damaged", "Corruption"]) {
+        cluster.lost(id);
         Ok(())
     } else {
         Err(format!("node {id}: {why}").into())

@@ -23,8 +23,8 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use bugs::Bug;
 use bytes::Bytes;
-use machine::Bug;
 use parking_lot::RwLock;
 
 use crate::engine::{

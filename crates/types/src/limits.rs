@@ -146,12 +146,17 @@ pub const SNAPSHOT_CHUNK_BYTES: usize = 256 * 1024;
 pub const SNAPSHOT_BYTES_PER_SECOND: u64 = 64 * 1024 * 1024;
 /// Sets of hints that a slow listener may lag behind.
 pub const EFFECTS_KEPT_MAX: usize = 1_024;
-/// Entries applied since the last snapshot from which on a new one is made.
+/// Entries applied since the last snapshot from which on a new one is made, unless configured.
 pub const SNAPSHOT_ENTRIES: u64 = 50_000;
 /// Bytes of log since the last snapshot from which on a new one is made.
 pub const SNAPSHOT_BYTES: u64 = 64 * 1024 * 1024;
-/// Entries kept in the log behind a snapshot, for followers that were away for a while.
+/// Entries kept in the log behind a snapshot, for followers that were away for a while, unless
+/// configured.
 pub const LOG_KEPT_ENTRIES: u64 = 20_000;
+/// The smallest number of entries that either of the two may be configured to.
+pub const SNAPSHOT_ENTRIES_MIN: u64 = 100;
+/// The largest.
+pub const SNAPSHOT_ENTRIES_MAX: u64 = 10_000_000;
 /// Of those entries older ones go once more than this, and up to [`SNAPSHOT_BYTES`] on top, were
 /// written behind them since the start; while a snapshot is sent they wait.
 pub const LOG_KEPT_BYTES: u64 = 128 * 1024 * 1024;

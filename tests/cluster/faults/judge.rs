@@ -2,31 +2,39 @@
 //!
 //! Invariant: nothing is judged before all nodes run, nobody asks any more, and no claim is open.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use checker::audit::{self, Shown};
-use checker::effects::{self, Became, Effect, Life, Step};
-use checker::history::{Listed, Seen, Told};
+use checker::effects::{self, Effect};
+use checker::entries::{self, Kinds};
+use checker::history::{Listed, Seen};
+use checker::life::Life;
 use client::{Client, Request};
 use serde_json::Value;
 
 use crate::support::node::eventually;
 use crate::tally::Tally;
-use crate::work::{NOTES_FROM, Record};
+use crate::work::{EXPIRE_AFTER_MS, NOTES_FROM, Record, VOTES_NEEDED};
 use crate::world::World;
 
 /// The first promise that was broken.
 pub(crate) async fn judge(
     world: &World,
     record: &Record,
-    is_filler: impl Fn(&str) -> bool,
+    fillers: BTreeSet<String>,
     effects: impl Fn() -> Vec<Effect>,
     tally: &mut Tally,
 ) -> Result<(), String> {
-    let notes = notes(record);
-    let (lives, shown) = eventually("everything that was released is carried out", || async {
+    let kinds = Kinds {
+        held: record.history.intents_from(NOTES_FROM),
+        votes_needed: VOTES_NEEDED,
+        expires_after_ms: Some(EXPIRE_AFTER_MS),
+        others: fillers,
+    };
+    let (lives, shown, done) = eventually("what was released is carried out", || async {
+        let done = effects();
         let mut shown = Vec::new();
         let mut last = Vec::new();
         for id in world.ids() {
@@ -40,88 +48,29 @@ pub(crate) async fn judge(
             shown.push(Shown { node: id, root, leaves: leaves(&last) });
         }
         let is_one = shown.iter().all(|one| one.leaves.len() == shown[0].leaves.len());
-        let lives = lives(&last, &notes, &is_filler);
-        (is_one && !lives.iter().any(Life::is_under_way)).then_some((lives, shown))
+        let lives = entries::lives(&last, &kinds);
+        let is_under_way = lives.as_ref().is_ok_and(|lives| lives.iter().any(Life::is_under_way));
+        // What is in doubt is tried again all the time where that does no harm.
+        let is_quiet = is_one && !is_under_way && effects().len() == done.len();
+        is_quiet.then_some((lives, shown, done))
     })
     .await;
     let mut all_listed = Vec::new();
     for id in world.ids() {
         let client = world.client(id, &world.keys.admin);
         let mut listed = listed(&client).await;
-        listed.retain(|row| !is_filler(&row.id));
+        listed.retain(|row| !kinds.others.contains(&row.id));
         all_listed.push(listed);
     }
-    all_listed.iter().try_for_each(|listed| record.history.check(listed))?;
-    let told: Vec<Seen> = record.history.seen.iter().chain(&record.left).cloned().collect();
+    let Record { history, left, heard, .. } = record;
+    all_listed.iter().try_for_each(|listed| history.check(listed))?;
+    let told: Vec<Seen> = history.seen.iter().chain(left).cloned().collect();
     audit::check(&shown, &told)?;
-    heard(record, &lives)?;
-    let seen = effects::check(&lives, &effects())?;
+    let seen = effects::check(&lives?, &done, heard, &history.contents())?;
     (tally.effects, tally.in_doubt, tally.refused) = (seen.effects, seen.in_doubt, seen.refused);
     tally.accepted = all_listed[0].len() as u64;
+    tally.votes = heard.len() as u64;
     Ok(())
-}
-
-/// Whoever was told that a word was heard finds it in the log.
-fn heard(record: &Record, lives: &[Life]) -> Result<(), String> {
-    let by_id: BTreeMap<&str, &Life> =
-        lives.iter().map(|life| (life.intent.as_str(), life)).collect();
-    for decided in &record.decided {
-        let life = by_id.get(decided.intent.as_str());
-        let Some(life) = life else { return Err(format!("{} is lost", decided.intent)) };
-        if decided.rejects && !life.steps.contains(&Step::Refused) {
-            return Err(format!("{}: a rejection is lost", decided.intent));
-        }
-        if !decided.rejects && !life.steps.contains(&Step::Vote(decided.by.clone())) {
-            return Err(format!("{}: the vote of {} is lost", decided.intent, decided.by));
-        }
-    }
-    Ok(())
-}
-
-/// The intents that are notes, as the clients know them.
-fn notes(record: &Record) -> HashSet<&str> {
-    let notes = record.history.asked.iter().filter(|asked| asked.lead >= NOTES_FROM);
-    let told = notes.flat_map(|asked| &asked.told).filter_map(|told| match told {
-        Told::Accepted(id) => Some(id.as_str()),
-        _ => None,
-    });
-    told.collect()
-}
-
-/// The lives of all intents, as the audit log has them.
-fn lives(entries: &[Value], notes: &HashSet<&str>, is_filler: &impl Fn(&str) -> bool) -> Vec<Life> {
-    let mut lives: BTreeMap<&str, Life> = BTreeMap::new();
-    for entry in entries {
-        let Some(intent) = entry["intent_id"].as_str() else { continue };
-        let life = lives.entry(intent).or_insert_with(|| Life {
-            intent: intent.to_owned(),
-            votes_needed: if notes.contains(intent) { 2 } else { 0 },
-            steps: Vec::new(),
-        });
-        let metadata = &entry["metadata"];
-        let execution = || metadata["executionId"].as_str().expect("an id").to_owned();
-        let step = match entry["event_type"].as_str().expect("a kind") {
-            "intent_submitted" => (metadata["phase"] == "allowed").then_some(Step::Released),
-            "approval_vote_recorded" => {
-                Some(Step::Vote(entry["actor_id"].as_str().expect("who").to_owned()))
-            }
-            "approved" => Some(Step::Released),
-            // Nothing expires in a run, whatever a clock does, and nobody withdraws anything.
-            "rejected" => Some(Step::Refused),
-            "execution_requested" => Some(Step::Claim {
-                execution: execution(),
-                fence: metadata["fence"].as_u64().expect("a fence"),
-            }),
-            "execution_succeeded" => Some(Step::Ended(execution(), Became::Succeeded)),
-            "execution_failed" => Some(Step::Ended(execution(), Became::Failed)),
-            "execution_in_doubt" => Some(Step::Ended(execution(), Became::Doubt)),
-            "execution_given_back" => Some(Step::Ended(execution(), Became::GivenBack)),
-            "left_to_people" | "duplicate_refused" => None,
-            other => panic!("violation: {intent} has an event {other}"),
-        };
-        life.steps.extend(step);
-    }
-    lives.into_values().filter(|life| !is_filler(&life.intent)).collect()
 }
 
 async fn entries(client: &Client) -> Vec<Value> {

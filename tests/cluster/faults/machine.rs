@@ -19,6 +19,8 @@ use crate::support::{Process, log_file, pid};
 const ROOM_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 /// As on a disk that is neither the fastest nor bad.
 const SYNCS_TAKE: Range<Duration> = Duration::from_micros(100)..Duration::from_millis(4);
+/// How long they take a disk that is slow: long enough that the power goes in the middle of one.
+const SLOW_SYNCS_TAKE: Range<Duration> = Duration::from_millis(50)..Duration::from_millis(400);
 const HTTP_PORT: u16 = 4000;
 pub(crate) const PEER_PORT: u16 = 4002;
 const METRICS_PORT: u16 = 4003;
@@ -92,6 +94,11 @@ impl Machine {
         self.set_clock(RIGHT);
     }
 
+    /// From now on its disk is slow, or not any more.
+    pub(crate) fn slow_down(&self, is_slow: bool) {
+        self.disk.syncs_take(if is_slow { SLOW_SYNCS_TAKE } else { SYNCS_TAKE });
+    }
+
     /// Starts the node; it may not answer yet.
     pub(crate) fn start(&mut self, gate: &Path) {
         assert!(self.process.is_none(), "node {} runs", self.id);
@@ -155,6 +162,17 @@ impl Machine {
         fs::remove_dir_all(self.home.join("disk/data")).expect("its data");
     }
 
+    /// Some bit of some file of its data becomes another one.
+    pub(crate) fn flip_a_bit(&self) {
+        let mount = self.home.join("disk");
+        let mut files = Vec::new();
+        below(&mount.join("data"), &mut files);
+        let (path, bytes) = &files[rand::random_range(0..files.len())];
+        let path = path.strip_prefix(&mount).expect("it is on the disk");
+        let bit = rand::random_range(0..bytes * 8);
+        self.disk.flip_bit(path.to_str().expect("a name"), bit).expect("the file has it");
+    }
+
     /// kill -9: what it wrote is there.
     pub(crate) fn kill(&mut self) {
         self.signal(Signal::KILL);
@@ -180,5 +198,17 @@ impl Machine {
     pub(crate) fn said(&self, words: &str) -> usize {
         let path = self.home.join(format!("serve-{}.log", self.starts));
         fs::read_to_string(path).map_or(0, |text| text.matches(words).count())
+    }
+}
+
+/// All files below a directory that have something in them, and how many bytes.
+fn below(dir: &Path, files: &mut Vec<(PathBuf, u64)>) {
+    for entry in fs::read_dir(dir).expect("a directory").flatten() {
+        let about = entry.metadata().expect("it is there");
+        if about.is_dir() {
+            below(&entry.path(), files);
+        } else if about.len() > 0 {
+            files.push((entry.path(), about.len()));
+        }
     }
 }

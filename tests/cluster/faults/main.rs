@@ -14,35 +14,36 @@ mod strike;
 #[path = "../../support/mod.rs"]
 mod support;
 mod tally;
-mod target;
 mod work;
 mod world;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use faulty_target::{HANGS, Target};
 use rand::RngExt as _;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 
 use self::strike::Strike;
 use self::support::node::eventually;
 use self::support::{digits, shown};
 use self::tally::{Fault, Tally};
-use self::target::Target;
 use self::work::Crowd;
 use self::world::World;
 
-/// Hexadecimal digits of a payload that fills the log.
+/// Hexadecimal digits of a payload that makes a snapshot large, and how many there are.
 const LARGE_CHARS: usize = 4 * 1024 * 1024;
+const LARGE_ONES: usize = 6;
 /// Rates of clocks that are five percent off.
 const RATES: [u32; 2] = [95, 105];
-/// Longer than the target's longest answer.
-const AFTERWARDS: Duration = Duration::from_secs(4);
+/// What targets do late they have done by then.
+const AFTERWARDS: Duration = HANGS.saturating_add(Duration::from_secs(1));
 
 /// Every kind once, on three nodes.
 #[tokio::test(flavor = "multi_thread")]
@@ -95,7 +96,10 @@ async fn run(nodes: u64, faults: Vec<Fault>, rates: BTreeMap<u64, u32>) {
     shown(&format!("logs below {}", home.path().display()));
     let gate = env::var_os("QGATE_FAULTS_GATE").unwrap_or(env!("CARGO_BIN_EXE_qgate").into());
     let gate = Path::new(&gate);
-    let (target, address) = Target::start().await;
+    let target = Target::default();
+    let listener = TcpListener::bind((ground::HUB, 0)).await.expect("a port");
+    let address = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(target.clone().serve(listener));
     shown(&format!("{nodes} nodes, rates of clocks in percent {rates:?}"));
     let mut world = World::make(gate, home.path(), nodes, rates, &address).await;
     let fillers = fill(&world).await;
@@ -116,8 +120,7 @@ async fn run(nodes: u64, faults: Vec<Fault>, rates: BTreeMap<u64, u32>) {
     let record = crowd.stop().await;
     // What a target does late it does by now.
     tokio::time::sleep(AFTERWARDS).await;
-    let is_filler = |id: &str| fillers.contains(id);
-    let judged = judge::judge(&world, &record, is_filler, || target.effects(), &mut tally).await;
+    let judged = judge::judge(&world, &record, fillers, || target.effects(), &mut tally).await;
     let judged = judged.and_then(|()| tally.must_prove_something());
     let seconds = began.elapsed().as_secs();
     shown(&format!("{nodes} nodes, {seconds} s: {tally}, {judged:?}"));
@@ -151,15 +154,18 @@ fn keep(nodes: u64, seconds: u64, tally: &Tally, is_violated: bool) {
     .expect("written");
 }
 
-/// Submits large payloads until no node has the beginning of the log any more, so that whoever
-/// joins is sent a snapshot; gives their ids.
-async fn fill(world: &World) -> HashSet<String> {
+/// Submits payloads, the first ones large, until no node has the beginning of the log any more, so
+/// that whoever joins is sent a snapshot; gives their ids.
+async fn fill(world: &World) -> BTreeSet<String> {
     let client = world.client(1, &world.keys.agent);
     let is_purged = |id: &u64| world.machine(*id).metric("gate_purged_index") > 0.0;
-    let mut ids = HashSet::new();
-    while !world.ids().iter().all(is_purged) {
-        assert!(ids.len() < 200, "nothing is purged after all that");
-        let intent = large(ids.len());
+    let mut ids = BTreeSet::new();
+    while ids.len() < LARGE_ONES || !world.ids().iter().all(is_purged) {
+        assert!(ids.len() < 10_000, "nothing is purged after all that");
+        let chars = if ids.len() < LARGE_ONES { LARGE_CHARS } else { 8 };
+        let note = digits(ids.len(), chars);
+        let payload = json!({ "number": ids.len(), "note": note });
+        let intent = json!({ "resource": "files.large", "payload": payload });
         let key = format!("large-{}", ids.len());
         let submitted = eventually("a large one is taken", || async {
             client.submit(&intent, Some(&key)).await.ok()
@@ -167,9 +173,4 @@ async fn fill(world: &World) -> HashSet<String> {
         assert!(ids.insert(submitted.await.id), "each is one of its own");
     }
     ids
-}
-
-fn large(number: usize) -> serde_json::Value {
-    let note = digits(number, LARGE_CHARS);
-    json!({ "resource": "files.large", "payload": { "number": number, "note": note } })
 }

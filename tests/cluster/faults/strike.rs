@@ -35,6 +35,11 @@ fn is_published(path: &str) -> bool {
     path.strip_prefix("data/snap/").is_some_and(|name| name.parse::<u64>().is_ok())
 }
 
+/// A file of the log of Raft.
+fn is_log(path: &str) -> bool {
+    path.starts_with("data/raft/") && path.ends_with(".log")
+}
+
 /// Every place where an install may end.
 pub(crate) const PHASES: [Phase; 7] = [
     Phase {
@@ -106,12 +111,12 @@ impl Strike<'_> {
             Fault::Bridge => self.bridge().await,
             Fault::PowerLost => {
                 let id = self.any();
-                self.cut_power(&[id]);
+                self.cut_power(&[id]).await;
                 self.goes_on_without(id).await;
             }
             Fault::Blackout => {
                 let ids = self.world.ids();
-                self.cut_power(&ids);
+                self.cut_power(&ids).await;
                 ids.into_iter().for_each(|id| self.world.start(id));
             }
             Fault::DiskFull => self.disk_full().await,
@@ -120,6 +125,7 @@ impl Strike<'_> {
             Fault::Membership => self.membership().await,
             Fault::Rolling => self.rolling().await,
             Fault::Wiped => self.wiped().await,
+            Fault::BitFlipped => self.bit_flipped().await,
             Fault::Install(phase) => self.install(&PHASES[phase]).await,
         }
         self.tally.took_effect(fault);
@@ -232,8 +238,13 @@ impl Strike<'_> {
         hosts.iter().for_each(|host| self.world.machine(*host).host.heal());
     }
 
-    /// The power of machines goes at one moment.
-    fn cut_power(&mut self, ids: &[u64]) {
+    /// The power of machines goes at one moment, more often than not while their disks are slow, so
+    /// that much is on its way.
+    async fn cut_power(&mut self, ids: &[u64]) {
+        if rand::random_bool(0.7) {
+            ids.iter().for_each(|id| self.world.machine(*id).slow_down(true));
+            self.work.answers(some(5..40)).await;
+        }
         // Stopped first, so that nothing happens between one disk and the next.
         for id in ids {
             self.world.machine(*id).signal(Signal::STOP);
@@ -241,6 +252,7 @@ impl Strike<'_> {
         ids.iter().for_each(|id| self.cut_disk(*id));
         for id in ids {
             self.world.machine_mut(*id).kill();
+            self.world.machine(*id).slow_down(false);
         }
     }
 
@@ -289,13 +301,20 @@ impl Strike<'_> {
         self.world.ready(id).await;
         let machine = self.world.machine_mut(id);
         let before = machine.disk.failed_syncs();
-        // Nobody may go on with a file of which nobody knows what is on the disk. One that is of no
-        // consequence, as that of a snapshot in the making, is followed by another.
+        // Nobody may go on with a file of which nobody knows what is on the disk: one failure in
+        // the log of Raft ends the node. One of no consequence, as in a snapshot in the making,
+        // is followed by another.
+        let is_of_log = rand::random_bool(0.6);
+        if is_of_log {
+            machine.disk.fail_syncs(1, is_log);
+        }
         let status = until("the node ends", || {
-            machine.disk.fail_syncs(1);
+            if !is_of_log {
+                machine.disk.fail_syncs(1, |_| true);
+            }
             machine.has_ended()
         });
-        machine.disk.fail_syncs(0);
+        machine.disk.fail_syncs(0, |_| true);
         assert!(machine.disk.failed_syncs() > before, "node {id} ended before a sync failed");
         assert!(!status.success(), "violation: node {id} ended well after a failed sync");
         if rand::random_bool(0.5) {
@@ -363,14 +382,39 @@ impl Strike<'_> {
         }
     }
 
-    async fn wiped(&mut self) {
+    /// A node that may leave, and does not lead.
+    async fn leaver(&self) -> u64 {
         self.world.all_ready(&self.world.ids()).await;
-        let id = loop {
+        loop {
             let id = self.world.follower().await;
             if !self.world.rates.contains_key(&id) {
-                break id;
+                return id;
             }
-        };
+        }
+    }
+
+    async fn bit_flipped(&mut self) {
+        let id = self.leaver().await;
+        self.world.machine_mut(id).kill();
+        self.world.machine(id).flip_a_bit();
+        self.world.start(id);
+        eventually("it ends, or is ready", || async {
+            let ends = !self.world.machine(id).is_there();
+            (ends || self.world.is_ready(id).await).then_some(())
+        })
+        .await;
+        let machine = self.world.machine_mut(id);
+        if let Some(status) = machine.has_ended() {
+            let words = machine.last_words();
+            let says = status.code().is_some_and(|code| code != 0);
+            assert!(says, "violation: node {id} of a wrong bit: {status}: {words}");
+            self.tally.damage_found += 1;
+        }
+        self.is_replaced(id).await;
+    }
+
+    async fn wiped(&mut self) {
+        let id = self.leaver().await;
         self.world.machine_mut(id).kill();
         self.world.machine(id).wipe();
         self.world.start(id);
@@ -378,6 +422,11 @@ impl Strike<'_> {
         let status = machine.gone();
         let words = machine.last_words();
         assert!(!status.success() && words.contains("joins under a new id"), "violation: {words}");
+        self.is_replaced(id).await;
+    }
+
+    /// A node of no use leaves for ever, and another one comes.
+    async fn is_replaced(&mut self, id: u64) {
         self.work.answers(some(10..60)).await;
         self.world.remove(id).await;
         self.world.take_away(id);

@@ -32,6 +32,8 @@ pub(crate) enum Fault {
     Rolling,
     /// A node loses its data, is not let in, and is replaced.
     Wiped,
+    /// A bit of a node's files is another one when it starts again; it is replaced.
+    BitFlipped,
     /// A node ends while it puts a snapshot in the place of its state, at a place of this number.
     Install(usize),
 }
@@ -55,6 +57,7 @@ impl Fault {
             (Self::Membership, 27),
             (Self::Rolling, 10),
             (Self::Wiped, 5),
+            (Self::BitFlipped, 15),
         ];
         all.extend((0..PHASES.len()).map(|phase| (Self::Install(phase), 11)));
         all
@@ -77,6 +80,7 @@ impl Fault {
             Self::Membership => "membership",
             Self::Rolling => "rolling",
             Self::Wiped => "wiped",
+            Self::BitFlipped => "bit-flipped",
             Self::Install(phase) => {
                 return format!("install-{}", PHASES[phase].name);
             }
@@ -92,6 +96,8 @@ pub(crate) struct Tally {
     /// Bytes and names that a power cut took.
     pub(crate) lost_bytes: u64,
     pub(crate) lost_names: u64,
+    /// Nodes that ended since they saw a wrong bit.
+    pub(crate) damage_found: u64,
     /// Messages that a partition took.
     pub(crate) lost_messages: u64,
     /// Terms in which somebody was seen to lead, and who.
@@ -103,6 +109,8 @@ pub(crate) struct Tally {
     pub(crate) answers: u64,
     pub(crate) reads: u64,
     pub(crate) accepted: u64,
+    /// Words of people that count.
+    pub(crate) votes: u64,
     pub(crate) effects: u64,
     pub(crate) in_doubt: u64,
     pub(crate) refused: u64,
@@ -126,6 +134,7 @@ impl Tally {
             (leaders.len() > 1, "one node led all the time"),
             (!is_cut || self.lost_bytes > 0, "no power cut took anything"),
             (self.effects > 0, "nothing was carried out"),
+            (self.votes > 0, "nobody was heard"),
             (self.refused > 0, "nothing was rejected"),
             (self.lost_replies > 0, "no reply was lost"),
         ] {
@@ -145,6 +154,7 @@ impl Tally {
         let rest = [
             ("lost-bytes", self.lost_bytes),
             ("lost-names", self.lost_names),
+            ("damage-found", self.damage_found),
             ("lost-messages", self.lost_messages),
             ("terms", self.led.len() as u64),
             ("drifts", self.drifts),
@@ -152,6 +162,7 @@ impl Tally {
             ("answers", self.answers),
             ("reads", self.reads),
             ("accepted", self.accepted),
+            ("votes", self.votes),
             ("effects", self.effects),
             ("in-doubt", self.in_doubt),
             ("refused", self.refused),

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
-use checker::history::{Asked, History, Seen, Told, payload};
+use checker::effects::Heard;
+use checker::history::{Asked, Call, Found, History, Seen, Told, payload};
 use client::{Client, Error, Request, Verdict};
 use rand::RngExt as _;
 use serde_json::{Value, json};
@@ -26,8 +27,13 @@ const READERS: u64 = 4;
 const TURNS: u64 = 2;
 /// Leads of which clients draw one, from the newest on: few, so that they meet.
 const LEADS: u64 = 8;
+/// Of so many turns one asks for a lead of any time before.
+const ONE_IN_IS_OLD: u32 = 16;
 /// The leads of notes, each of its own, begin here.
 pub(crate) const NOTES_FROM: u64 = 1_000_000_000;
+/// So many people let a note out, within so long.
+pub(crate) const VOTES_NEEDED: usize = 2;
+pub(crate) const EXPIRE_AFTER_MS: u64 = 4_000;
 /// The rest before something is sent again.
 const AGAIN: Duration = Duration::from_millis(20);
 /// How long one door may take: a node that is cut off takes as long as it may.
@@ -35,23 +41,15 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Of so many sendings one does not wait for its answer.
 const ONE_IN_IS_LEFT: u32 = 16;
 
-/// What a person was told about a note.
-#[derive(Debug, Clone)]
-pub(crate) struct Decided {
-    /// The id of the intent.
-    pub(crate) intent: String,
-    /// Whose word it was.
-    pub(crate) by: String,
-    pub(crate) rejects: bool,
-}
-
 /// Everything that was asked and told.
 #[derive(Default)]
 pub(crate) struct Record {
     pub(crate) history: History,
     /// What nodes showed that were about to leave.
     pub(crate) left: Vec<Seen>,
-    pub(crate) decided: Vec<Decided>,
+    pub(crate) heard: Vec<Heard>,
+    /// An intent that a client was just told of.
+    newest: Option<String>,
 }
 
 /// Clients at work. Cheap to clone.
@@ -177,89 +175,95 @@ impl Work {
             let (rest, lead, more) = {
                 let mut numbers = rand::rng();
                 let rest = Duration::from_millis(numbers.random_range(1..30));
-                let lead = turn / TURNS + numbers.random_range(0..LEADS);
+                let newest = turn / TURNS + numbers.random_range(0..LEADS);
+                let is_old = numbers.random_ratio(1, ONE_IN_IS_OLD);
+                let lead = if is_old { numbers.random_range(0..=newest) } else { newest };
                 (rest, lead, numbers.random_range(0..4_u32) / 3)
             };
             sleep(rest).await;
             turn += 1;
             let resource = if lead % 2 == 0 { "phone.plain" } else { "phone.keyed" };
-            let asked = self.ask(&mut doors, format!("c{number}-{turn}"), lead, resource, more);
-            let asked = asked.await;
-            self.with_record(|record| record.history.asked.push(asked));
+            let intent = json!({ "resource": resource });
+            _ = self.ask(&mut doors, format!("c{number}-{turn}"), lead, intent, more).await;
         }
     }
 
-    /// Sends a key until its answer is definite, and so often again after that.
+    /// Sends a key until its answer is definite, and so often again after that. Gives the intent
+    /// that came of it.
     async fn ask(
         &self,
         doors: &mut Doors,
         key: String,
         lead: u64,
-        resource: &str,
+        mut intent: Value,
         mut more: u32,
-    ) -> Asked {
-        let content: Value = serde_json::from_str(&payload(&key, lead)).expect("it is JSON");
-        let intent = json!({ "resource": resource, "payload": content });
-        let mut asked = Asked { key, lead, told: Vec::new(), answered: None };
+    ) -> Option<String> {
+        intent["payload"] = serde_json::from_str(&payload(&key, lead)).expect("it is JSON");
+        let mut asked = Asked { key, lead, calls: Vec::new() };
+        let (mut accepted, mut is_answered) = (None, false);
         let ends = Instant::now() + DEADLINE;
         loop {
+            let began = self.now();
             let told = doors.submit(&intent, &asked.key).await;
-            let is_definite = told != Told::Nothing;
-            asked.told.push(told);
-            if is_definite {
-                if asked.answered.is_none() && asked.told.len() > 1 {
+            asked.calls.push(Call { began, ended: self.now(), told: told.clone() });
+            if told != Told::Nothing {
+                if !is_answered && asked.calls.len() > 1 {
                     self.0.lost_replies.fetch_add(1, Ordering::SeqCst);
                 }
-                asked.answered.get_or_insert_with(|| self.now());
+                is_answered = true;
                 self.0.answers.fetch_add(1, Ordering::SeqCst);
+                if let Told::Accepted(id) = told {
+                    self.with_record(|record| record.newest = Some(id.clone()));
+                    accepted = Some(id);
+                }
                 match more.checked_sub(1) {
                     Some(less) => more = less,
-                    None => return asked,
+                    None => break,
                 }
             }
             assert!(Instant::now() < ends, "violation: key {} has no answer", asked.key);
             sleep(AGAIN).await;
         }
+        self.with_record(|record| record.history.asked.push(asked));
+        accepted
     }
 
     /// One note after the other, each with what people say to it.
     async fn note(&self, number: u64) {
         let mut doors = Doors::of(self, &self.0.keys.agent);
         let people = &self.0.keys.reviewers;
-        let mut people: Vec<(&String, Doors)> =
-            people.iter().map(|(id, key)| (id, Doors::of(self, key))).collect();
         let mut turn = 0;
         while !self.is_over() {
             turn += 1;
             let lead = NOTES_FROM + turn * NOTERS + number;
             let key = format!("n{number}-{turn}");
-            let asked = self.ask(&mut doors, key.clone(), lead, "crm.note", 0).await;
-            let id = match asked.told.last() {
-                Some(Told::Accepted(id)) => id.clone(),
-                other => panic!("violation: note {key} was told {other:?}"),
-            };
-            self.with_record(|record| record.history.asked.push(asked));
-            // Of six one is rejected meanwhile, one is left alone, one has one vote only.
+            let intent = json!({ "resource": "crm.note", "expiresIn": "4s" });
+            let asked = self.ask(&mut doors, key.clone(), lead, intent, 0).await;
+            let id = asked.unwrap_or_else(|| panic!("violation: note {key} is no intent"));
+            // Of six one is rejected meanwhile, one is left alone, one has one vote only, twice.
             let plan: &[(usize, bool)] = match turn % 6 {
                 0 => &[(0, false), (1, false), (2, true)],
                 1 => &[],
-                2 => &[(0, false)],
+                2 => &[(0, false), (0, false)],
                 _ => &[(0, false), (1, false), (2, false)],
             };
-            let mut asking = Vec::new();
-            for (person, (by, doors)) in people.iter_mut().enumerate() {
-                let Some((_, rejects)) = plan.iter().find(|(who, _)| *who == person) else {
-                    continue;
-                };
-                let key = format!("{key}-{person}");
-                asking.push(self.decide(doors, by, &id, key, *rejects));
-            }
-            futures::future::join_all(asking).await;
+            let words = plan.iter().enumerate().map(|(word, (who, rejects))| {
+                let key = format!("{key}-{word}");
+                self.decide(&people[*who], &id, key, *rejects)
+            });
+            futures::future::join_all(words).await;
         }
     }
 
     /// A person's word, until it is heard or comes too late.
-    async fn decide(&self, doors: &mut Doors, by: &str, id: &str, key: String, rejects: bool) {
+    async fn decide(&self, (by, own): &(String, String), id: &str, key: String, rejects: bool) {
+        let mut doors = Doors::of(self, own);
+        // One in a few comes when the time is just over.
+        let waits = match rand::random_range(0..4) {
+            0 => rand::random_range(3_800..4_400),
+            _ => rand::random_range(0..100),
+        };
+        sleep(Duration::from_millis(waits)).await;
         let verb = if rejects { "reject" } else { "approve" };
         let body = json!({ "reason": key });
         let request = Request::post(&["v1", "intents", id, verb], &body).idempotency_key(key);
@@ -271,10 +275,10 @@ impl Work {
                 Ok(_) => {
                     self.0.answers.fetch_add(1, Ordering::SeqCst);
                     let (intent, by) = (id.to_owned(), by.to_owned());
-                    let decided = Decided { intent, by, rejects };
-                    return self.with_record(|record| record.decided.push(decided));
+                    let heard = Heard { intent, by, rejects };
+                    return self.with_record(|record| record.heard.push(heard));
                 }
-                Err(Error::Refused(refusal)) if refusal.status == 409 => return,
+                Err(Error::Refused(refusal)) if matches!(refusal.status, 409 | 410) => return,
                 Err(Error::Refused(refusal)) if !is_for_later(refusal.status) => {
                     panic!("violation: {verb} of {id}: {refusal}");
                 }
@@ -285,24 +289,44 @@ impl Work {
         }
     }
 
-    /// Looks at the audit tree through any node.
+    /// Looks through any node at the audit tree, or at what a client was just told of.
     async fn read(&self) {
         let mut doors = Doors::of(self, &self.0.keys.admin);
         while !self.is_over() {
-            let began = self.now();
             let consistency = if rand::random_bool(0.3) { "lease" } else { "linearizable" };
-            let request = Request::get(&["v1", "audit", "checkpoint"]);
-            let request = request.query("consistency", consistency);
-            let answer = doors.any().send(request).await;
-            let ended = self.now();
-            if let Ok(answer) = answer {
-                let leaves = answer.body["size"].as_u64().expect("a size");
-                let root = answer.text("root").expect("a root").to_owned();
-                let seen = Seen { began, ended, leaves, root };
-                self.with_record(|record| record.history.seen.push(seen));
-                self.0.reads.fetch_add(1, Ordering::SeqCst);
+            let newest = self.0.record.lock().expect("nobody panics with it").newest.clone();
+            match newest.filter(|_| rand::random_bool(0.3)) {
+                Some(intent) => self.find(&mut doors, consistency, intent).await,
+                None => self.see(&mut doors, consistency).await,
             }
             sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn find(&self, doors: &mut Doors, consistency: &str, intent: String) {
+        let began = self.now();
+        let request = Request::get(&["v1", "intents", &intent]).query("consistency", consistency);
+        let is_there = match doors.any().send(request).await {
+            Ok(_) => true,
+            Err(Error::Refused(refusal)) if refusal.status == 404 => false,
+            Err(_) => return,
+        };
+        let found = Found { began, intent, is_there };
+        self.with_record(|record| record.history.found.push(found));
+        self.0.reads.fetch_add(1, Ordering::SeqCst);
+    }
+
+    async fn see(&self, doors: &mut Doors, consistency: &str) {
+        let began = self.now();
+        let request = Request::get(&["v1", "audit", "checkpoint"]);
+        let answer = doors.any().send(request.query("consistency", consistency)).await;
+        let ended = self.now();
+        if let Ok(answer) = answer {
+            let leaves = answer.body["size"].as_u64().expect("a size");
+            let root = answer.text("root").expect("a root").to_owned();
+            let seen = Seen { began, ended, leaves, root };
+            self.with_record(|record| record.history.seen.push(seen));
+            self.0.reads.fetch_add(1, Ordering::SeqCst);
         }
     }
 }

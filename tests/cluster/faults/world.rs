@@ -17,8 +17,10 @@ use crate::support::node::eventually;
 
 /// Ids that have a certificate.
 const IDS_MAX: u64 = 99;
-/// What snapshots on their way may take of the network: all of it.
-const SNAPSHOTS: &str = "snapshot_bytes_per_second: 500000000";
+/// Snapshots are made all the time, and may take all of the network on their way; who was away for
+/// long is sent one.
+const SNAPSHOTS: &str = "snapshot_entries: 1000, log_kept_entries: 500, \
+                         snapshot_bytes_per_second: 500000000";
 /// How far a clock is off, in microseconds, that runs at another rate for as long as a run takes.
 const DRIFTED_US: i64 = 1_000_000;
 /// How long one question to one node may take.
@@ -158,8 +160,9 @@ impl World {
             |machine: &Machine| format!("{}: \"{}:{PEER_PORT}\"", machine.id, machine.host.address);
         let ask: Vec<String> = self.machines.values().map(peer).collect();
         let lines = format!(
-            "cluster:\n  {SNAPSHOTS}\n  \
+            "cluster:\n  {}\n  \
              join: {{ask: {{{}}}, token_file: ../join.token}}\n",
+            SNAPSHOTS.replace(", ", "\n  "),
             ask.join(", ")
         );
         self.add(&lines)
@@ -204,10 +207,14 @@ impl World {
         client_of(&doors, key, PATIENCE)
     }
 
-    pub(crate) async fn ready(&self, id: u64) {
+    pub(crate) async fn is_ready(&self, id: u64) -> bool {
         let client = self.client(id, &self.keys.admin);
+        client.send(Request::get(&["readyz"]).anonymous()).await.is_ok()
+    }
+
+    pub(crate) async fn ready(&self, id: u64) {
         eventually(&format!("node {id} is ready"), || async {
-            client.send(Request::get(&["readyz"]).anonymous()).await.ok()
+            self.is_ready(id).await.then_some(())
         })
         .await;
     }
@@ -281,7 +288,7 @@ impl World {
     /// Takes the machine of a node away.
     pub(crate) fn take_away(&mut self, id: u64) {
         let mut machine = self.machines.remove(&id).expect("a machine");
-        if machine.runs() {
+        if machine.runs() && machine.has_ended().is_none() {
             machine.kill();
         }
     }

@@ -111,7 +111,7 @@ fn a_point_is_found_by_any_name_of_a_file() {
 fn an_operation_that_fails_is_no_point_to_end_after() {
     let Some(place) = place(ROOM_BYTES) else { return };
     let mut child = child(&place);
-    place.disk.fail_syncs(1);
+    place.disk.fail_syncs(1, |_| true);
     place.disk.kill_at(child.id(), Point::new(Operation::Sync, |_| true).when(When::After));
     drop(child.stdin.take());
     let status = child.wait().unwrap();

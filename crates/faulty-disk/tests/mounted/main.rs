@@ -239,18 +239,22 @@ fn a_sync_that_fails_is_not_made_good_by_the_next() {
     let path = place.at("file");
     let mut file = File::create(&path).unwrap();
     place.sync_names();
-    file.write_all(b"lost").unwrap();
-    place.disk.fail_syncs(1);
+    file.write_all(b"kept").unwrap();
+    place.disk.fail_syncs(1, |path| path == "other");
+    file.sync_data().unwrap();
+    assert_eq!(place.disk.failed_syncs(), 0, "only those at the path fail");
+    file.write_all(b" lost").unwrap();
+    place.disk.fail_syncs(1, |path| path == "file");
     place.sync_names();
     assert_eq!(place.disk.failed_syncs(), 0, "only those of files fail");
     assert!(has_failed(&file.sync_data().unwrap_err()));
     assert_eq!(place.disk.failed_syncs(), 1);
     file.sync_data().unwrap();
-    assert_eq!(place.disk.operations(Operation::Sync), 2);
-    assert_eq!(text(&path), "lost", "it is seen until the power goes");
+    assert_eq!(place.disk.operations(Operation::Sync), 3);
+    assert_eq!(text(&path), "kept lost", "it is seen until the power goes");
     place.disk.cut_power(&mut |count| count);
     place.disk.power_on();
-    assert_eq!(text(&path), "");
+    assert_eq!(text(&path), "kept");
 }
 
 #[test]

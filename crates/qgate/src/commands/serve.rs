@@ -407,6 +407,12 @@ fn replica_config(
     if let Some(bytes) = config.cluster.snapshot_bytes_per_second {
         replica.snapshot_bytes_per_second = bytes;
     }
+    if let Some(entries) = config.cluster.snapshot_entries {
+        replica.snapshot_entries = entries;
+    }
+    if let Some(entries) = config.cluster.log_kept_entries {
+        replica.log_kept_entries = entries;
+    }
     replica.profile = match config.cluster.profile {
         Profile::Lan => replica::Profile::Lan,
         Profile::Regional => replica::Profile::Regional,

@@ -19,6 +19,8 @@ fn faults_are_named_with_their_line() {
         ("peer: {listen: \"127.0.0.1:4002\"}\n\
           cluster: {initialise: true, ask_first: {2: \"b:1\"}}\n", "ok"),
         ("registration: {open: true}\n",                  "ok"),
+        ("cluster: {snapshot_entries: 99}\n",             " cluster.snapshot_entries is 99;"),
+        ("cluster: {log_kept_entries: 10000001}\n",       " cluster.log_kept_entries is 10000001"),
         ("executor_drain_seconds: 600\n",                 "ok"),
         ("executor_drain_seconds: 601\n",                 " executor_drain_seconds is 601"),
         ("disk_reserve_bytes: a lot\n",                   "4:21"),

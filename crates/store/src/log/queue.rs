@@ -11,7 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use machine::Bug;
+use bugs::Bug;
 use parking_lot::{Condvar, Mutex};
 
 use crate::engine::{self, DB};

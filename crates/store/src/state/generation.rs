@@ -8,9 +8,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bugs::Bug;
 use ledger::PolicySet;
 use ledger::table::{self, Table};
-use machine::Bug;
 use minicbor::{Decode, Encode};
 use parking_lot::Mutex;
 use types::codec::{CodecError, decode, encode};

@@ -1,6 +1,9 @@
 //! Bugs that a node of a test build can be told to have, to see that the tests see them.
 //!
-//! Promise: without the feature `bugs` no node has one, and asking costs nothing.
+//! Promise: without the feature `planted` no node has one, and asking costs nothing. The pure core
+//! asks too, so that what is asked here follows from how the process was started and nothing else.
+#![cfg_attr(not(feature = "planted"), no_std)]
+#![forbid(unsafe_code)]
 
 /// One of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,11 +56,25 @@ pub enum Bug {
     SnapshotWithoutMembership,
     /// A node loses one audit leaf of twenty.
     LeafDropped,
+    /// The rows of a snapshot do not take the place of the state, and its mark does.
+    SnapshotMarkAlone,
+    /// A window is over once its intent is carried out.
+    WindowReleasedEarly,
+    /// A yes counts though the intent has expired.
+    ApproveAfterExpiry,
+    /// A yes counts each time that it is said.
+    ApproverCountsTwice,
+    /// A target is called while its claim is on its way to the log.
+    ExecuteBeforeClaim,
+    /// All claims of one executor have the same fence.
+    FenceReused,
+    /// What is in doubt is tried again at a target that would do it twice.
+    DoubtTriedAgain,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 31] = [
         Self::ReadsOwnState,
         Self::ReadsWithoutRound,
         Self::ReadsUnapplied,
@@ -82,6 +99,13 @@ impl Bug {
         Self::SnapshotWithoutRequestKeys,
         Self::SnapshotWithoutMembership,
         Self::LeafDropped,
+        Self::SnapshotMarkAlone,
+        Self::WindowReleasedEarly,
+        Self::ApproveAfterExpiry,
+        Self::ApproverCountsTwice,
+        Self::ExecuteBeforeClaim,
+        Self::FenceReused,
+        Self::DoubtTriedAgain,
     ];
 
     /// As it is named on the command line.
@@ -112,25 +136,32 @@ impl Bug {
             Self::SnapshotWithoutRequestKeys => "snapshot-without-request-keys",
             Self::SnapshotWithoutMembership => "snapshot-without-membership",
             Self::LeafDropped => "leaf-dropped",
+            Self::SnapshotMarkAlone => "snapshot-mark-alone",
+            Self::WindowReleasedEarly => "window-released-early",
+            Self::ApproveAfterExpiry => "approve-after-expiry",
+            Self::ApproverCountsTwice => "approver-counts-twice",
+            Self::ExecuteBeforeClaim => "execute-before-claim",
+            Self::FenceReused => "fence-reused",
+            Self::DoubtTriedAgain => "doubt-tried-again",
         }
     }
 
     /// Nodes have it from now on.
-    #[cfg(feature = "bugs")]
+    #[cfg(feature = "planted")]
     pub fn plant(self) {
-        planted::PLANTED.store(1 << self as u32, std::sync::atomic::Ordering::Relaxed);
+        planted::PLANTED.store(1 << self as u64, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// This node has it.
-    #[cfg(feature = "bugs")]
+    #[cfg(feature = "planted")]
     #[must_use]
     pub fn is_planted(self) -> bool {
         let planted = planted::PLANTED.load(std::sync::atomic::Ordering::Relaxed);
-        planted & (1 << self as u32) != 0
+        planted & (1 << self as u64) != 0
     }
 
     /// No node of this build has it.
-    #[cfg(not(feature = "bugs"))]
+    #[cfg(not(feature = "planted"))]
     #[inline]
     #[must_use]
     pub const fn is_planted(self) -> bool {
@@ -138,23 +169,23 @@ impl Bug {
     }
 }
 
-#[cfg(feature = "bugs")]
+#[cfg(feature = "planted")]
 mod planted {
     use std::sync::LazyLock;
-    use std::sync::atomic::AtomicU32;
+    use std::sync::atomic::AtomicU64;
 
-    use super::Bug;
+    pub(super) static PLANTED: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(at_first()));
+
+    #[cfg(not(feature = "by-environment"))]
+    fn at_first() -> u64 {
+        0
+    }
 
     /// What the process was started with: `QGATE_BUG=early-callback`.
-    const VARIABLE: &str = "QGATE_BUG";
-
-    pub(super) static PLANTED: LazyLock<AtomicU32> = LazyLock::new(|| {
-        // What a simulation does follows from its seed alone.
-        let name = if crate::IS_SIMULATED { None } else { std::env::var(VARIABLE).ok() };
-        let bug = name.map(|name| {
-            let found = Bug::ALL.into_iter().find(|bug| bug.name() == name);
-            found.unwrap_or_else(|| panic!("no bug is called {name}"))
-        });
-        AtomicU32::new(bug.map_or(0, |bug| 1 << bug as u32))
-    });
+    #[cfg(feature = "by-environment")]
+    fn at_first() -> u64 {
+        let Ok(name) = std::env::var("QGATE_BUG") else { return 0 };
+        let found = super::Bug::ALL.into_iter().find(|bug| bug.name() == name);
+        1 << found.unwrap_or_else(|| panic!("no bug is called {name}")) as u64
+    }
 }

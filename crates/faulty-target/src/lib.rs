@@ -2,6 +2,7 @@
 //! on a bad day.
 //!
 //! Invariant: an effect is kept at the moment when it happens, whatever becomes of the answer.
+#![forbid(unsafe_code)]
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -15,17 +16,15 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use machine::net::TcpListener;
 use rand::RngExt as _;
-use tokio::net::TcpListener;
 
-use crate::ground::HUB;
-
-/// Longer than the time that the destinations give it.
-const HANGS: Duration = Duration::from_secs(3);
+/// How long it may take. Destinations give it less.
+pub const HANGS: Duration = Duration::from_secs(3);
 
 /// What happened so far. Cheap to clone.
 #[derive(Clone, Default)]
-pub(crate) struct Target(Arc<Mutex<Done>>);
+pub struct Target(Arc<Mutex<Done>>);
 
 #[derive(Default)]
 struct Done {
@@ -34,28 +33,25 @@ struct Done {
 }
 
 impl Target {
-    /// Begins to listen; says where.
-    pub(crate) async fn start() -> (Self, String) {
-        let listener = TcpListener::bind((HUB, 0)).await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let target = Self::default();
-        let shared = target.clone();
-        tokio::spawn(async move {
-            loop {
-                let Ok((stream, _)) = listener.accept().await else { continue };
-                let shared = shared.clone();
-                tokio::spawn(async move {
-                    let service = service_fn(|request| shared.called(request));
-                    // A caller that is killed breaks off.
-                    _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-                });
-            }
-        });
-        (target, format!("http://{address}"))
+    /// Answers whoever comes, for ever.
+    pub async fn serve(self, listener: TcpListener) {
+        loop {
+            let Ok((stream, _)) = listener.accept().await else { continue };
+            let shared = self.clone();
+            tokio::spawn(async move {
+                let service = service_fn(|request| shared.called(request));
+                // A caller that is killed breaks off.
+                _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
     }
 
     /// Everything that it was made to do.
-    pub(crate) fn effects(&self) -> Vec<Effect> {
+    ///
+    /// # Panics
+    /// If a call of it did.
+    #[must_use]
+    pub fn effects(&self) -> Vec<Effect> {
         self.0.lock().expect("nobody panics with it").effects.clone()
     }
 
@@ -67,14 +63,17 @@ impl Target {
             let value = request.headers().get(name).and_then(|value| value.to_str().ok());
             value.unwrap_or_default().to_owned()
         };
-        let effect = Effect {
-            intent: header("gate-intent"),
-            fence: header("gate-fence").parse().unwrap_or_default(),
-        };
+        let (intent, fence) = (header("gate-intent"), header("gate-fence"));
         let honours_keys = request.uri().path() == "/keyed";
         let key = header("idempotency-key");
         let key = honours_keys.then_some(key);
-        _ = request.into_body().collect().await;
+        // A call that breaks off halfway does nothing.
+        let content = request.into_body().collect().await.map_err(std::io::Error::other)?;
+        let effect = Effect {
+            intent,
+            fence: fence.parse().unwrap_or_default(),
+            content: String::from_utf8_lossy(&content.to_bytes()).into_owned(),
+        };
         let target = self.clone();
         // What a target does it does though the caller is gone.
         tokio::spawn(async move { target.does(effect, key).await }).await.expect("it ends")
