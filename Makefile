@@ -88,7 +88,7 @@ faults: tools ## do to real nodes what may befall them (as root, with FUSE), and
 	@$(STAGE) build cargo test $(BUILD) --test faults --no-run
 	@$(STAGE) faults scripts/campaign-cluster $(RUNS) cargo test $(BUILD) --test faults --
 
-planted-faults: tools ## give real nodes each planted bug, and see every fault show it: some 40 minutes
+planted-faults: tools ## give real nodes each planted bug, and do every fault to them until it is seen: some 40 minutes
 	$(first_build_note)
 	@$(STAGE) build-bugs cargo build $(BUILD) --features bugs/by-environment --bin qgate
 	@cp $(TARGET)/release/qgate $(TARGET)/qgate-bugs

@@ -68,13 +68,15 @@ pub enum Bug {
     ExecuteBeforeClaim,
     /// All claims of one executor have the same fence.
     FenceReused,
+    /// The reply to a request of Raft counts for those that were made after it too.
+    ReplyCountsForLater,
     /// What is in doubt is tried again at a target that would do it twice.
     DoubtTriedAgain,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::ReadsOwnState,
         Self::ReadsWithoutRound,
         Self::ReadsUnapplied,
@@ -105,6 +107,7 @@ impl Bug {
         Self::ApproverCountsTwice,
         Self::ExecuteBeforeClaim,
         Self::FenceReused,
+        Self::ReplyCountsForLater,
         Self::DoubtTriedAgain,
     ];
 
@@ -142,6 +145,7 @@ impl Bug {
             Self::ApproverCountsTwice => "approver-counts-twice",
             Self::ExecuteBeforeClaim => "execute-before-claim",
             Self::FenceReused => "fence-reused",
+            Self::ReplyCountsForLater => "reply-counts-for-later",
             Self::DoubtTriedAgain => "doubt-tried-again",
         }
     }

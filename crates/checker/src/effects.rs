@@ -26,8 +26,10 @@ pub struct Seen {
     pub effects: u64,
     /// Those whose outcome is not known.
     pub in_doubt: u64,
-    /// Those that must not run, and did not.
-    pub refused: u64,
+    /// Those that somebody rejected: none of them ran.
+    pub rejected: u64,
+    /// Those whose time was over: none of them ran.
+    pub expired: u64,
 }
 
 /// What a person was told about a word of theirs: it counts.
@@ -69,7 +71,11 @@ pub fn check(
         life.hold(fences, &end)?;
         seen.effects += u64::from(!fences.is_empty());
         seen.in_doubt += u64::from(end.is_in_doubt());
-        seen.refused += u64::from(end.is_refused);
+        seen.rejected += u64::from(end.is_rejected);
+        seen.expired += u64::from(end.is_expired);
+    }
+    if let Some(lost) = contents.keys().find(|id| !known.contains(id.as_str())) {
+        return Err(format!("{lost}, which was answered, has no life in the log"));
     }
     must_be_heard(lives, heard)?;
     match done.keys().find(|intent| !known.contains(*intent)) {
@@ -87,7 +93,7 @@ fn must_be_heard(lives: &[Life], heard: &[Heard]) -> Result<(), String> {
             return Err(format!("{intent} is lost"));
         };
         let (step, what) = match rejects {
-            true => (Step::Refused, "no"),
+            true => (Step::Refused(by.clone()), "no"),
             false => (Step::Vote(by.clone()), "yes"),
         };
         if !life.has(&step) {
@@ -105,7 +111,8 @@ mod tests {
     /// Steps of every tenth millisecond.
     fn life(intent: &str, votes_needed: usize, steps: &[Step]) -> Life {
         let steps = (10..).step_by(10).zip(steps.iter().cloned()).collect();
-        Life { intent: intent.to_owned(), votes_needed, expires_ms: None, steps }
+        let intent = intent.to_owned();
+        Life { intent, votes_needed, may_repeat: false, expires_ms: None, steps }
     }
 
     fn effect(intent: &str, fence: u64) -> Effect {
@@ -145,7 +152,7 @@ mod tests {
                     ended("b2", Succeeded),
                 ],
             ),
-            life("c", 1, &[Step::Refused]),
+            life("c", 1, &[Step::Refused("x".to_owned())]),
             life("d", 0, &[Step::Released, claim("d1", 9), ended("d1", Doubt)]),
             life("e", 0, &[Step::Released, claim("e1", 10), ended("e1", Doubt)]),
             life(
@@ -156,6 +163,7 @@ mod tests {
             life("g", 2, &[vote("x"), Step::Expired]),
         ];
         lives[6].expires_ms = Some(20);
+        lives[1].may_repeat = true;
         let effects = vec![effect("a", 3), effect("b", 8), effect("d", 9), effect("f", 11)];
         let word = |intent: &str, by: &str, rejects| Heard {
             intent: intent.to_owned(),
@@ -183,17 +191,35 @@ mod tests {
 
     #[test]
     fn what_is_as_promised_is_counted() {
-        assert_eq!(sound().check(), Ok(Seen { effects: 4, in_doubt: 2, refused: 2 }));
+        assert_eq!(sound().check(), Ok(Seen { effects: 4, in_doubt: 2, rejected: 1, expired: 1 }));
     }
 
     #[test]
     #[rustfmt::skip]
     fn each_broken_promise_is_seen() {
         type Harm = fn(&mut Story);
-        let cases: [(&str, Harm); 26] = [
+        let cases: [(&str, Harm); 34] = [
             ("a: carried out 2 times", |s| s.effects.push(effect("a", 3))),
             ("b: carried out 2 times", |s| s.effects.push(effect("b", 5))),
             ("b: carried out under 7, which nobody claimed", |s| s.effects[1].fence = 7),
+            ("f: carried out under 11, which nobody claimed", |s| {
+                s.lives[5].steps[3].1 = ended("f1", Became::Failed);
+            }),
+            ("d: claimed again, and must not be", |s| {
+                s.lives[3].steps.push((40, claim("d2", 12)));
+            }),
+            ("e: claimed again, and must not be", |s| {
+                s.lives[4].may_repeat = true;
+                s.lives[4].steps[2].1 = ended("e1", Became::Failed);
+                s.lives[4].steps.push((40, claim("e2", 12)));
+            }),
+            ("g: neither let out nor refused", |s| drop(s.lives[6].steps.pop())),
+            ("c: Vote(\"y\") when it was decided", |s| s.lives[2].steps.push((20, vote("y")))),
+            ("c: Released when it was decided", |s| s.lives[2].steps.push((20, Step::Released))),
+            ("a: Refused(\"x\") when it had ended", |s| {
+                s.lives[0].steps.push((40, Step::Refused("x".to_owned())));
+            }),
+            ("c, which was answered, has no life", |s| drop(s.lives.remove(2))),
             ("d: carried out under 9, which nobody claimed", |s| {
                 s.lives[3].steps[2].1 = ended("d1", Became::GivenBack);
                 s.lives[3].steps.push((40, claim("d2", 12)));
@@ -231,7 +257,9 @@ mod tests {
             ("g: expired at 20 ms, before its time", |s| s.lives[6].expires_ms = Some(21)),
             ("g: expired at 20 ms, before its time", |s| s.lives[6].expires_ms = None),
             ("b: Vote(\"y\") at 20 ms, after 30 ms", |s| s.lives[1].steps[0].0 = 30),
-            ("c: the no of x is lost", |s| s.lives[2].steps.clear()),
+            ("c: the no of x is lost", |s| {
+                s.lives[2].steps[0].1 = Step::Refused("y".to_owned());
+            }),
             ("b: the yes of z is lost", |s| s.heard[0].by = "z".to_owned()),
         ];
         for (expected, harm) in cases {

@@ -17,6 +17,8 @@ pub struct Kinds {
     pub held: BTreeSet<String>,
     /// So many people.
     pub votes_needed: usize,
+    /// What may be tried again where it is in doubt.
+    pub repeating: BTreeSet<String>,
     /// How long a held one may take.
     pub expires_after_ms: Option<u64>,
     /// Those that are not looked at.
@@ -37,9 +39,14 @@ pub fn lives(entries: &[Value], kinds: &Kinds) -> Result<Vec<Life>, String> {
         let read = read(entry).map_err(|what| format!("{intent}: {what}: {entry}"))?;
         let (at_ms, step) = read;
         let is_held = kinds.held.contains(intent);
+        let is_first = !lives.contains_key(intent);
+        if is_first != (entry["event_type"] == "intent_submitted") {
+            return Err(format!("{intent}: its life does not begin with being asked for: {entry}"));
+        }
         let life = lives.entry(intent).or_insert_with(|| Life {
             intent: intent.to_owned(),
             votes_needed: if is_held { kinds.votes_needed } else { 0 },
+            may_repeat: kinds.repeating.contains(intent),
             expires_ms: kinds.expires_after_ms.filter(|_| is_held).map(|after| at_ms + after),
             steps: Vec::new(),
         });
@@ -62,7 +69,7 @@ fn read(entry: &Value) -> Result<(u64, Option<Step>), String> {
         "approval_vote_recorded" => Some(Step::Vote(text(entry, "actor_id")?)),
         "approved" => Some(Step::Released),
         // Nobody withdraws anything.
-        "rejected" => Some(Step::Refused),
+        "rejected" => Some(Step::Refused(text(entry, "actor_id")?)),
         "expired" => Some(Step::Expired),
         "execution_requested" => {
             let fence = metadata["fence"].as_u64().ok_or("no fence")?;
@@ -107,7 +114,7 @@ mod tests {
             held: ["int_1".to_owned()].into(),
             votes_needed: 1,
             expires_after_ms: Some(9_000),
-            others: BTreeSet::new(),
+            ..Kinds::default()
         };
         let lives = lives(&entries, &kinds).unwrap();
         let from_ms = lives[0].expires_ms.unwrap() - 9_000;
@@ -133,6 +140,10 @@ mod tests {
             (entry(1, "execution_requested", &json!({})), "int_1: no fence"),
             (entry(1, "execution_failed", &json!({})), "int_1: no executionId"),
             (json!({ "intent_id": "int_1" }), "int_1: no created_at"),
+            (
+                entry(1, "approved", &json!({})),
+                "int_1: its life does not begin with being asked for",
+            ),
         ] {
             let what = lives(&[entry], &Kinds::default()).unwrap_err();
             assert!(what.starts_with(expected), "{what}");

@@ -117,10 +117,10 @@ impl History {
         ids.map(|(id, asked)| (id.clone(), payload(&asked.key, asked.lead))).collect()
     }
 
-    /// The intents of leads from this one on.
+    /// The intents of some leads.
     #[must_use]
-    pub fn intents_from(&self, lead: u64) -> BTreeSet<String> {
-        let asked = self.asked.iter().filter(|asked| asked.lead >= lead);
+    pub fn intents_of(&self, is_one: impl Fn(u64) -> bool) -> BTreeSet<String> {
+        let asked = self.asked.iter().filter(|asked| is_one(asked.lead));
         asked.filter_map(Asked::accepted).cloned().collect()
     }
 

@@ -11,8 +11,8 @@ pub enum Step {
     Released,
     /// Somebody's vote for it.
     Vote(String),
-    /// It must not run: rejected, withdrawn, blocked.
-    Refused,
+    /// Somebody's no: it must not run.
+    Refused(String),
     /// Its time was over before it ran.
     Expired,
     /// It is to be carried out under a fence.
@@ -46,6 +46,8 @@ pub struct Life {
     pub intent: String,
     /// Distinct people who must let it out.
     pub votes_needed: usize,
+    /// What is in doubt may be tried again: its target does it once all the same.
+    pub may_repeat: bool,
     /// From when on it must not be let out, nor begun, in milliseconds of the log's time.
     pub expires_ms: Option<u64>,
     /// In the order of the log, each with its time there in milliseconds.
@@ -65,7 +67,8 @@ struct Claim<'life> {
 pub(crate) struct End<'life> {
     claims: Vec<Claim<'life>>,
     is_released: bool,
-    pub(crate) is_refused: bool,
+    pub(crate) is_rejected: bool,
+    pub(crate) is_expired: bool,
 }
 
 impl End<'_> {
@@ -77,10 +80,23 @@ impl End<'_> {
         self.is(Some(Became::Succeeded))
     }
 
-    /// Let out, and nobody has begun with it.
-    fn is_waiting(&self) -> bool {
-        let is_given_back = |claim: &Claim<'_>| claim.became == Some(Became::GivenBack);
-        self.is_released && !self.is_refused && self.claims.iter().all(is_given_back)
+    fn is_refused(&self) -> bool {
+        self.is_rejected || self.is_expired
+    }
+
+    /// Nobody has called its target for it.
+    fn is_untouched(&self) -> bool {
+        self.claims.iter().all(|claim| claim.became == Some(Became::GivenBack))
+    }
+
+    /// Whether the last claim, if there was one, leaves room for another.
+    fn may_be_claimed(&self, may_repeat: bool) -> bool {
+        let last = self.claims.last().map(|claim| claim.became);
+        match last {
+            None | Some(Some(Became::GivenBack)) => true,
+            Some(Some(Became::Doubt)) => may_repeat && !self.has_succeeded(),
+            Some(_) => false,
+        }
     }
 
     pub(crate) fn is_in_doubt(&self) -> bool {
@@ -90,11 +106,11 @@ impl End<'_> {
 }
 
 impl Life {
-    /// Whether something is yet to come: it was released and is not carried out, or an execution
-    /// has no end.
+    /// Whether something is yet to come: nobody has decided, it was released and is not carried
+    /// out, or an execution has no end.
     #[must_use]
     pub fn is_under_way(&self) -> bool {
-        self.walk().is_ok_and(|end| end.is_waiting() || end.is(None))
+        self.walk().is_ok_and(|end| !end.is_refused() && end.is_untouched() || end.is(None))
     }
 
     /// Goes through the steps: each must have had its reason.
@@ -117,6 +133,9 @@ impl Life {
                 _ => {}
             }
             match step {
+                Step::Vote(_) | Step::Released if end.is_released || end.is_refused() => {
+                    return wrong(format!("{step:?} when it was decided"));
+                }
                 Step::Vote(by) => {
                     if !votes.insert(by) {
                         return wrong(format!("{by} counts twice"));
@@ -127,13 +146,17 @@ impl Life {
                     return wrong(format!("released with {has} votes of {needs}"));
                 }
                 Step::Released => end.is_released = true,
-                Step::Refused | Step::Expired => end.is_refused = true,
+                Step::Refused(_) | Step::Expired if end.is_refused() || !end.is_untouched() => {
+                    return wrong(format!("{step:?} when it had ended or was begun"));
+                }
+                Step::Refused(_) => end.is_rejected = true,
+                Step::Expired => end.is_expired = true,
                 Step::Claim { execution, fence } => {
-                    if !end.is_released || end.is_refused {
+                    if !end.is_released || end.is_refused() {
                         return wrong("claimed and not released".to_owned());
                     }
-                    if end.has_succeeded() || end.is(None) {
-                        return wrong("claimed again before or after its end".to_owned());
+                    if !end.may_be_claimed(self.may_repeat) {
+                        return wrong("claimed again, and must not be".to_owned());
                     }
                     let newest = end.claims.last().map(|claim| claim.fence);
                     if let Some(newest) = newest.filter(|newest| newest >= fence) {
@@ -169,13 +192,17 @@ impl Life {
     pub(crate) fn hold(&self, fences: &[u64], end: &End<'_>) -> Result<(), String> {
         let wrong = |what: String| Err(format!("{}: {what}, {:?}", self.intent, self.steps));
         let may = |fence: &u64| {
+            let none = [Some(Became::GivenBack), Some(Became::Failed)];
             let mut claims = end.claims.iter();
-            claims.any(|claim| claim.fence == *fence && claim.became != Some(Became::GivenBack))
+            claims.any(|claim| claim.fence == *fence && !none.contains(&claim.became))
         };
         if end.is(None) {
             return wrong("still claimed in the end".to_owned());
         }
-        if end.is_waiting() {
+        if !end.is_refused() && !end.is_released {
+            return wrong("neither let out nor refused in the end".to_owned());
+        }
+        if !end.is_refused() && end.is_untouched() {
             return wrong("released and left alone".to_owned());
         }
         if let Some(fence) = fences.iter().find(|fence| !may(fence)) {

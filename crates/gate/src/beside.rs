@@ -34,6 +34,10 @@ impl Default for Beside {
 /// How many pieces of large work run at a time: one per core, but one core less than there are.
 #[must_use]
 pub fn places() -> usize {
+    if machine::IS_SIMULATED {
+        // The machine that it runs on is no part of a run.
+        return 1;
+    }
     std::thread::available_parallelism().map_or(1, NonZero::get).saturating_sub(1).max(1)
 }
 

@@ -43,6 +43,7 @@ mod status;
 mod strain;
 mod syncs;
 mod transport;
+mod turns;
 mod upkeep;
 mod verdict;
 

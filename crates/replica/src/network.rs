@@ -30,6 +30,7 @@ use crate::peers::{At, Client, Peers, Purpose};
 use crate::raft::{NodeAddress, TypeConfig};
 use crate::send_snapshot;
 use crate::state_machine::SnapshotDir;
+use crate::turns::{Turns, end_of};
 
 /// Entries that are not acknowledged for so long are sent anew, over a new stream. A disk may be
 /// slow, a follower that says nothing at all is not there.
@@ -121,19 +122,20 @@ impl Way {
         let held = Held::new(self.held.clone());
         let way = Arc::new((held, Mutex::new(waiting)));
         let sent = way.clone();
-        let requests = input.then(move |request| {
+        let turns = Turns::default();
+        let requests = turns.requests(input).then(move |request| {
             let sent = sent.clone();
             async move {
                 let (held, waiting) = sent.as_ref();
                 held.add(&request).await;
-                let last = request.entries.last().map(|entry| entry.log_id);
-                let last = last.or(request.prev_log_id).map(|id| id.index);
-                waiting.lock().sent(last, Instant::now());
+                waiting.lock().sent(end_of(&request), Instant::now());
                 convert::append_request(&request)
             }
         });
         let replies = client.append(requests).await?.into_inner();
-        let results = stream::try_unfold((replies, way), |(mut replies, way)| async move {
+        let state = (replies, way, turns);
+        let results = stream::try_unfold(state, |(mut replies, way, turns)| async move {
+            turns.has_read();
             loop {
                 let (held, waiting) = way.as_ref();
                 let (now, due) = (Instant::now(), waiting.lock().due());
@@ -151,7 +153,9 @@ impl Way {
                 if let Ok(upto) = &result {
                     waiting.lock().acknowledged(upto.map(|id| id.index), Instant::now());
                 }
-                return Ok(Some((result, (replies, way))));
+                if turns.may_read(result.as_ref().ok().map(|upto| upto.map(|id| id.index))) {
+                    return Ok(Some((result, (replies, way, turns))));
+                }
             }
         });
         Ok(results.map(|result| result.map_err(|status| unreachable(&status).into())).boxed())

@@ -78,6 +78,8 @@ pub(crate) struct Counts {
     pub(crate) faults: u64,
     pub(crate) kills: u64,
     pub(crate) cuts: u64,
+    /// Nodes whose messages waited.
+    pub(crate) delays: u64,
     /// Nodes that lost their power, and those of them whose disks lost something.
     pub(crate) power_losses: u64,
     pub(crate) torn: u64,
@@ -95,7 +97,8 @@ pub(crate) struct Counts {
     /// Intents that were carried out, whose outcome nobody knows, and that never ran.
     pub(crate) effects: u64,
     pub(crate) in_doubt: u64,
-    pub(crate) refused: u64,
+    pub(crate) rejected: u64,
+    pub(crate) expired: u64,
     /// Terms in which something was answered.
     pub(crate) terms: BTreeSet<u64>,
 }
@@ -106,13 +109,15 @@ impl fmt::Display for Counts {
         write!(f, "{answers} answers, {accepted} accepted, {reads} reads, {faults} faults, ")?;
         write!(f, "{kills} kills, ")?;
         write!(f, "{cuts} cuts, {power_losses} power-losses, {torn} torn, ")?;
-        let Self { full_disks, failed_syncs, installs, clock_jumps, .. } = self;
-        write!(f, "{full_disks} full-disks, {failed_syncs} failed-syncs, {installs} installs, ")?;
-        let Self { flipped_bits, damage_found, votes, effects, in_doubt, refused, terms, .. } =
-            self;
+        let Self { delays, full_disks, failed_syncs, installs, clock_jumps, .. } = self;
+        write!(f, "{delays} delays, {full_disks} full-disks, {failed_syncs} failed-syncs, ")?;
+        write!(f, "{installs} installs, ")?;
+        let Self { flipped_bits, damage_found, votes, effects, in_doubt, terms, .. } = self;
         write!(f, "{clock_jumps} clock-jumps, {flipped_bits} flipped-bits, ")?;
         write!(f, "{damage_found} damage-found, {votes} votes, {effects} effects, ")?;
-        write!(f, "{in_doubt} in-doubt, {refused} refused, {} terms", terms.len())
+        let Self { rejected, expired, .. } = self;
+        write!(f, "{in_doubt} in-doubt, {rejected} rejected, {expired} expired, ")?;
+        write!(f, "{} terms", terms.len())
     }
 }
 
@@ -122,11 +127,16 @@ impl Counts {
         if self.accepted < 100 || self.accepted == self.answers || self.reads < 100 {
             return Err(format!("it proves nothing, too little was answered: {self}"));
         }
-        if self.votes == 0 || self.effects < 100 || self.refused == 0 {
+        let is_decided = self.votes > 0 && self.rejected > 0 && self.expired > 0;
+        if !is_decided || self.effects < 100 {
             return Err(format!("it proves nothing, too little was carried out: {self}"));
         }
-        let took_effect =
-            self.kills + self.power_losses + self.cuts + self.full_disks + self.failed_syncs;
+        let took_effect = self.kills
+            + self.power_losses
+            + self.cuts
+            + self.delays
+            + self.full_disks
+            + self.failed_syncs;
         if took_effect < 3 || self.terms.len() < 2 {
             return Err(format!("it proves nothing, too little failed: {self}"));
         }

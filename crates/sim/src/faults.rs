@@ -12,6 +12,7 @@ use turmoil::Sim;
 
 use crate::cluster::{Cluster, NODES, data_dir};
 use crate::damage;
+use crate::workload::CLIENTS;
 
 /// Nothing fails before: the cluster is made.
 const QUIET: Duration = Duration::from_secs(5);
@@ -20,7 +21,7 @@ const QUIET: Duration = Duration::from_secs(5);
 const JUMP: Duration = Duration::from_secs(50 * 3_600);
 
 /// What may befall nodes, each as often as it stands here.
-const KINDS: [Kind; 18] = [
+const KINDS: [Kind; 20] = [
     Kind::Killed,
     Kind::Killed,
     Kind::Killed,
@@ -29,6 +30,8 @@ const KINDS: [Kind; 18] = [
     Kind::CutOff,
     Kind::CutOff,
     Kind::CutOff,
+    Kind::Delayed,
+    Kind::Delayed,
     Kind::PowerLost,
     Kind::PowerLost,
     Kind::PowerLost,
@@ -47,6 +50,9 @@ enum Kind {
     Killed,
     /// No message comes or goes.
     CutOff,
+    /// All messages from and to it wait, those of clients too, and come at once in the end: it is
+    /// as a process that stands still.
+    Delayed,
     /// The machine ends at once; of what was not synced some of the beginning is there.
     PowerLost,
     /// The same to all machines at once.
@@ -115,7 +121,11 @@ pub(crate) fn drive(
             let one_jumps = under_way.iter().any(|fault| fault.kind == Kind::ClockJumped);
             let is_second_clock =
                 kind == Kind::ClockJumped && (cluster.has_other_fault() || one_jumps);
-            let is_left_out = is_second_clock || nodes.iter().any(is_hit);
+            // What cuts a way and what holds it up have no common end.
+            let is_of_ways = |kind: Kind| matches!(kind, Kind::CutOff | Kind::Delayed);
+            let is_mixed = is_of_ways(kind)
+                && under_way.iter().any(|fault| is_of_ways(fault.kind) && fault.kind != kind);
+            let is_left_out = is_second_clock || is_mixed || nodes.iter().any(is_hit);
             if is_left_out && kind == Kind::BitFlipped {
                 flips_at = Some(now);
             }
@@ -148,6 +158,11 @@ fn begin(sim: &mut Sim<'_>, cluster: &Cluster, plan: &mut StdRng, fault: &Fault)
             Kind::CutOff => {
                 others(node).for_each(|other| sim.partition(name(node), name(other)));
                 cluster.count(|counts| counts.cuts += 1);
+            }
+            Kind::Delayed => {
+                others(node).for_each(|other| sim.hold(name(node), name(other)));
+                sim.hold(name(node), CLIENTS);
+                cluster.count(|counts| counts.delays += 1);
             }
             Kind::PowerLost | Kind::Blackout => {
                 sim.crash(name(node));
@@ -188,13 +203,19 @@ fn end(sim: &mut Sim<'_>, cluster: &Cluster, fault: &Fault, others_under_way: &[
         tracing::info!(node, kind = ?fault.kind, "a fault ends");
         match fault.kind {
             Kind::Killed | Kind::PowerLost | Kind::Blackout => start(sim, cluster, node),
-            Kind::CutOff => {
-                let is_cut_off = |other: &u64| {
-                    let mut cut = others_under_way.iter().filter(|one| one.kind == Kind::CutOff);
-                    cut.any(|one| one.nodes.contains(other))
+            Kind::CutOff | Kind::Delayed => {
+                let is_hit_too = |other: &u64| {
+                    let mut same = others_under_way.iter().filter(|one| one.kind == fault.kind);
+                    same.any(|one| one.nodes.contains(other))
                 };
-                for other in others(node).filter(|other| !is_cut_off(other)) {
-                    sim.repair(name(node), name(other));
+                if fault.kind == Kind::Delayed {
+                    sim.release(name(node), CLIENTS);
+                }
+                for other in others(node).filter(|other| !is_hit_too(other)) {
+                    match fault.kind {
+                        Kind::CutOff => sim.repair(name(node), name(other)),
+                        _ => sim.release(name(node), name(other)),
+                    }
                 }
             }
             Kind::ClockJumped => cluster.jump(node, JUMP, true),

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::cluster::{Cluster, Keys, TARGET};
 use crate::http::{self, Answer};
 use crate::notes::{EXPIRE_AFTER_MS, NOTES_FROM, VOTES_NEEDED};
-use crate::workload::{AGAIN, checkpoint, now};
+use crate::workload::{AGAIN, checkpoint, is_keyed, now};
 
 /// One call per lead, longer than any run; and notes that people let out.
 const GATES: &str = "\
@@ -76,18 +76,15 @@ pub(crate) async fn prepare(cluster: &Cluster) -> Keys {
 pub(crate) async fn judge(cluster: &Cluster) {
     let admin = cluster.admin_key.reveal();
     let kinds = Kinds {
-        held: cluster.history.borrow().intents_from(NOTES_FROM),
+        held: cluster.history.borrow().intents_of(|lead| lead >= NOTES_FROM),
+        repeating: cluster.history.borrow().intents_of(is_keyed),
         votes_needed: VOTES_NEEDED,
         expires_after_ms: Some(EXPIRE_AFTER_MS),
         ..Kinds::default()
     };
     _ = settled(cluster, admin, &kinds).await;
     tokio::time::sleep(AFTERWARDS).await;
-    let Settled { shown, lives, done } = settled(cluster, admin, &kinds).await;
-    let mut listed = Vec::new();
-    for node in cluster.nodes() {
-        listed.push(list(node, admin).await);
-    }
+    let Settled { shown, lives, done, listed } = settled(cluster, admin, &kinds).await;
     let history = cluster.history.borrow();
     let checked = listed.iter().try_for_each(|listed| history.check(listed));
     let checked = checked.and_then(|()| audit::check(&shown, &history.seen));
@@ -96,7 +93,7 @@ pub(crate) async fn judge(cluster: &Cluster) {
         let seen = effects::check(&lives, &done, &heard, &history.contents())?;
         cluster.count(|counts| {
             (counts.effects, counts.in_doubt) = (seen.effects, seen.in_doubt);
-            counts.refused = seen.refused;
+            (counts.rejected, counts.expired) = (seen.rejected, seen.expired);
         });
         Ok(())
     });
@@ -108,6 +105,8 @@ struct Settled {
     shown: Vec<Shown>,
     lives: Result<Vec<Life>, String>,
     done: Vec<Effect>,
+    /// What each node has.
+    listed: Vec<Vec<Listed>>,
 }
 
 /// Waits until all nodes show the same, and nothing is under way any more. After a while it is as
@@ -128,10 +127,12 @@ async fn settled(cluster: &Cluster, admin: &str, kinds: &Kinds) -> Settled {
 async fn look(cluster: &Cluster, admin: &str, kinds: &Kinds) -> Option<(bool, Settled)> {
     let done = cluster.target.effects();
     let (mut shown, mut last, mut is_one) = (Vec::new(), Vec::new(), true);
+    let mut listed = Vec::new();
     for node in cluster.nodes() {
         let all = checkpoint(node, admin, "linearizable").await?;
         let own = checkpoint(node, admin, "stale").await?;
-        last = rows(node, admin, "/v1/audit/entries", "entries", "after").await;
+        last = rows(node, admin, "/v1/audit/entries", "entries", "after").await?;
+        listed.push(list(node, admin).await?);
         is_one &= all.0 == own.0 && last.len() as u64 == own.0;
         shown.push(Shown { node, root: own.1, leaves: leaves(&last) });
     }
@@ -140,7 +141,7 @@ async fn look(cluster: &Cluster, admin: &str, kinds: &Kinds) -> Option<(bool, Se
     let is_under_way = lives.as_ref().is_ok_and(|lives| lives.iter().any(Life::is_under_way));
     // What is in doubt is tried again all the time where that does no harm.
     let is_settled = is_one && !is_under_way && cluster.target.effects().len() == done.len();
-    Some((is_settled, Settled { shown, lives, done }))
+    Some((is_settled, Settled { shown, lives, done, listed }))
 }
 
 /// Every leaf that a node lists of what it has.
@@ -153,25 +154,28 @@ fn leaves(entries: &[Value]) -> Vec<(u64, Vec<u8>)> {
 }
 
 /// Every intent that a node has.
-async fn list(node: u64, admin: &str) -> Vec<Listed> {
-    let rows = rows(node, admin, "/v1/intents", "intents", "before").await;
+async fn list(node: u64, admin: &str) -> Option<Vec<Listed>> {
+    let rows = rows(node, admin, "/v1/intents", "intents", "before").await?;
     let text = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
     let listed = |row: Value| Listed {
         id: text(&row, "intentId"),
         payload_hash: text(&row, "payload_hash"),
     };
-    rows.into_iter().map(listed).collect()
+    Some(rows.into_iter().map(listed).collect())
 }
 
-/// All pages of a list that a node has, each row as it is.
-async fn rows(node: u64, admin: &str, list: &str, name: &str, cursor: &str) -> Vec<Value> {
+/// All pages of a list that a node has, each row as it is, if it answers.
+async fn rows(node: u64, admin: &str, list: &str, name: &str, cursor: &str) -> Option<Vec<Value>> {
     let (mut all, mut from) = (Vec::new(), String::new());
     loop {
         let path = format!("{list}?limit=1000&consistency=stale{from}");
-        let page = done(|| http::send(node, "GET", &path, admin, None, &Value::Null)).await;
+        let page = http::send(node, "GET", &path, admin, None, &Value::Null).await.ok()?;
+        if page.status != 200 {
+            return None;
+        }
         all.extend(page.body[name].as_array().into_iter().flatten().cloned());
         let next = match &page.body["next"] {
-            Value::Null => return all,
+            Value::Null => return Some(all),
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };

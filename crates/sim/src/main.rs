@@ -86,7 +86,7 @@ fn main() -> ExitCode {
     let mut sim = turmoil::Builder::new()
         .rng_seed(plan.random())
         .tick_duration(Duration::from_millis(1))
-        .simulation_duration(Duration::from_secs(args.minutes * 60 + 60))
+        .simulation_duration(Duration::from_secs(args.minutes * 60 + 120))
         .min_message_latency(Duration::from_micros(200))
         .max_message_latency(Duration::from_millis(5))
         .tcp_capacity(1 << 16)

@@ -64,7 +64,7 @@ fn ended(cluster: &Cluster, id: u64, why: &str) -> turmoil::Result {
     let says = |words: &[&str]| words.iter().any(|said| why.contains(said));
     if cluster.has_reason(id) && says(&of_disk) {
         Ok(())
-    } else if cluster.is_damaged(id) && says(&["damaged", "Corruption"]) {
+    } else if cluster.is_damaged(id) {
         cluster.lost(id);
         Ok(())
     } else {

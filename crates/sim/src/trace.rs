@@ -13,7 +13,18 @@ use tracing_subscriber::registry::Registry;
 use twox_hash::XxHash3_128;
 
 /// Whose detailed events count; of all others those that people read.
-const DETAILED: [&str; 6] = ["gate", "http_api", "qgate_sim", "replica", "store", "turmoil"];
+const DETAILED: [&str; 10] = [
+    "executor",
+    "faulty_target",
+    "gate",
+    "http_api",
+    "ledger",
+    "outbound",
+    "qgate_sim",
+    "replica",
+    "store",
+    "turmoil",
+];
 
 /// What happened so far.
 #[derive(Clone)]

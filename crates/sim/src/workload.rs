@@ -14,6 +14,8 @@ use crate::cluster::{Cluster, NODES, TARGET, TARGET_PORT};
 use crate::http::{self, Answer};
 use crate::{judge, notes};
 
+/// Where all of them stand.
+pub(crate) const CLIENTS: &str = "clients";
 /// Clients that ask for calls, and such that ask for notes.
 const CALLERS: u64 = 4;
 const NOTERS: u64 = 2;
@@ -37,7 +39,7 @@ pub(crate) fn start(sim: &mut turmoil::Sim<'_>, cluster: &Rc<Cluster>) {
         }
     });
     let cluster = cluster.clone();
-    sim.client("clients", async move {
+    sim.client(CLIENTS, async move {
         let keys = judge::prepare(&cluster).await;
         let mut asking = Vec::new();
         for number in 0..CALLERS {
@@ -75,7 +77,7 @@ async fn call(cluster: &Cluster, api_key: &str, caller: u64) {
         turn += 1;
         let (key, lead) =
             (format!("c{caller}-{turn}"), turn / TURNS + numbers.random_range(0..LEADS));
-        let resource = if lead % 2 == 0 { "phone.plain" } else { "phone.keyed" };
+        let resource = if is_keyed(lead) { "phone.keyed" } else { "phone.plain" };
         let intent = json!({ "resource": resource });
         // Some answers are asked for again.
         let more = numbers.random_range(0..4_u32) / 3;
@@ -89,6 +91,11 @@ async fn call(cluster: &Cluster, api_key: &str, caller: u64) {
         )
         .await;
     }
+}
+
+/// Whether the target of a lead does the same call once however often it is made.
+pub(crate) fn is_keyed(lead: u64) -> bool {
+    lead < notes::NOTES_FROM && lead % 2 == 1
 }
 
 /// Sends a key through any node until its answer is definite, and so often again after that. Gives
@@ -142,7 +149,8 @@ fn told(sent: Result<Answer, String>) -> Told {
     match (answer.status, answer.body["status"].as_str()) {
         (200, Some("approved" | "pending_approval")) => Told::Accepted(id),
         (200 | 409, Some("duplicate_blocked")) => Told::Duplicate(id),
-        (500.. | 429, _) => Told::Nothing,
+        // 500 says that something broke.
+        (501.. | 429, _) => Told::Nothing,
         (status, _) => Told::Refused(status),
     }
 }

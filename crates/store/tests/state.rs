@@ -308,6 +308,34 @@ fn a_state_without_its_pointer_is_refused() {
 }
 
 #[test]
+fn a_pointer_with_a_wrong_bit_costs_no_state() {
+    let (dir, other) = (tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
+    let from = StateStore::open(other.path()).expect("open");
+    (0..9).for_each(|index| write(&from, index));
+    let store = StateStore::open(dir.path()).expect("open");
+    store.install(&from.checkpoint().expect("checkpoint").dir).expect("install");
+    let applied = store.applied();
+    drop(store);
+    let pointer = dir.path().join("CURRENT");
+    let good = fs::read(&pointer).expect("read");
+    assert_eq!(good, b"gen-2\n");
+    for bit in 0..good.len() * 8 {
+        let mut bytes = good.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&pointer, &bytes).expect("write");
+        match StateStore::open(dir.path()) {
+            // Other white space at its end changes nothing.
+            Ok(store) => assert_eq!((bit / 8, store.applied()), (5, applied.clone()), "{bytes:?}"),
+            Err(StoreError::Damaged(_)) => {}
+            Err(other) => panic!("{bytes:?}: {other}"),
+        }
+        fs::write(&pointer, &good).expect("write");
+        let store = StateStore::open(dir.path()).expect("all is there");
+        assert_eq!(store.applied(), applied, "after {bytes:?}");
+    }
+}
+
+#[test]
 fn a_snapshot_from_elsewhere_stays_where_it_is() {
     let (dir, other) = (tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
     let store = StateStore::open(dir.path()).expect("open");

@@ -3,6 +3,7 @@
 //! Invariant: nothing is judged before all nodes run, nobody asks any more, and no claim is open.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -12,12 +13,19 @@ use checker::entries::{self, Kinds};
 use checker::history::{Listed, Seen};
 use checker::life::Life;
 use client::{Client, Request};
+use faulty_target::HANGS;
 use serde_json::Value;
+use tokio::time::sleep;
 
-use crate::support::node::eventually;
+use crate::support::DEADLINE;
 use crate::tally::Tally;
-use crate::work::{EXPIRE_AFTER_MS, NOTES_FROM, Record, VOTES_NEEDED};
+use crate::work::{EXPIRE_AFTER_MS, NOTES_FROM, Record, VOTES_NEEDED, is_keyed};
 use crate::world::World;
+
+/// What targets do late they have done by then.
+const AFTERWARDS: Duration = HANGS.saturating_add(Duration::from_secs(1));
+/// The rest between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The first promise that was broken.
 pub(crate) async fn judge(
@@ -28,33 +36,15 @@ pub(crate) async fn judge(
     tally: &mut Tally,
 ) -> Result<(), String> {
     let kinds = Kinds {
-        held: record.history.intents_from(NOTES_FROM),
+        held: record.history.intents_of(|lead| lead >= NOTES_FROM),
+        repeating: record.history.intents_of(is_keyed),
         votes_needed: VOTES_NEEDED,
         expires_after_ms: Some(EXPIRE_AFTER_MS),
         others: fillers,
     };
-    let (lives, shown, done) = eventually("what was released is carried out", || async {
-        let done = effects();
-        let mut shown = Vec::new();
-        let mut last = Vec::new();
-        for id in world.ids() {
-            world.caught_up(id).await;
-            let (size, root) = world.checkpoint(id).await;
-            last = entries(&world.client(id, &world.keys.admin)).await;
-            // Something came meanwhile.
-            if last.len() as u64 != size {
-                return None;
-            }
-            shown.push(Shown { node: id, root, leaves: leaves(&last) });
-        }
-        let is_one = shown.iter().all(|one| one.leaves.len() == shown[0].leaves.len());
-        let lives = entries::lives(&last, &kinds);
-        let is_under_way = lives.as_ref().is_ok_and(|lives| lives.iter().any(Life::is_under_way));
-        // What is in doubt is tried again all the time where that does no harm.
-        let is_quiet = is_one && !is_under_way && effects().len() == done.len();
-        is_quiet.then_some((lives, shown, done))
-    })
-    .await;
+    _ = settled(world, &kinds, &effects).await;
+    sleep(AFTERWARDS).await;
+    let (lives, shown, done) = settled(world, &kinds, &effects).await;
     let mut all_listed = Vec::new();
     for id in world.ids() {
         let client = world.client(id, &world.keys.admin);
@@ -67,10 +57,46 @@ pub(crate) async fn judge(
     let told: Vec<Seen> = history.seen.iter().chain(left).cloned().collect();
     audit::check(&shown, &told)?;
     let seen = effects::check(&lives?, &done, heard, &history.contents())?;
-    (tally.effects, tally.in_doubt, tally.refused) = (seen.effects, seen.in_doubt, seen.refused);
+    (tally.effects, tally.in_doubt) = (seen.effects, seen.in_doubt);
+    (tally.rejected, tally.expired) = (seen.rejected, seen.expired);
     tally.accepted = all_listed[0].len() as u64;
     tally.votes = heard.len() as u64;
     Ok(())
+}
+
+type All = (Result<Vec<Life>, String>, Vec<Shown>, Vec<Effect>);
+
+/// Waits until nodes show the same and nothing is under way any more. What is not so after a while
+/// never will be.
+async fn settled(world: &World, kinds: &Kinds, effects: &impl Fn() -> Vec<Effect>) -> All {
+    let ends = Instant::now() + DEADLINE;
+    loop {
+        let (is_settled, all) = look(world, kinds, effects).await;
+        if is_settled || Instant::now() > ends {
+            return all;
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// What there is, and whether nodes show the same and nothing is under way any more.
+async fn look(world: &World, kinds: &Kinds, effects: &impl Fn() -> Vec<Effect>) -> (bool, All) {
+    let done = effects();
+    let (mut shown, mut last, mut is_one) = (Vec::new(), Vec::new(), true);
+    for id in world.ids() {
+        world.caught_up(id).await;
+        let (size, root) = world.checkpoint(id).await;
+        last = entries(&world.client(id, &world.keys.admin)).await;
+        // Something may have come meanwhile.
+        is_one &= last.len() as u64 == size;
+        shown.push(Shown { node: id, root, leaves: leaves(&last) });
+    }
+    is_one &= shown.iter().all(|one| one.leaves.len() == shown[0].leaves.len());
+    let lives = entries::lives(&last, kinds);
+    let is_under_way = lives.as_ref().is_ok_and(|lives| lives.iter().any(Life::is_under_way));
+    // What is in doubt is tried again all the time where that does no harm.
+    let is_quiet = !is_under_way && effects().len() == done.len();
+    (is_one && is_quiet, (lives, shown, done))
 }
 
 async fn entries(client: &Client) -> Vec<Value> {

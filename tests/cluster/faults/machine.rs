@@ -19,28 +19,23 @@ use crate::support::{Process, log_file, pid};
 const ROOM_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 /// As on a disk that is neither the fastest nor bad.
 const SYNCS_TAKE: Range<Duration> = Duration::from_micros(100)..Duration::from_millis(4);
-/// How long they take a disk that is slow: long enough that the power goes in the middle of one.
-const SLOW_SYNCS_TAKE: Range<Duration> = Duration::from_millis(50)..Duration::from_millis(400);
+/// How long they take a disk that is slow: long enough that the power goes in the middle of one,
+/// and not too long for a vote.
+const SLOW_SYNCS_TAKE: Range<Duration> = Duration::from_millis(20)..Duration::from_millis(80);
 const HTTP_PORT: u16 = 4000;
 pub(crate) const PEER_PORT: u16 = 4002;
 const METRICS_PORT: u16 = 4003;
 /// How a clock runs that is right, and in step with all others.
 const RIGHT: &str = "+0";
 
-/// How fast all clocks of a machine run, the steady one too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rate {
-    Right,
-    /// Percent of the right rate.
-    Percent(u32),
-}
-
 pub(crate) struct Machine {
     pub(crate) id: u64,
     pub(crate) host: Host,
     pub(crate) disk: Disk,
     home: PathBuf,
-    rate: Rate,
+    /// Percent of the right rate, where its clocks run at another one: the wall clock, and the
+    /// monotonic one by which it waits. The one since boot stays right.
+    rate: Option<u32>,
     starts: u32,
     process: Option<Process>,
     _mounted: Mounted,
@@ -48,7 +43,7 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// A machine with the configuration of a node, whose last lines are given; it does not run yet.
-    pub(crate) fn new(id: u64, all: &Path, rate: Rate, last_lines: &str) -> Self {
+    pub(crate) fn new(id: u64, all: &Path, rate: Option<u32>, last_lines: &str) -> Self {
         let home = all.join(format!("node-{id}"));
         let mount = home.join("disk");
         fs::create_dir_all(&mount).expect("a directory");
@@ -110,13 +105,13 @@ impl Machine {
         command.args(&enter[1..]).arg("env");
         command.arg("LD_PRELOAD=/usr/$LIB/faketime/libfaketimeMT.so.1");
         match self.rate {
-            Rate::Right => {
+            None => {
                 let clock = self.home.join("clock");
                 command.arg(format!("FAKETIME_TIMESTAMP_FILE={}", clock.display()));
                 // Clocks that are set do not move the steady one.
                 command.args(["FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME_CACHE_DURATION=1"]);
             }
-            Rate::Percent(percent) => {
+            Some(percent) => {
                 let (whole, rest) = (percent / 100, percent % 100);
                 command.arg(format!("FAKETIME=+0 x{whole}.{rest:02}"));
             }

@@ -3,12 +3,13 @@
 //! targets were made to do what was released, and no more than once.
 //!
 //! `QGATE_FAULTS` says how many faults a campaign's run has, `QGATE_FAULTS_NODES` of how many
-//! nodes; `QGATE_FAULTS_RECORD` is a file that gets a line with the counts, `QGATE_FAULTS_GATE`
-//! another binary than that of this build.
+//! nodes, `QGATE_FAULTS_KINDS` which ones, else they are all; `QGATE_FAULTS_RECORD` is a file that
+//! gets a line with the counts, `QGATE_FAULTS_GATE` another binary than that of this build.
 #![cfg(test)]
 
 mod ground;
 mod judge;
+mod line;
 mod machine;
 mod strike;
 #[path = "../../support/mod.rs"]
@@ -19,21 +20,19 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
-use std::fs::OpenOptions;
-use std::io::Write as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use faulty_target::{HANGS, Target};
+use faulty_target::Target;
 use rand::RngExt as _;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
+use self::line::Line;
 use self::strike::Strike;
 use self::support::node::eventually;
 use self::support::{digits, shown};
-use self::tally::{Fault, Tally};
+use self::tally::Fault;
 use self::work::Crowd;
 use self::world::World;
 
@@ -42,8 +41,6 @@ const LARGE_CHARS: usize = 4 * 1024 * 1024;
 const LARGE_ONES: usize = 6;
 /// Rates of clocks that are five percent off.
 const RATES: [u32; 2] = [95, 105];
-/// What targets do late they have done by then.
-const AFTERWARDS: Duration = HANGS.saturating_add(Duration::from_secs(1));
 
 /// Every kind once, on three nodes.
 #[tokio::test(flavor = "multi_thread")]
@@ -71,25 +68,38 @@ async fn campaign() {
             )]),
             _ => BTreeMap::new(),
         };
-        run(nodes, (0..faults).map(|_| drawn()).collect(), rates).await;
+        let kinds = kinds();
+        run(nodes, (0..faults).map(|_| drawn(&kinds)).collect(), rates).await;
     }
 }
 
+/// The faults that a run may have, with their weights.
+fn kinds() -> Vec<(Fault, u32)> {
+    let mut kinds = Fault::weights();
+    let wanted = env::var("QGATE_FAULTS_KINDS").unwrap_or_default();
+    let wanted: Vec<&str> = wanted.split_whitespace().collect();
+    for name in &wanted {
+        let is_known = kinds.iter().any(|(fault, _)| fault.name() == *name);
+        assert!(is_known, "no fault is called {name}");
+    }
+    kinds.retain(|(fault, _)| wanted.is_empty() || wanted.contains(&fault.name().as_str()));
+    kinds
+}
+
 /// A fault, drawn by its weight.
-fn drawn() -> Fault {
-    let weights = Fault::weights();
-    let mut at = rand::rng().random_range(0..weights.iter().map(|(_, weight)| weight).sum());
-    for (fault, weight) in weights {
-        match at.checked_sub(weight) {
+fn drawn(kinds: &[(Fault, u32)]) -> Fault {
+    let mut at = rand::rng().random_range(0..kinds.iter().map(|(_, weight)| weight).sum());
+    for (fault, weight) in kinds {
+        match at.checked_sub(*weight) {
             Some(less) => at = less,
-            None => return fault,
+            None => return *fault,
         }
     }
     unreachable!("it lies below the sum")
 }
 
 async fn run(nodes: u64, faults: Vec<Fault>, rates: BTreeMap<u64, u32>) {
-    let began = Instant::now();
+    let mut line = Line::begin(nodes);
     let mut home = TempDir::new().expect("a directory");
     // What the nodes said stays where a run does not end well.
     home.disable_cleanup(true);
@@ -103,55 +113,29 @@ async fn run(nodes: u64, faults: Vec<Fault>, rates: BTreeMap<u64, u32>) {
     shown(&format!("{nodes} nodes, rates of clocks in percent {rates:?}"));
     let mut world = World::make(gate, home.path(), nodes, rates, &address).await;
     let fillers = fill(&world).await;
-    shown(&format!("{:5.1} s: the cluster is there", began.elapsed().as_secs_f64()));
-    let crowd = Crowd::start(world.keys.clone(), world.addresses());
-    let mut tally = Tally::default();
+    shown(&format!("{:5.1} s: the cluster is there", line.seconds()));
+    let crowd = Crowd::start(world.keys.clone(), world.doors());
     crowd.work.answers(100).await;
     for fault in faults {
         let (name, from) = (fault.name(), crowd.work.answered());
-        let seconds = began.elapsed().as_secs_f64();
-        shown(&format!("{seconds:5.1} s: {name}, after {from} answers"));
-        Strike { world: &mut world, work: &crowd.work, tally: &mut tally }.with(fault).await;
+        shown(&format!("{:5.1} s: {name}, after {from} answers", line.seconds()));
+        Strike { world: &mut world, work: &crowd.work, tally: &mut line.tally }.with(fault).await;
     }
     world.heal().await;
+    let tally = &mut line.tally;
     tally.drifts = world.drifts().await;
     (tally.answers, tally.reads) = (crowd.work.answered(), crowd.work.reads());
     tally.lost_replies = crowd.work.lost_replies();
     let record = crowd.stop().await;
-    // What a target does late it does by now.
-    tokio::time::sleep(AFTERWARDS).await;
-    let judged = judge::judge(&world, &record, fillers, || target.effects(), &mut tally).await;
+    let judged = judge::judge(&world, &record, fillers, || target.effects(), tally).await;
     let judged = judged.and_then(|()| tally.must_prove_something());
-    let seconds = began.elapsed().as_secs();
-    shown(&format!("{nodes} nodes, {seconds} s: {tally}, {judged:?}"));
-    keep(nodes, seconds, &tally, judged.is_err());
+    shown(&format!("{nodes} nodes, {:.0} s: {}, {judged:?}", line.seconds(), line.tally));
     assert!(judged.is_ok(), "violation: {judged:?}");
     world.must_be_calm();
     world.stop();
     drop(world);
+    line.passed();
     home.disable_cleanup(false);
-}
-
-/// Adds a line to the record, if there is one.
-fn keep(nodes: u64, seconds: u64, tally: &Tally, is_violated: bool) {
-    let Some(path) = env::var_os("QGATE_FAULTS_RECORD") else { return };
-    let columns = tally.columns();
-    let (names, counts): (Vec<String>, Vec<u64>) = columns.into_iter().unzip();
-    let is_new = !Path::new(&path).exists();
-    let mut record = OpenOptions::new().append(true).create(true).open(path).expect("a record");
-    let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
-    if is_new {
-        writeln!(record, "date\tnodes\tseconds\tviolations\t{}", names.join("\t"))
-            .expect("written");
-    }
-    let counts: Vec<String> = counts.iter().map(u64::to_string).collect();
-    writeln!(
-        record,
-        "{date}\t{nodes}\t{seconds}\t{}\t{}",
-        u8::from(is_violated),
-        counts.join("\t")
-    )
-    .expect("written");
 }
 
 /// Submits payloads, the first ones large, until no node has the beginning of the log any more, so

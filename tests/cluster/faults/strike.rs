@@ -353,7 +353,7 @@ impl Strike<'_> {
                 break id;
             }
         };
-        self.work.go_to(self.world.addresses());
+        self.work.go_to(self.world.doors());
         self.work.answers(some(1..60)).await;
         // What it has is judged too, in the end.
         self.world.ready(goes).await;
@@ -363,8 +363,9 @@ impl Strike<'_> {
         self.world.remove(goes).await;
         // It is asked for a while yet, and has nothing to say.
         self.work.answers(some(1..30)).await;
-        let mut stay = self.world.addresses();
-        stay.retain(|(id, _)| *id != goes);
+        let gone = self.world.machine(goes).http();
+        let mut stay = self.world.doors();
+        stay.retain(|door| *door != gone);
         self.work.go_to(stay);
         self.world.take_away(goes);
     }
@@ -432,7 +433,7 @@ impl Strike<'_> {
         self.world.take_away(id);
         let new = self.world.join().await;
         self.world.becomes_voter(new).await;
-        self.work.go_to(self.world.addresses());
+        self.work.go_to(self.world.doors());
     }
 
     /// A new node ends in the middle of its first install, and comes in all the same.

@@ -113,7 +113,8 @@ pub(crate) struct Tally {
     pub(crate) votes: u64,
     pub(crate) effects: u64,
     pub(crate) in_doubt: u64,
-    pub(crate) refused: u64,
+    pub(crate) rejected: u64,
+    pub(crate) expired: u64,
 }
 
 impl Tally {
@@ -135,7 +136,8 @@ impl Tally {
             (!is_cut || self.lost_bytes > 0, "no power cut took anything"),
             (self.effects > 0, "nothing was carried out"),
             (self.votes > 0, "nobody was heard"),
-            (self.refused > 0, "nothing was rejected"),
+            (self.rejected > 0, "nothing was rejected"),
+            (self.expired > 0, "nothing expired"),
             (self.lost_replies > 0, "no reply was lost"),
         ] {
             if !is_so {
@@ -165,7 +167,8 @@ impl Tally {
             ("votes", self.votes),
             ("effects", self.effects),
             ("in-doubt", self.in_doubt),
-            ("refused", self.refused),
+            ("rejected", self.rejected),
+            ("expired", self.expired),
         ];
         columns.extend(rest.map(|(name, count)| (name.to_owned(), count)));
         columns

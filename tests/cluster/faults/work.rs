@@ -76,7 +76,7 @@ pub(crate) struct Crowd {
 }
 
 impl Crowd {
-    pub(crate) fn start(keys: Keys, nodes: Vec<(u64, String)>) -> Self {
+    pub(crate) fn start(keys: Keys, doors: Vec<String>) -> Self {
         let work = Work(Arc::new(Shared {
             keys,
             began: Instant::now(),
@@ -87,7 +87,7 @@ impl Crowd {
             doors: RwLock::default(),
             record: Mutex::default(),
         }));
-        work.go_to(nodes);
+        work.go_to(doors);
         let (mut submitters, mut readers) = (JoinSet::new(), JoinSet::new());
         for number in 0..SUBMITTERS {
             let work = work.clone();
@@ -119,8 +119,7 @@ impl Crowd {
 
 impl Work {
     /// The nodes that there are now.
-    pub(crate) fn go_to(&self, nodes: Vec<(u64, String)>) {
-        let doors = nodes.into_iter().map(|(_, door)| door).collect();
+    pub(crate) fn go_to(&self, doors: Vec<String>) {
         *self.0.doors.write().expect("nobody panics with it") = doors;
     }
 
@@ -182,7 +181,7 @@ impl Work {
             };
             sleep(rest).await;
             turn += 1;
-            let resource = if lead % 2 == 0 { "phone.plain" } else { "phone.keyed" };
+            let resource = if is_keyed(lead) { "phone.keyed" } else { "phone.plain" };
             let intent = json!({ "resource": resource });
             _ = self.ask(&mut doors, format!("c{number}-{turn}"), lead, intent, more).await;
         }
@@ -329,6 +328,11 @@ impl Work {
             self.0.reads.fetch_add(1, Ordering::SeqCst);
         }
     }
+}
+
+/// Whether the target of a lead does the same call once however often it is made.
+pub(crate) fn is_keyed(lead: u64) -> bool {
+    lead < NOTES_FROM && lead % 2 == 1
 }
 
 /// Whether an answer says that the same may be sent again. 500 does not: something broke.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use client::{Client, Request, Settings};
 use serde_json::{Value, json};
 
-use crate::machine::{Machine, PEER_PORT, Rate};
+use crate::machine::{Machine, PEER_PORT};
 use crate::support::node::eventually;
 
 /// Ids that have a certificate.
@@ -141,7 +141,7 @@ impl World {
     fn add(&mut self, last_lines: &str) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
-        let rate = self.rates.get(&id).map_or(Rate::Right, |percent| Rate::Percent(*percent));
+        let rate = self.rates.get(&id).copied();
         self.machines.insert(id, Machine::new(id, &self.home, rate, last_lines));
         id
     }
@@ -192,8 +192,9 @@ impl World {
         self.machines.keys().copied().collect()
     }
 
-    pub(crate) fn addresses(&self) -> Vec<(u64, String)> {
-        self.machines.values().map(|machine| (machine.id, machine.http())).collect()
+    /// The front doors of all nodes.
+    pub(crate) fn doors(&self) -> Vec<String> {
+        self.machines.values().map(Machine::http).collect()
     }
 
     /// A client that asks one node only.
@@ -203,8 +204,7 @@ impl World {
 
     /// A client that goes from node to node.
     pub(crate) fn client_any(&self, key: &str) -> Client {
-        let doors: Vec<String> = self.machines.values().map(Machine::http).collect();
-        client_of(&doors, key, PATIENCE)
+        client_of(&self.doors(), key, PATIENCE)
     }
 
     pub(crate) async fn is_ready(&self, id: u64) -> bool {

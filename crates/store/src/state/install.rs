@@ -112,6 +112,7 @@ pub(super) fn recover(data_dir: &Path) -> Result<Number, StoreError> {
         return Ok(Number(1));
     };
     let path = Marker::path(data_dir);
+    let mut arriving = None;
     if let Some(bytes) = files::read_if_there(&path)? {
         let marker: Marker = decode(&bytes, "install marker")
             .map_err(|error| StoreError::damaged(error.to_string()))?;
@@ -119,15 +120,23 @@ pub(super) fn recover(data_dir: &Path) -> Result<Number, StoreError> {
             let what = format!("CURRENT names {current}, the install marker {marker:?}");
             return Err(StoreError::damaged(what));
         }
+        arriving = Some(marker.to);
     }
-    for name in files::names(&state)? {
+    let names = files::names(&state)?;
+    let there: Vec<Number> = names.iter().filter_map(|name| Number::parse(name)).collect();
+    // Nothing is removed before it is sure that CURRENT names what it should: it has no checksum.
+    if !there.contains(&current) && (current != Number(1) || !there.is_empty()) {
+        return Err(StoreError::damaged(format!("CURRENT names {current}, which is missing")));
+    }
+    let is_newer = |number: &&Number| **number > current && Some(**number) != arriving;
+    if let Some(newer) = there.iter().find(is_newer) {
+        return Err(StoreError::damaged(format!("CURRENT names {current}, and {newer} is there")));
+    }
+    for name in names {
         let is_old = Number::parse(&name).is_some_and(|number| number != current);
         if is_old || name == "install.new" {
             files::remove(&state.join(name))?;
         }
-    }
-    if current != Number(1) && !current.dir(data_dir).is_dir() {
-        return Err(StoreError::damaged(format!("CURRENT names {current}, which is missing")));
     }
     files::remove(&path)?;
     snapshot::clear_staging(&data_dir.join("snap"))?;
