@@ -32,7 +32,18 @@ pub struct Seen {
     pub expired: u64,
 }
 
-/// What a person was told about a word of theirs: it counts.
+/// What a person was told about a word of theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It counts.
+    Counts,
+    /// It was decided before.
+    Decided,
+    /// Its time was over before.
+    Late,
+}
+
+/// A word of a person about an intent.
 #[derive(Debug, Clone)]
 pub struct Heard {
     /// The id of the intent.
@@ -41,6 +52,8 @@ pub struct Heard {
     pub by: String,
     /// No rather than yes.
     pub rejects: bool,
+    /// What was said to it.
+    pub answer: Answer,
 }
 
 /// The first promise that was broken. `contents` has what was asked for, by the id of the intent.
@@ -84,11 +97,12 @@ pub fn check(
     }
 }
 
-/// Whoever was told that a word counts finds it in the log.
+/// Whoever was told that a word counts finds it in the log, and who was told that it comes too late
+/// finds why.
 fn must_be_heard(lives: &[Life], heard: &[Heard]) -> Result<(), String> {
     let by_id: BTreeMap<&str, &Life> =
         lives.iter().map(|life| (life.intent.as_str(), life)).collect();
-    for Heard { intent, by, rejects } in heard {
+    for Heard { intent, by, rejects, answer } in heard {
         let Some(life) = by_id.get(intent.as_str()) else {
             return Err(format!("{intent} is lost"));
         };
@@ -96,8 +110,17 @@ fn must_be_heard(lives: &[Life], heard: &[Heard]) -> Result<(), String> {
             true => (Step::Refused(by.clone()), "no"),
             false => (Step::Vote(by.clone()), "yes"),
         };
-        if !life.has(&step) {
-            return Err(format!("{intent}: the {what} of {by} is lost"));
+        let end = life.walk()?;
+        let is_so = match answer {
+            Answer::Counts => life.has(&step),
+            Answer::Decided => end.is_released || end.is_rejected || (*rejects && end.is_expired),
+            Answer::Late => end.is_expired,
+        };
+        if !is_so {
+            return Err(match answer {
+                Answer::Counts => format!("{intent}: the {what} of {by} is lost"),
+                _ => format!("{intent}: the {what} of {by} was told {answer:?}, and it was not"),
+            });
         }
     }
     Ok(())
@@ -169,8 +192,17 @@ mod tests {
             intent: intent.to_owned(),
             by: by.to_owned(),
             rejects,
+            answer: Answer::Counts,
         };
-        let heard = vec![word("b", "y", false), word("c", "x", true), word("g", "x", false)];
+        let late = |answer, word| Heard { answer, ..word };
+        let heard = vec![
+            word("b", "y", false),
+            word("c", "x", true),
+            word("g", "x", false),
+            late(Answer::Decided, word("b", "z", false)),
+            late(Answer::Late, word("g", "z", false)),
+            late(Answer::Decided, word("g", "y", true)),
+        ];
         let content = |intent: &str| (intent.to_owned(), format!("content of {intent}"));
         let contents = ["a", "b", "c", "d", "e", "f", "g"].map(content).into();
         Story { lives, effects, heard, contents }
@@ -198,7 +230,7 @@ mod tests {
     #[rustfmt::skip]
     fn each_broken_promise_is_seen() {
         type Harm = fn(&mut Story);
-        let cases: [(&str, Harm); 34] = [
+        let cases: [(&str, Harm); 36] = [
             ("a: carried out 2 times", |s| s.effects.push(effect("a", 3))),
             ("b: carried out 2 times", |s| s.effects.push(effect("b", 5))),
             ("b: carried out under 7, which nobody claimed", |s| s.effects[1].fence = 7),
@@ -260,6 +292,8 @@ mod tests {
             ("c: the no of x is lost", |s| {
                 s.lives[2].steps[0].1 = Step::Refused("y".to_owned());
             }),
+            ("b: the yes of z was told Late", |s| s.heard[3].answer = Answer::Late),
+            ("g: the yes of z was told Decided", |s| s.heard[4].answer = Answer::Decided),
             ("b: the yes of z is lost", |s| s.heard[0].by = "z".to_owned()),
         ];
         for (expected, harm) in cases {

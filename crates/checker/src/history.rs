@@ -51,8 +51,8 @@ pub struct Found {
     pub began: Duration,
     /// The id of the intent.
     pub intent: String,
-    /// Whether it was there.
-    pub is_there: bool,
+    /// The digest of the content that was shown; `None` if there was no such intent.
+    pub shown: Option<String>,
 }
 
 /// A fresh read: of how many audit leaves it told, and when it was on its way.
@@ -103,10 +103,7 @@ impl History {
             }
         }
         self.check_listed(listed, &accepted)?;
-        if let Some(lost) = self.found.iter().find(|found| !found.is_there) {
-            let Found { began, intent, .. } = lost;
-            return Err(format!("a read at {began:?} did not find {intent}, which was answered"));
-        }
+        self.check_found()?;
         self.check_reads()
     }
 
@@ -175,6 +172,22 @@ impl History {
                 if owners[first.as_str()].calls.first().is_none_or(|own| own.began > call.ended) {
                     return Err(format!("{what} before anybody had asked for that"));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// What was answered before is there, with its content.
+    fn check_found(&self) -> Result<(), String> {
+        let contents = self.contents();
+        let digest = |id: &String| contents.get(id).map(|text| Digest::of(text.as_bytes()));
+        for Found { began, intent, shown } in &self.found {
+            let Some(shown) = shown else {
+                let what = format!("a read at {began:?} did not find {intent}");
+                return Err(format!("{what}, which was answered"));
+            };
+            if digest(intent).is_none_or(|digest| digest.to_string() != *shown) {
+                return Err(format!("a read at {began:?} was shown {shown} as {intent}"));
             }
         }
         Ok(())
@@ -280,7 +293,7 @@ mod tests {
             found: vec![Found {
                 began: Duration::from_millis(11),
                 intent: "int_1".to_owned(),
-                is_there: true,
+                shown: Some(Digest::of(payload("a", 1).as_bytes()).to_string()),
             }],
         };
         let row = |id: &str, key, lead| Listed {
@@ -295,7 +308,7 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn each_broken_promise_is_seen() {
-        let cases: [(&str, Harm); 15] = [
+        let cases: [(&str, Harm); 16] = [
             ("", |_, _| {}),
             ("is lost", |_, listed| drop(listed.pop())),
             ("a content that nobody sent", |_, listed| listed[1].payload_hash = "0".repeat(64)),
@@ -330,7 +343,8 @@ mod tests {
                     call.began += Duration::from_millis(11);
                 });
             }),
-            ("did not find int_1", |history, _| history.found[0].is_there = false),
+            ("did not find int_1", |history, _| history.found[0].shown = None),
+            ("was shown", |history, _| history.found[0].shown = Some("0".repeat(64))),
             ("after 3 keys had their answers", |history, _| history.seen[2].leaves = 2),
             ("after another had seen 5", |history, _| history.seen[2].leaves = 4),
         ];

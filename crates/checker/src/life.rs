@@ -66,7 +66,7 @@ struct Claim<'life> {
 #[derive(Debug, Default)]
 pub(crate) struct End<'life> {
     claims: Vec<Claim<'life>>,
-    is_released: bool,
+    pub(crate) is_released: bool,
     pub(crate) is_rejected: bool,
     pub(crate) is_expired: bool,
 }

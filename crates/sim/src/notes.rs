@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use checker::effects::Heard;
+use checker::effects::{Answer, Heard};
 use checker::history::Asked;
 use rand::RngExt as _;
 use serde_json::json;
@@ -67,17 +67,19 @@ async fn decide(
         let sent = http::send(node, "POST", &path, api_key, Some(&key), &body).await;
         tracing::info!(intent, by, verb, node, status = ?sent.as_ref().map(|a| a.status), "said");
         match sent {
-            // A yes to what is out already is none.
-            Ok(answer) if answer.status == 200 => {
-                if !answer.body["approvalState"].is_null() {
-                    let (intent, by) = (intent.to_owned(), by.clone());
-                    let rejects = verb == "reject";
-                    cluster.heard.borrow_mut().push(Heard { intent, by, rejects });
-                    cluster.count(|counts| counts.votes += 1);
-                }
+            Ok(answer) if matches!(answer.status, 200 | 409 | 410) => {
+                let answer = match answer.status {
+                    // A yes to what is out already is none.
+                    200 if !answer.body["approvalState"].is_null() => Answer::Counts,
+                    410 => Answer::Late,
+                    _ => Answer::Decided,
+                };
+                cluster.count(|counts| counts.votes += u64::from(answer == Answer::Counts));
+                let (intent, by) = (intent.to_owned(), by.clone());
+                let rejects = verb == "reject";
+                cluster.heard.borrow_mut().push(Heard { intent, by, rejects, answer });
                 return;
             }
-            Ok(answer) if answer.status == 409 || answer.status == 410 => return,
             Ok(answer) => {
                 let is_for_later = answer.status == 429 || answer.status > 500;
                 assert!(is_for_later, "{verb} of {intent} was told {answer:?}");

@@ -73,7 +73,7 @@ async fn call(cluster: &Cluster, api_key: &str, caller: u64) {
     let mut numbers = cluster.numbers();
     let mut turn = 0;
     while !cluster.is_over() {
-        tokio::time::sleep(Duration::from_millis(numbers.random_range(1..40))).await;
+        tokio::time::sleep(Duration::from_millis(numbers.random_range(1..80))).await;
         turn += 1;
         let (key, lead) =
             (format!("c{caller}-{turn}"), turn / TURNS + numbers.random_range(0..LEADS));
@@ -166,8 +166,8 @@ async fn read(cluster: &Cluster, api_key: &str, node: u64) {
             Some(intent) => {
                 let path = format!("/v1/intents/{intent}?consistency={consistency}");
                 let sent = http::send(node, "GET", &path, api_key, None, &Value::Null).await;
-                if let Some(is_there) = sent.ok().as_ref().and_then(is_there) {
-                    let found = Found { began, intent, is_there };
+                if let Some(shown) = sent.ok().as_ref().and_then(shown) {
+                    let found = Found { began, intent, shown };
                     cluster.history.borrow_mut().found.push(found);
                     cluster.count(|counts| counts.reads += 1);
                 }
@@ -180,15 +180,15 @@ async fn read(cluster: &Cluster, api_key: &str, node: u64) {
                 }
             }
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-/// Whether what was asked for is there, if the answer says so.
-fn is_there(answer: &Answer) -> Option<bool> {
+/// The digest of the content of what was asked for, or that it is not there, if the answer says so.
+fn shown(answer: &Answer) -> Option<Option<String>> {
     match answer.status {
-        200 => Some(true),
-        404 => Some(false),
+        200 => Some(Some(answer.body["payload_hash"].as_str().unwrap_or_default().to_owned())),
+        404 => Some(None),
         _ => None,
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use checker::audit::{self, Shown};
-use checker::effects::{self, Effect};
+use checker::effects::{self, Answer, Effect};
 use checker::entries::{self, Kinds};
 use checker::history::{Listed, Seen};
 use checker::life::Life;
@@ -60,7 +60,8 @@ pub(crate) async fn judge(
     (tally.effects, tally.in_doubt) = (seen.effects, seen.in_doubt);
     (tally.rejected, tally.expired) = (seen.rejected, seen.expired);
     tally.accepted = all_listed[0].len() as u64;
-    tally.votes = heard.len() as u64;
+    let counts = heard.iter().filter(|heard| heard.answer == Answer::Counts);
+    tally.votes = counts.count() as u64;
     Ok(())
 }
 

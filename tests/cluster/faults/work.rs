@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
-use checker::effects::Heard;
+use checker::effects::{Answer, Heard};
 use checker::history::{Asked, Call, Found, History, Seen, Told, payload};
 use client::{Client, Error, Request, Verdict};
 use rand::RngExt as _;
@@ -268,20 +268,24 @@ impl Work {
         let request = Request::post(&["v1", "intents", id, verb], &body).idempotency_key(key);
         let ends = Instant::now() + DEADLINE;
         loop {
-            match doors.any().send(request.clone()).await {
+            let answer = match doors.any().send(request.clone()).await {
                 // The third yes finds that the note is out, and is none.
-                Ok(answer) if answer.body["approvalState"].is_null() => return,
+                Ok(answer) if answer.body["approvalState"].is_null() => Some(Answer::Decided),
                 Ok(_) => {
                     self.0.answers.fetch_add(1, Ordering::SeqCst);
-                    let (intent, by) = (id.to_owned(), by.to_owned());
-                    let heard = Heard { intent, by, rejects };
-                    return self.with_record(|record| record.heard.push(heard));
+                    Some(Answer::Counts)
                 }
-                Err(Error::Refused(refusal)) if matches!(refusal.status, 409 | 410) => return,
+                Err(Error::Refused(refusal)) if refusal.status == 409 => Some(Answer::Decided),
+                Err(Error::Refused(refusal)) if refusal.status == 410 => Some(Answer::Late),
                 Err(Error::Refused(refusal)) if !is_for_later(refusal.status) => {
                     panic!("violation: {verb} of {id}: {refusal}");
                 }
-                Err(_) => {}
+                Err(_) => None,
+            };
+            if let Some(answer) = answer {
+                let (intent, by) = (id.to_owned(), by.to_owned());
+                let heard = Heard { intent, by, rejects, answer };
+                return self.with_record(|record| record.heard.push(heard));
             }
             assert!(Instant::now() < ends, "violation: {verb} of {id} has no answer");
             sleep(AGAIN).await;
@@ -305,12 +309,12 @@ impl Work {
     async fn find(&self, doors: &mut Doors, consistency: &str, intent: String) {
         let began = self.now();
         let request = Request::get(&["v1", "intents", &intent]).query("consistency", consistency);
-        let is_there = match doors.any().send(request).await {
-            Ok(_) => true,
-            Err(Error::Refused(refusal)) if refusal.status == 404 => false,
+        let shown = match doors.any().send(request).await {
+            Ok(answer) => Some(answer.text("payload_hash").expect("a digest").to_owned()),
+            Err(Error::Refused(refusal)) if refusal.status == 404 => None,
             Err(_) => return,
         };
-        let found = Found { began, intent, is_there };
+        let found = Found { began, intent, shown };
         self.with_record(|record| record.history.found.push(found));
         self.0.reads.fetch_add(1, Ordering::SeqCst);
     }
