@@ -422,7 +422,7 @@ impl Strike<'_> {
         let machine = self.world.machine_mut(id);
         let status = machine.gone();
         let words = machine.last_words();
-        assert!(!status.success() && words.contains("joins under a new id"), "violation: {words}");
+        assert!(!status.success() && words.contains("under a new id"), "violation: {words}");
         self.is_replaced(id).await;
     }
 
