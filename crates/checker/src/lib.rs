@@ -10,3 +10,4 @@ pub mod effects;
 pub mod entries;
 pub mod history;
 pub mod life;
+pub mod questions;

@@ -12,26 +12,16 @@ use checker::effects::{self, Effect};
 use checker::entries::{self, Kinds};
 use checker::history::Listed;
 use checker::life::Life;
+use checker::questions::{NOTES_FROM, VOTES_NEEDED, destinations, gates, is_keyed};
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Keys, TARGET};
 use crate::http::{self, Answer};
-use crate::notes::{EXPIRE_AFTER_MS, NOTES_FROM, VOTES_NEEDED};
-use crate::workload::{AGAIN, checkpoint, is_keyed, now};
+use crate::notes::EXPIRE_AFTER_MS;
+use crate::workload::{AGAIN, checkpoint, now};
 
-/// One call per lead, longer than any run; and notes that people let out.
-const GATES: &str = "\
-gates:
-  - name: calls
-    resource: phone.*
-    policies:
-      - idempotency_key: { window_seconds: 86400, key: lead_id }
-  - name: notes
-    resource: crm.*
-    policies:
-      - require_approval: always
-      - require_approvals: 2
-";
+/// Longer than any run.
+const WINDOW_SECONDS: u64 = 86_400;
 /// How long the nodes may take to show the same once nobody asks any more.
 const SETTLES_WITHIN: Duration = Duration::from_secs(20);
 /// What targets do late they have done by then.
@@ -41,17 +31,9 @@ const AFTERWARDS: Duration = faulty_target::HANGS.saturating_add(Duration::from_
 pub(crate) async fn prepare(cluster: &Cluster) -> Keys {
     cluster.known().await;
     let admin = cluster.admin_key.reveal();
-    let policies = json!({ "policies": { "gates": GATES } });
+    let policies = json!({ "policies": { "gates": gates(WINDOW_SECONDS) } });
     done(|| http::send(1, "PUT", "/v1/policies", admin, Some("policies"), &policies)).await;
-    for (name, path, more) in [
-        ("phone.plain", "/plain", ""),
-        ("phone.keyed", "/keyed", "idempotency: header\n"),
-        ("crm.note", "/plain", ""),
-    ] {
-        let document = format!(
-            "kind: http\nrequest: {{url: \"http://{TARGET}{path}\", timeout: 2s}}\n\
-             concurrency: 64\n{more}"
-        );
+    for (name, document) in destinations(&format!("http://{TARGET}")) {
         let (path, body) = (format!("/v1/destinations/{name}"), Value::String(document));
         done(|| http::send(1, "PUT", &path, admin, Some(name), &body)).await;
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use checker::effects::{Answer, Heard};
 use checker::history::Asked;
+use checker::questions::{NOTES_FROM, words};
 use rand::RngExt as _;
 use serde_json::json;
 
@@ -11,10 +12,7 @@ use crate::cluster::{Cluster, Keys, NODES};
 use crate::http;
 use crate::workload::{AGAIN, submit};
 
-/// The leads of notes, each of its own, begin here.
-pub(crate) const NOTES_FROM: u64 = 1_000_000_000;
-/// So many people let a note out, within so long.
-pub(crate) const VOTES_NEEDED: usize = 2;
+/// How long people have.
 pub(crate) const EXPIRE_AFTER_MS: u64 = 2_000;
 /// Whose leads are those of one asker.
 const STEP: u64 = 1_000_000;
@@ -31,18 +29,12 @@ pub(crate) async fn ask(cluster: &Cluster, keys: &Keys, asker: u64) {
         let Some(id) = submit(cluster, &mut numbers, &keys.agent, asked, intent, 0).await else {
             continue;
         };
-        // Of six one is rejected meanwhile, one is left alone, one has the votes of one only.
-        let plan: &[(usize, &str)] = match turn % 6 {
-            0 => &[(0, "approve"), (1, "approve"), (2, "reject")],
-            1 => &[],
-            2 => &[(0, "approve"), (0, "approve")],
-            _ => &[(0, "approve"), (1, "approve"), (2, "approve")],
-        };
-        let words = plan.iter().enumerate().map(|(word, (who, verb))| {
+        let said = words(turn).iter().enumerate().map(|(word, (who, rejects))| {
             let key = format!("{key}-{word}");
+            let verb = if *rejects { "reject" } else { "approve" };
             decide(cluster, &keys.people[*who], &id, key, verb)
         });
-        futures::future::join_all(words).await;
+        futures::future::join_all(said).await;
     }
 }
 

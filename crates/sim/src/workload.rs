@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use checker::history::{Asked, Call, Found, Seen, Told, payload};
+use checker::questions::resource;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
@@ -77,8 +78,7 @@ async fn call(cluster: &Cluster, api_key: &str, caller: u64) {
         turn += 1;
         let (key, lead) =
             (format!("c{caller}-{turn}"), turn / TURNS + numbers.random_range(0..LEADS));
-        let resource = if is_keyed(lead) { "phone.keyed" } else { "phone.plain" };
-        let intent = json!({ "resource": resource });
+        let intent = json!({ "resource": resource(lead) });
         // Some answers are asked for again.
         let more = numbers.random_range(0..4_u32) / 3;
         submit(
@@ -91,11 +91,6 @@ async fn call(cluster: &Cluster, api_key: &str, caller: u64) {
         )
         .await;
     }
-}
-
-/// Whether the target of a lead does the same call once however often it is made.
-pub(crate) fn is_keyed(lead: u64) -> bool {
-    lead < notes::NOTES_FROM && lead % 2 == 1
 }
 
 /// Sends a key through any node until its answer is definite, and so often again after that. Gives

@@ -12,6 +12,7 @@ use checker::effects::{self, Answer, Effect};
 use checker::entries::{self, Kinds};
 use checker::history::{Listed, Seen};
 use checker::life::Life;
+use checker::questions::{NOTES_FROM, VOTES_NEEDED, is_keyed};
 use client::{Client, Request};
 use faulty_target::HANGS;
 use serde_json::Value;
@@ -19,7 +20,7 @@ use tokio::time::sleep;
 
 use crate::support::DEADLINE;
 use crate::tally::Tally;
-use crate::work::{EXPIRE_AFTER_MS, NOTES_FROM, Record, VOTES_NEEDED, is_keyed};
+use crate::work::{EXPIRE_AFTER_MS, Record};
 use crate::world::World;
 
 /// What targets do late they have done by then.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use checker::effects::{Answer, Heard};
 use checker::history::{Asked, Call, Found, History, Seen, Told, payload};
+use checker::questions::{NOTES_FROM, resource, words};
 use client::{Client, Error, Request, Verdict};
 use rand::RngExt as _;
 use serde_json::{Value, json};
@@ -29,10 +30,7 @@ const TURNS: u64 = 2;
 const LEADS: u64 = 8;
 /// Of so many turns one asks for a lead of any time before.
 const ONE_IN_IS_OLD: u32 = 16;
-/// The leads of notes, each of its own, begin here.
-pub(crate) const NOTES_FROM: u64 = 1_000_000_000;
-/// So many people let a note out, within so long.
-pub(crate) const VOTES_NEEDED: usize = 2;
+/// How long people have.
 pub(crate) const EXPIRE_AFTER_MS: u64 = 4_000;
 /// The rest before something is sent again.
 const AGAIN: Duration = Duration::from_millis(20);
@@ -181,8 +179,7 @@ impl Work {
             };
             sleep(rest).await;
             turn += 1;
-            let resource = if is_keyed(lead) { "phone.keyed" } else { "phone.plain" };
-            let intent = json!({ "resource": resource });
+            let intent = json!({ "resource": resource(lead) });
             _ = self.ask(&mut doors, format!("c{number}-{turn}"), lead, intent, more).await;
         }
     }
@@ -239,18 +236,11 @@ impl Work {
             let intent = json!({ "resource": "crm.note", "expiresIn": "4s" });
             let asked = self.ask(&mut doors, key.clone(), lead, intent, 0).await;
             let id = asked.unwrap_or_else(|| panic!("violation: note {key} is no intent"));
-            // Of six one is rejected meanwhile, one is left alone, one has one vote only, twice.
-            let plan: &[(usize, bool)] = match turn % 6 {
-                0 => &[(0, false), (1, false), (2, true)],
-                1 => &[],
-                2 => &[(0, false), (0, false)],
-                _ => &[(0, false), (1, false), (2, false)],
-            };
-            let words = plan.iter().enumerate().map(|(word, (who, rejects))| {
+            let said = words(turn).iter().enumerate().map(|(word, (who, rejects))| {
                 let key = format!("{key}-{word}");
                 self.decide(&people[*who], &id, key, *rejects)
             });
-            futures::future::join_all(words).await;
+            futures::future::join_all(said).await;
         }
     }
 
@@ -332,11 +322,6 @@ impl Work {
             self.0.reads.fetch_add(1, Ordering::SeqCst);
         }
     }
-}
-
-/// Whether the target of a lead does the same call once however often it is made.
-pub(crate) fn is_keyed(lead: u64) -> bool {
-    lead < NOTES_FROM && lead % 2 == 1
 }
 
 /// Whether an answer says that the same may be sent again. 500 does not: something broke.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use checker::questions::{destinations, gates};
 use client::{Client, Request, Settings};
 use serde_json::{Value, json};
 
@@ -26,20 +27,8 @@ const DRIFTED_US: i64 = 1_000_000;
 /// How long one question to one node may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// One call per lead at two kinds of targets, in a window that is longer than a run and shorter
-/// than a jump of a clock; and notes that two people release.
-const GATES: &str = "\
-gates:
-  - name: calls
-    resource: phone.*
-    policies:
-      - idempotency_key: { window_seconds: 1800, key: lead_id }
-  - name: notes
-    resource: crm.*
-    policies:
-      - require_approval: always
-      - require_approvals: 2
-";
+/// Longer than a run, and shorter than a jump of a clock.
+const WINDOW_SECONDS: u64 = 1_800;
 
 /// The keys of everybody.
 #[derive(Clone, Default)]
@@ -122,17 +111,9 @@ impl World {
         for name in ["first", "second", "third"] {
             self.keys.reviewers.push(register(name, "reviewer").await.into());
         }
-        let policies = json!({ "policies": { "gates": GATES } });
+        let policies = json!({ "policies": { "gates": gates(WINDOW_SECONDS) } });
         admin.put(&["v1", "policies"], &policies).await.expect("policies");
-        for (name, path, more) in [
-            ("phone.plain", "/plain", ""),
-            ("phone.keyed", "/keyed", "idempotency: header\n"),
-            ("crm.note", "/plain", ""),
-        ] {
-            let document = format!(
-                "kind: http\nrequest: {{url: \"{target}{path}\", timeout: 2s}}\n\
-                 concurrency: 64\n{more}"
-            );
+        for (name, document) in destinations(target) {
             let request = Request::new(client::Method::Put, &["v1", "destinations", name]);
             admin.send(request.yaml(document.into_bytes())).await.expect("a destination");
         }
