@@ -72,11 +72,15 @@ pub enum Bug {
     ReplyCountsForLater,
     /// What is in doubt is tried again at a target that would do it twice.
     DoubtTriedAgain,
+    /// A freeze stands and nobody asks for it: claims go on, and calls start.
+    FreezeIgnored,
+    /// A freeze is answered while calls that it covers may still start, and they do.
+    FreezeAnsweredEarly,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::ReadsOwnState,
         Self::ReadsWithoutRound,
         Self::ReadsUnapplied,
@@ -109,6 +113,8 @@ impl Bug {
         Self::FenceReused,
         Self::ReplyCountsForLater,
         Self::DoubtTriedAgain,
+        Self::FreezeIgnored,
+        Self::FreezeAnsweredEarly,
     ];
 
     /// As it is named on the command line.
@@ -147,6 +153,8 @@ impl Bug {
             Self::FenceReused => "fence-reused",
             Self::ReplyCountsForLater => "reply-counts-for-later",
             Self::DoubtTriedAgain => "doubt-tried-again",
+            Self::FreezeIgnored => "freeze-ignored",
+            Self::FreezeAnsweredEarly => "freeze-answered-early",
         }
     }
 

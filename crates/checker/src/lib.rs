@@ -8,6 +8,7 @@
 pub mod audit;
 pub mod effects;
 pub mod entries;
+pub mod freezes;
 pub mod history;
 pub mod life;
 pub mod questions;

@@ -15,8 +15,8 @@ use ledger::{AttemptEnd, OrderRow, Serving};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use types::{
-    AgentStatus, Connector, Destination, ExecutionId, HttpTarget, IntentId, LogIndex, NamespaceId,
-    PayloadKind,
+    AgentStatus, Connector, Destination, ExecutionId, FreezeId, HttpTarget, IntentId, LogIndex,
+    NamespaceId, PayloadKind,
 };
 
 use crate::connectors::{Outcome, http};
@@ -24,6 +24,7 @@ use crate::material::{Material, Payload};
 use crate::meters::{Counted, ExecutorMeters};
 use crate::run::Means;
 use crate::waiting::Waiting;
+use crate::wire::Wire;
 
 /// Waits before a report that got no answer is said again.
 const REPORT_AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -46,6 +47,9 @@ pub(crate) struct Reign {
     pub(crate) meters: Arc<ExecutorMeters>,
     /// Calls that were begun here and have no committed outcome: none is begun twice.
     begun: Mutex<HashSet<ExecutionId>>,
+    wire: Wire,
+    /// Freezes are being settled.
+    settling: AtomicBool,
 }
 
 /// How an attempt leaves its intent.
@@ -55,6 +59,8 @@ pub(crate) enum After {
     Done,
     /// It may be claimed again after a while; the number of the attempt that ended.
     Later(u32),
+    /// It may be claimed again once this freeze has ended.
+    Frozen(FreezeId),
 }
 
 impl Reign {
@@ -73,6 +79,8 @@ impl Reign {
             waiting: Waiting::default(),
             meters,
             begun: Mutex::default(),
+            wire: Wire::default(),
+            settling: AtomicBool::new(false),
         }
     }
 
@@ -114,6 +122,7 @@ impl Reign {
         match claimed {
             Ok(Claimed::Run(order, destination)) => self.run(namespace, &order, &destination).await,
             Ok(Claimed::Nothing) => After::Done,
+            Ok(Claimed::Frozen(freeze)) => After::Frozen(freeze),
             Ok(Claimed::EpochOver) => {
                 self.meters.fenced_off();
                 self.over.store(true, Ordering::Release);
@@ -149,6 +158,18 @@ impl Reign {
 
     /// Why an intent is not claimed now, seen before the log is asked: looking again costs nothing.
     async fn held_back(&self, namespace: NamespaceId, intent: IntentId) -> Option<After> {
+        match self.gate.frozen_by(namespace, intent) {
+            Ok(None) => {}
+            Ok(Some(_)) if Bug::FreezeIgnored.is_planted() => {}
+            Ok(Some(freeze)) => {
+                tracing::debug!(%intent, %freeze, "not claimed: frozen");
+                return Some(After::Frozen(freeze));
+            }
+            Err(error) => {
+                tracing::warn!(%intent, %error, "not claimed: freezes cannot be read");
+                return Some(After::Later(NOT_READY));
+            }
+        }
         match self.gate.submitter_stopped(namespace, intent) {
             // The claim is refused, and leaves it to people.
             Ok(None | Some(AgentStatus::Revoked)) => {}
@@ -224,7 +245,8 @@ impl Reign {
             Ok(Some(work)) => match &destination.connector {
                 Connector::Http(target) => {
                     let OrderRow { intent, fence, attempt, .. } = *order;
-                    said(self.call(&work, target, intent, fence, attempt).await)
+                    let starts = || self.begins() && self.starts(namespace, order);
+                    said(self.call(&work, target, intent, fence, attempt, &starts).await)
                 }
                 Connector::Worker => not_started("its destination has no connector"),
             },
@@ -238,6 +260,7 @@ impl Reign {
         }
         if self.report(namespace, order, ended, result, why).await {
             self.begun.lock().remove(&order.id);
+            self.wire.end(order.id);
         }
         match ended {
             AttemptEnd::Succeeded => After::Done,
@@ -255,6 +278,7 @@ impl Reign {
         intent: IntentId,
         fence: LogIndex,
         attempt: u32,
+        starts: &(dyn Fn() -> bool + Send + Sync),
     ) -> Outcome {
         let call = http::Call {
             target,
@@ -265,7 +289,51 @@ impl Reign {
             material: &material(work),
         };
         let Means { client, secrets, patience, .. } = self.means.as_ref();
-        http::call_if(client, secrets, &call, *patience, &|| self.begins()).await
+        http::call_if(client, secrets, &call, *patience, starts).await
+    }
+
+    /// Whether a call may be written now: no freeze covers it, and none has taken it back.
+    fn starts(&self, namespace: NamespaceId, order: &OrderRow) -> bool {
+        let (intent, execution) = (order.intent, order.id);
+        if Bug::FreezeIgnored.is_planted() || Bug::FreezeAnsweredEarly.is_planted() {
+            return true;
+        }
+        match self.gate.frozen_by(namespace, intent) {
+            Ok(None) => self.wire.start(execution),
+            Ok(Some(freeze)) => {
+                tracing::info!(%intent, %execution, %freeze, "not called: frozen");
+                false
+            }
+            Err(error) => {
+                tracing::warn!(%intent, %execution, %error, "not called: freezes cannot be read");
+                false
+            }
+        }
+    }
+
+    /// Takes back what freezes cover and has not started, and says what has: who asked for a freeze
+    /// waits for that.
+    pub(crate) fn settle(self: Arc<Self>) {
+        if self.settling.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        tokio::spawn(async move {
+            match self.settle_freezes().await {
+                Ok(true) => {}
+                Ok(false) => self.over.store(true, Ordering::Release),
+                Err(error) => tracing::debug!(%error, "freezes are not settled yet"),
+            }
+            self.settling.store(false, Ordering::Release);
+        });
+    }
+
+    async fn settle_freezes(&self) -> Result<bool, GateError> {
+        let mut freezes = self.gate.unsettled_freezes(self.epoch)?;
+        if freezes.is_empty() {
+            return Ok(true);
+        }
+        self.wire.take_back(&mut freezes);
+        self.gate.settle_freezes(self.epoch, freezes).await
     }
 
     /// What must never be: a call, and its claim only after it.
@@ -273,7 +341,7 @@ impl Reign {
         let Ok(Some(work)) = self.gate.work(namespace, intent) else { return };
         let Ok(Some(serving)) = self.serving(namespace, intent) else { return };
         let Connector::Http(target) = &serving.connector else { return };
-        _ = self.call(&work, target, intent, self.epoch, 1).await;
+        _ = self.call(&work, target, intent, self.epoch, 1, &|| self.begins()).await;
     }
 
     /// Says how an attempt ended until it is heard, or until saying it is another's turn. False if

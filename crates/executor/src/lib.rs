@@ -16,6 +16,7 @@ mod run;
 mod tasks;
 mod template;
 mod waiting;
+mod wire;
 
 pub use connectors::Outcome;
 pub use material::{Material, Payload};

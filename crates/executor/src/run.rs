@@ -16,7 +16,7 @@ use outbound::{Client, Secrets};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use types::limits::DRAIN_MS_MAX;
-use types::{ExecutionId, IntentId, NamespaceId};
+use types::{ExecutionId, FreezeId, IntentId, NamespaceId};
 
 use crate::attempt::{After, Reign};
 use crate::connectors::http::Patience;
@@ -26,6 +26,8 @@ use crate::tasks::{Ended, Tasks};
 
 /// Rows that are looked at in one round.
 const ROUND_ROWS_MAX: usize = 4_096;
+/// Intents that are remembered as frozen.
+const FROZEN_MAX: usize = 65_536;
 /// The longest rest between two rounds.
 const REST_MAX: Duration = Duration::from_secs(1);
 /// How often a node that does not lead looks whether it does, and the rest between rounds while
@@ -99,6 +101,8 @@ struct Round {
     /// The same for orders that somebody asked for.
     after_order: Option<ExecutionId>,
     not_before: HashMap<IntentId, Instant>,
+    /// What waits for a freeze to end: it is looked at again as soon as that has.
+    frozen: HashMap<IntentId, FreezeId>,
     tasks: Tasks,
 }
 
@@ -125,6 +129,7 @@ impl Round {
             after: None,
             after_order: None,
             not_before: HashMap::new(),
+            frozen: HashMap::new(),
             tasks: Tasks::default(),
         }
     }
@@ -143,7 +148,7 @@ impl Round {
             self.reign.meters.running(self.tasks.len());
             tokio::select! {
                 _ = stopping.wait_for(|stop| *stop) => return,
-                () = woken(&mut effects, Effect::Runnable) => {}
+                () = woken(&mut effects, &[Effect::Runnable, Effect::FreezesChanged]) => {}
                 () = tokio::time::sleep(rest) => {}
                 Some(ended) = self.tasks.next() => self.ended(ended),
             }
@@ -164,6 +169,7 @@ impl Round {
         let now = Instant::now();
         self.lanes.begin_round();
         self.not_before.retain(|_, at| *at > now);
+        self.look_at_freezes()?;
         for (namespace, order) in self.reign.gate.open_claims(self.reign.epoch, ROUND_ROWS_MAX)? {
             if !self.lanes.are_full() && !self.reign.has_begun(order.id) {
                 self.begin(now, namespace, order.intent, Begin::Open(Box::new(order)))?;
@@ -200,6 +206,19 @@ impl Round {
         Ok(if saw_all { rest } else { rest.min(LOOK_EVERY) })
     }
 
+    /// Lets what waited for a freeze go on once that has ended, and settles freezes that are new.
+    fn look_at_freezes(&mut self) -> Result<(), GateError> {
+        let marks = self.reign.gate.freeze_marks()?;
+        if !self.frozen.is_empty() {
+            let standing: HashSet<FreezeId> = marks.iter().map(|(_, id, _)| *id).collect();
+            self.frozen.retain(|_, freeze| standing.contains(freeze));
+        }
+        if marks.iter().any(|(.., settled)| !settled) {
+            self.reign.clone().settle();
+        }
+        Ok(())
+    }
+
     /// Begins what is not running, if it is its turn and its destination has room; gives the time
     /// until it may be claimed again.
     fn begin(
@@ -210,6 +229,9 @@ impl Round {
         what: Begin,
     ) -> Result<Duration, GateError> {
         if self.lanes.runs(intent) {
+            return Ok(REST_MAX);
+        }
+        if self.frozen.contains_key(&intent) {
             return Ok(REST_MAX);
         }
         if let Some(at) = self.not_before.get(&intent) {
@@ -238,10 +260,20 @@ impl Round {
             tracing::error!(%intent, %error, "an attempt ended before it said how it went");
             After::Later(u32::MAX)
         });
-        if let After::Later(attempt) = after {
-            let at = usize::try_from(attempt).unwrap_or(usize::MAX);
-            let wait = AGAIN_AFTER[at.min(AGAIN_AFTER.len() - 1)];
-            self.not_before.insert(intent, Instant::now() + wait);
+        match after {
+            After::Done => {}
+            After::Later(attempt) => {
+                let at = usize::try_from(attempt).unwrap_or(usize::MAX);
+                let wait = AGAIN_AFTER[at.min(AGAIN_AFTER.len() - 1)];
+                self.not_before.insert(intent, Instant::now() + wait);
+            }
+            After::Frozen(freeze) => {
+                if self.frozen.len() >= FROZEN_MAX {
+                    // Those that are forgotten are looked at once more, which only costs time.
+                    self.frozen.clear();
+                }
+                self.frozen.insert(intent, freeze);
+            }
         }
     }
 

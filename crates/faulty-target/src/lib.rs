@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use checker::effects::Effect;
+use checker::freezes::Happened;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -23,16 +24,25 @@ use rand::RngExt as _;
 pub const HANGS: Duration = Duration::from_secs(3);
 
 /// What happened so far. Cheap to clone.
-#[derive(Clone, Default)]
-pub struct Target(Arc<Mutex<Done>>);
+#[derive(Clone)]
+pub struct Target {
+    done: Arc<Mutex<Done>>,
+    now: fn() -> Duration,
+}
 
 #[derive(Default)]
 struct Done {
-    effects: Vec<Effect>,
+    effects: Vec<(Duration, Effect)>,
     keys: HashSet<String>,
 }
 
 impl Target {
+    /// One that has done nothing, with what tells it the time.
+    #[must_use]
+    pub fn new(now: fn() -> Duration) -> Self {
+        Self { done: Arc::default(), now }
+    }
+
     /// Answers whoever comes, for ever.
     pub async fn serve(self, listener: TcpListener) {
         loop {
@@ -52,7 +62,18 @@ impl Target {
     /// If a call of it did.
     #[must_use]
     pub fn effects(&self) -> Vec<Effect> {
-        self.0.lock().expect("nobody panics with it").effects.clone()
+        let done = self.done.lock().expect("nobody panics with it");
+        done.effects.iter().map(|(_, effect)| effect.clone()).collect()
+    }
+
+    /// When it did what for which intent.
+    ///
+    /// # Panics
+    /// If a call of it did.
+    #[must_use]
+    pub fn happened(&self) -> Vec<Happened> {
+        let done = self.done.lock().expect("nobody panics with it");
+        done.effects.iter().map(|(at, effect)| (*at, effect.intent.clone())).collect()
     }
 
     async fn called(
@@ -106,9 +127,9 @@ impl Target {
     }
 
     fn happens(&self, effect: Effect, key: Option<String>) {
-        let mut done = self.0.lock().expect("nobody panics with it");
+        let mut done = self.done.lock().expect("nobody panics with it");
         if key.is_none_or(|key| done.keys.insert(key)) {
-            done.effects.push(effect);
+            done.effects.push(((self.now)(), effect));
         }
     }
 }

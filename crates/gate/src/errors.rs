@@ -1,6 +1,7 @@
 //! Why the gate gave no answer of the ledger, and the codes that doors print.
 
 use ledger::Fault;
+use types::FreezeId;
 
 use crate::beside::Panicked;
 use crate::log::{ChangeError, ProposeError};
@@ -50,6 +51,12 @@ pub enum GateError {
     /// Every id that was drawn belongs to somebody already.
     #[error("no free id was found; this node's clock stands where it stood before: set it right")]
     NoFreeId,
+    /// A freeze stands, and nobody has said what it came too late for.
+    #[error(
+        "{0} stands, so nothing more is claimed; but no executor has said in time which calls it \
+         came too late for, and one of them may still start: read it until it is settled"
+    )]
+    Unsettled(FreezeId),
     /// Not known here.
     #[error("{0}")]
     NotFound(&'static str),
@@ -82,6 +89,9 @@ pub const CODES: &[&str] = &[
     "digest_required",
     "disk_quota",
     "forbidden",
+    "freeze_unsettled",
+    "freezes_full",
+    "frozen",
     "idempotency_key_reused",
     "internal",
     "invalid_channel",

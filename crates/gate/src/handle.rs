@@ -260,7 +260,9 @@ async fn committed(
 /// What the leader does as the leader must not outlive its reign.
 fn reach(command: &Command) -> Reach {
     match command {
-        Command::Tick | Command::TakeOver(_) | Command::Claim(_) => Reach::Leader,
+        Command::Tick | Command::TakeOver(_) | Command::Claim(_) | Command::SettleFreezes(_) => {
+            Reach::Leader
+        }
         _ => Reach::Cluster,
     }
 }
@@ -294,6 +296,9 @@ fn takes_room(command: &Command) -> bool {
         | Command::ReportDelivery(_)
         | Command::IssueLink(_)
         | Command::DecideByLink(_)
-        | Command::ChangeCluster(_) => false,
+        | Command::ChangeCluster(_)
+        | Command::Freeze(_)
+        | Command::Unfreeze(_)
+        | Command::SettleFreezes(_) => false,
     }
 }

@@ -15,7 +15,7 @@ use crate::log::{ProposeError, Status};
 const DOUBTS_MAX: usize = 1_000;
 
 /// Kinds of commands, in the order of [`place`].
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 29] = [
     "bootstrap",
     "tick",
     "submit",
@@ -42,6 +42,9 @@ const COMMANDS: [&str; 26] = [
     "issue_link",
     "decide_by_link",
     "change_cluster",
+    "freeze",
+    "unfreeze",
+    "settle_freezes",
 ];
 
 fn place(command: &Command) -> usize {
@@ -72,6 +75,9 @@ fn place(command: &Command) -> usize {
         Command::IssueLink(_) => 23,
         Command::DecideByLink(_) => 24,
         Command::ChangeCluster(_) => 25,
+        Command::Freeze(_) => 26,
+        Command::Unfreeze(_) => 27,
+        Command::SettleFreezes(_) => 28,
     }
 }
 

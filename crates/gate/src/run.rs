@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use ledger::{
-    AttemptEnd, Claim, Command, Content, Effect, Head, OrderRow, Reply, ReportAttempt, Serving,
-    TakeOver, query,
+    AttemptEnd, Claim, Command, Content, Effect, Head, OrderRow, Refusal, Reply, ReportAttempt,
+    Serving, TakeOver, query,
 };
 use tokio::sync::broadcast;
-use types::{AgentStatus, Destination, ExecutionId, IntentId, LogIndex, NamespaceId};
+use types::{AgentStatus, Destination, ExecutionId, FreezeId, IntentId, LogIndex, NamespaceId};
 
 use crate::errors::GateError;
 use crate::handle::{Answer, Gate};
@@ -40,6 +40,8 @@ pub enum Claimed {
     Run(Box<OrderRow>, Box<Destination>),
     /// There is nothing to run: it ended, is held again, or is left to people.
     Nothing,
+    /// A freeze covers it; it goes on once that has ended.
+    Frozen(FreezeId),
     /// Another executor has begun; this one must stop.
     EpochOver,
 }
@@ -244,7 +246,10 @@ impl Gate {
                 Reply::Claimed(order, destination) => return Ok(Claimed::Run(order, destination)),
                 Reply::IdTaken => {}
                 Reply::FactsNeeded { .. } => facts = self.facts_again(namespace, intent).await?,
-                Reply::Refused(ledger::Refusal::EpochOver) => return Ok(Claimed::EpochOver),
+                Reply::Refused(Refusal::EpochOver) => return Ok(Claimed::EpochOver),
+                Reply::Refused(Refusal::Frozen { freeze, .. }) => {
+                    return Ok(Claimed::Frozen(freeze));
+                }
                 _ => return Ok(Claimed::Nothing),
             }
         }
@@ -268,11 +273,12 @@ impl Gate {
     }
 }
 
-/// Waits for a hint of this kind, or that hints were missed; for ever once the log goes away.
-pub async fn woken(effects: &mut broadcast::Receiver<Arc<Vec<Effect>>>, by: Effect) {
+/// Waits for a hint of one of these kinds, or that hints were missed; for ever once the log goes
+/// away.
+pub async fn woken(effects: &mut broadcast::Receiver<Arc<Vec<Effect>>>, by: &[Effect]) {
     loop {
         match effects.recv().await {
-            Ok(batch) if batch.contains(&by) => return,
+            Ok(batch) if batch.iter().any(|effect| by.contains(effect)) => return,
             Ok(_) => {}
             Err(broadcast::error::RecvError::Lagged(_)) => return,
             Err(broadcast::error::RecvError::Closed) => std::future::pending().await,

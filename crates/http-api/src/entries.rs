@@ -92,6 +92,10 @@ fn metadata(body: &LeafBody) -> Value {
         | LeafBody::DoubtBegan { .. }
         | LeafBody::Resolved { .. }
         | LeafBody::GivenBack { .. } => of_an_execution(body),
+        LeafBody::Frozen { .. }
+        | LeafBody::FreezeSettled { .. }
+        | LeafBody::UnfreezeVoted { .. }
+        | LeafBody::Unfrozen { .. } => of_a_freeze(body),
     }
 }
 
@@ -109,6 +113,30 @@ fn of_a_principal(body: &LeafBody) -> Value {
         LeafBody::RoleChanged { agent, role } => {
             json!({ "agent_id": agent.to_string(), "role": role.name() })
         }
+        _ => json!({}),
+    }
+}
+
+fn of_a_freeze(body: &LeafBody) -> Value {
+    match body {
+        LeafBody::Frozen { freeze, scope, until, persons, settled, .. } => json!({
+            "freeze_id": freeze.to_string(), "scope": scope.name(), "match": scope.matches(),
+            "until": until.map(iso), "persons_to_unfreeze": persons, "settled": settled,
+        }),
+        LeafBody::FreezeSettled { freeze, running } => {
+            let running = running.iter().map(|call| {
+                json!({
+                    "execution_id": call.execution.to_string(),
+                    "intent_id": call.intent.to_string(),
+                })
+            });
+            let running: Vec<Value> = running.collect();
+            json!({ "freeze_id": freeze.to_string(), "running": running })
+        }
+        LeafBody::UnfreezeVoted { freeze, votes, needed, .. }
+        | LeafBody::Unfrozen { freeze, votes, needed, .. } => json!({
+            "freeze_id": freeze.to_string(), "votes": votes, "required": needed,
+        }),
         _ => json!({}),
     }
 }

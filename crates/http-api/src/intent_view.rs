@@ -7,7 +7,7 @@ use ledger::{Content, Head};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use types::{AgentStatus, Outcome, PayloadKind};
+use types::{AgentStatus, FreezeId, Outcome, PayloadKind};
 
 use crate::propose_answer::profile_summary;
 use crate::times::iso;
@@ -23,6 +23,8 @@ pub(crate) struct Rows {
     pub(crate) evidence: Option<Value>,
     /// What the agent that asked for it is now.
     pub(crate) submitter: Option<AgentStatus>,
+    /// What keeps it from being carried out now.
+    pub(crate) frozen_by: Option<FreezeId>,
     /// What serves the resource now, for those who may read destinations.
     pub(crate) carried_out_by: Option<Value>,
 }
@@ -44,6 +46,8 @@ struct Whole<'a> {
     decided: Option<Value>,
     /// Why nothing of it begins now, whatever people decide.
     held_back: Option<&'static str>,
+    /// The freeze, where that is why.
+    frozen_by: Option<String>,
     /// The newest order.
     execution_id: Option<String>,
     attempts: u32,
@@ -60,7 +64,9 @@ struct Whole<'a> {
 impl Rows {
     /// The body of the answer.
     pub(crate) fn print(&self) -> Vec<u8> {
-        let Self { head, content, payload, trail, evidence, submitter, carried_out_by } = self;
+        let Self { head, content, payload, trail, evidence, carried_out_by, .. } = self;
+        let waits = !head.phase.is_terminal();
+        let frozen_by = self.frozen_by.filter(|_| waits);
         let proposal = &content.proposal;
         let reference = reference(content, payload.as_deref());
         let vote = |vote: &ledger::Vote| {
@@ -90,7 +96,8 @@ impl Rows {
             reasons: content.decision.reasons.iter().map(ReasonView::of).collect(),
             votes: head.approval.votes.iter().map(vote).collect(),
             decided: head.decided.as_ref().map(decided),
-            held_back: submitter.filter(|_| !head.phase.is_terminal()).and_then(held_back),
+            held_back: held_back(self.submitter.filter(|_| waits), frozen_by),
+            frozen_by: frozen_by.map(|id| id.to_string()),
             execution_id: head.execution.map(|id| id.to_string()),
             attempts: head.attempts,
             carried_out_by: carried_out_by.as_ref(),
@@ -105,12 +112,12 @@ impl Rows {
     }
 }
 
-/// Nothing begins of what a stopped agent asked for.
-fn held_back(submitter: AgentStatus) -> Option<&'static str> {
+/// Nothing begins of what a stopped agent asked for, and of what is frozen.
+fn held_back(submitter: Option<AgentStatus>, frozen_by: Option<FreezeId>) -> Option<&'static str> {
     match submitter {
-        AgentStatus::Active => None,
-        AgentStatus::Suspended => Some("submitter_suspended"),
-        AgentStatus::Revoked => Some("submitter_revoked"),
+        Some(AgentStatus::Suspended) => Some("submitter_suspended"),
+        Some(AgentStatus::Revoked) => Some("submitter_revoked"),
+        Some(AgentStatus::Active) | None => frozen_by.map(|_| "frozen"),
     }
 }
 

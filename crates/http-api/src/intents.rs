@@ -59,7 +59,7 @@ async fn show(call: &Authed, id: IntentId, freshness: Freshness) -> Result<Answe
     let namespace = call.namespace();
     let key = EvidenceKey::of(&call.app.gate);
     let (rows, point) = call
-        .read_at(freshness, |state, reader, _| {
+        .read_at(freshness, |state, reader, progress| {
             let head = visible(state, namespace, reader, id)?;
             let (content, payload) =
                 query::content_and_payload(state, namespace, id, head.revision)?;
@@ -72,7 +72,18 @@ async fn show(call: &Authed, id: IntentId, freshness: Freshness) -> Result<Answe
                 false => None,
             };
             let carried_out_by = serving.map(|found| carried_out_by(&found));
-            Ok(Rows { head, content, payload, trail, evidence, submitter, carried_out_by })
+            let frozen_by = query::frozen_by(state, namespace, head.id, progress.time)?;
+            let frozen_by = frozen_by.map(|row| row.id);
+            Ok(Rows {
+                head,
+                content,
+                payload,
+                trail,
+                evidence,
+                submitter,
+                frozen_by,
+                carried_out_by,
+            })
         })
         .await?;
     let bytes = rows.payload.as_ref().map_or(0, Vec::len);

@@ -25,6 +25,7 @@ mod executions;
 mod exporter;
 mod fields;
 mod finish;
+mod freezes;
 mod health;
 mod intent_view;
 mod intents;

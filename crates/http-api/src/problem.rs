@@ -286,6 +286,10 @@ impl From<GateError> for Problem {
             GateError::SettingsMoving => {
                 Self::unavailable("settings_moving", error.to_string(), "none")
             }
+            GateError::Unsettled(freeze) => {
+                Self::unavailable("freeze_unsettled", error.to_string(), "unknown")
+                    .with("freeze_id", freeze.to_string())
+            }
             GateError::Fault(fault) => Self::internal().because(&fault),
             GateError::NoKey => Self::no_key(),
             GateError::UnknownKey => Self::unknown_key(),

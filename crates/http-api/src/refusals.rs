@@ -7,6 +7,7 @@ use ledger::{Refusal, Reply};
 use policy::ProfileFault;
 
 use crate::problem::{Problem, uncovered};
+use crate::times::iso;
 
 /// The problem that a refusal is, where no route knows it better.
 pub(crate) fn refused(refusal: &Refusal) -> Problem {
@@ -49,6 +50,13 @@ pub(crate) fn refused(refusal: &Refusal) -> Problem {
             conflict("submitter_inactive").with("agent_status", status.name())
         }
         Refusal::KeysFull { .. } => conflict("too_many_keys"),
+        Refusal::Frozen { freeze, until, .. } => {
+            conflict("frozen").with("freeze_id", freeze.to_string()).with("until", until.map(iso))
+        }
+        Refusal::UnknownFreeze { .. } => Problem::not_found("Freeze not found", message),
+        // The route names the field.
+        Refusal::FreezeOver { .. } => Problem::field("$.until", message),
+        Refusal::FreezesFull => conflict("freezes_full"),
         Refusal::NotYours { .. } => Problem::forbidden(message),
         Refusal::NotAllowed { phase, .. } => {
             conflict("not_allowed").with("status", phase.status()).with("phase", phase.name())

@@ -12,8 +12,8 @@ use crate::finish::{finish, unknown_method, unknown_route};
 use crate::state::App;
 use crate::{
     agents, audit, batch, cluster, cluster_changes, decide, decision, deliveries, discovery,
-    executions, health, intents, links, listing, namespaces, nonces, policies, policy_changes,
-    propose, setting_changes, settings, simulate, webhooks,
+    executions, freezes, health, intents, links, listing, namespaces, nonces, policies,
+    policy_changes, propose, setting_changes, settings, simulate, webhooks,
 };
 
 /// Who may call a route.
@@ -143,6 +143,7 @@ pub(crate) fn routes() -> Vec<Route> {
     all.extend(agent_routes());
     all.extend(policy_routes());
     all.extend(setting_routes());
+    all.extend(freeze_routes());
     all.extend(cluster_routes());
     all.extend(other_routes());
     all
@@ -385,6 +386,26 @@ fn setting_routes() -> Vec<Route> {
         ),
         delete("/v1/channels/{name}", setting_changes::delete_channel, "Delete one channel")
             .who(ADMIN),
+    ]
+}
+
+fn freeze_routes() -> Vec<Route> {
+    let people = Who::Key("reviewer, operator or admin");
+    vec![
+        get("/v1/freezes", freezes::list, "What is allowed and not carried out for now")
+            .query(READ)
+            .answers(&[(200, "FreezeList")]),
+        put("/v1/freezes", freezes::put, "Stop what is allowed from being carried out")
+            .who(people)
+            .body("NewFreeze")
+            .answers(&[(201, "Freeze"), (200, "Freeze")]),
+        get("/v1/freezes/{id}", freezes::one, "Read a freeze, and what it came too late for")
+            .query(READ)
+            .answers(&[(200, "Freeze")]),
+        post("/v1/freezes/{id}/unfreeze", freezes::unfreeze, "Let what was frozen go on")
+            .who(people)
+            .body("Unfreeze")
+            .answers(&[(200, "Freeze"), (202, "Freeze")]),
     ]
 }
 

@@ -318,7 +318,7 @@ fn vote(
     }
 }
 
-fn is_same_person(vote: &Vote, person: &AgentRow) -> bool {
+pub(crate) fn is_same_person(vote: &Vote, person: &AgentRow) -> bool {
     let voter = Known { id: vote.agent, name: &vote.name, owner: vote.owner.as_deref() };
     same_person(voter, Known::of(person))
 }

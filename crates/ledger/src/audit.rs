@@ -9,64 +9,15 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 use types::{
-    AgentId, AgentStatus, DeliveryId, Digest, Effect, ExecutionId, IntentId, KeyId, LogIndex,
-    LogTime, NamespaceId, NodeId, Notice, Outcome, Phase, Place, Role, RuleSource, Salt, WebhookId,
+    AgentId, AgentStatus, DeliveryId, Digest, Effect, ExecutionId, FreezeId, FreezeScope, KeyId,
+    LogIndex, LogTime, NodeId, Notice, Outcome, Phase, Role, WebhookId,
 };
 
 use crate::cluster::ClusterChange;
+pub(crate) use crate::leaf::{LEAF_VERSION, LeafReason};
+pub use crate::leaf::{Leaf, LeafDetail};
+use crate::rows_freeze::Running;
 use crate::rows_outward::DeliveryStatus;
-
-/// The leaf version written by this build.
-pub(crate) const LEAF_VERSION: u8 = 1;
-
-/// One audit entry.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Leaf {
-    /// Form of the rest.
-    #[n(0)]
-    pub version: u8,
-    /// Position in the tree, from 0, without gaps.
-    #[n(1)]
-    pub sequence: u64,
-    /// Raft log index of the entry.
-    #[n(2)]
-    pub index: LogIndex,
-    /// Position of the command in its batch.
-    #[n(3)]
-    pub position: u32,
-    /// Log time.
-    #[n(4)]
-    pub time: LogTime,
-    /// Whose it is.
-    #[n(5)]
-    pub namespace: NamespaceId,
-    /// Who did it; `None` for policy, time and the cluster.
-    #[n(6)]
-    pub actor: Option<AgentId>,
-    /// The intent it is about.
-    #[n(7)]
-    pub intent: Option<IntentId>,
-    /// What happened.
-    #[n(8)]
-    pub body: LeafBody,
-}
-
-/// What a rule said, without the agent's words.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct LeafReason {
-    /// Whose rule.
-    #[n(0)]
-    pub source: RuleSource,
-    /// Its key.
-    #[n(1)]
-    pub rule: String,
-    /// What it said.
-    #[n(2)]
-    pub outcome: Outcome,
-    /// Where it stands.
-    #[n(3)]
-    pub place: Place,
-}
 
 /// What happened, by kind.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -461,21 +412,68 @@ pub enum LeafBody {
         #[n(0)]
         expires_at: LogTime,
     },
-}
-
-/// The readable side of a leaf: names and words, erasable.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
-pub struct LeafDetail {
-    /// The actor's name at that time.
-    #[n(0)]
-    pub actor_name: Option<String>,
-    /// The words whose commitment the leaf holds.
-    #[n(1)]
-    pub reason: Option<String>,
-    /// The salt of a commitment that no intent carries (a refused repeat's).
-    #[n(2)]
-    pub salt: Option<Salt>,
-    /// Names of the voters so far.
-    #[n(3)]
-    pub voters: Vec<String>,
+    /// See [`crate::Event::Frozen`].
+    #[n(34)]
+    Frozen {
+        /// Which.
+        #[n(0)]
+        freeze: FreezeId,
+        /// What it covers.
+        #[n(1)]
+        scope: FreezeScope,
+        /// When it ends by itself.
+        #[n(2)]
+        until: Option<LogTime>,
+        /// How many people it takes to end it.
+        #[n(3)]
+        persons: u32,
+        /// Commitment to why.
+        #[n(4)]
+        reason: Digest,
+        /// No claim was open: it was settled at once.
+        #[n(5)]
+        settled: bool,
+    },
+    /// See [`crate::Event::FreezeSettled`].
+    #[n(35)]
+    FreezeSettled {
+        /// Which.
+        #[n(0)]
+        freeze: FreezeId,
+        /// Calls that it came too late for.
+        #[n(1)]
+        running: Vec<Running>,
+    },
+    /// See [`crate::Event::UnfreezeVoted`].
+    #[n(36)]
+    UnfreezeVoted {
+        /// Which.
+        #[n(0)]
+        freeze: FreezeId,
+        /// Votes with this one.
+        #[n(1)]
+        votes: u32,
+        /// Votes needed.
+        #[n(2)]
+        needed: u32,
+        /// Commitment to why.
+        #[n(3)]
+        reason: Option<Digest>,
+    },
+    /// See [`crate::Event::Unfrozen`].
+    #[n(37)]
+    Unfrozen {
+        /// Which.
+        #[n(0)]
+        freeze: FreezeId,
+        /// Votes for it; none if time ended it.
+        #[n(1)]
+        votes: u32,
+        /// Votes needed; none if time ended it.
+        #[n(2)]
+        needed: u32,
+        /// Commitment to why.
+        #[n(3)]
+        reason: Option<Digest>,
+    },
 }

@@ -51,6 +51,10 @@ impl LeafBody {
             Self::NodeRemoved { .. } => "node_removed",
             Self::ClusterChangeRequested { .. } => "cluster_change_requested",
             Self::JoinTokenIssued { .. } => "join_token_issued",
+            Self::Frozen { .. } => "frozen",
+            Self::FreezeSettled { .. } => "freeze_settled",
+            Self::UnfreezeVoted { .. } => "unfreeze_vote_recorded",
+            Self::Unfrozen { .. } => "unfrozen",
         }
     }
 }

@@ -30,7 +30,7 @@ use crate::rows_outward::ExecutorRow;
 use crate::settings::serving;
 use crate::table::{self, Meta, Table};
 use crate::transition::{Stop, Transition};
-use crate::{expire, query};
+use crate::{expire, freeze, query};
 
 /// What the executor's orders are called.
 pub(crate) const MODE: &str = "gate_exec";
@@ -118,6 +118,7 @@ pub(crate) fn claim(
     if let Err(stop) = submitter_acts(ledger, namespace, &head) {
         return ended_if_revoked(stop, || not_run(&head));
     }
+    freeze::not_frozen(ledger, stamp.time, namespace, &head)?;
     let content = query::content(ledger, namespace, id, head.revision)?;
     let destination = serving(ledger, namespace, &content.proposal.destination)?;
     let Some(destination) = destination.filter(|found| found.has_connector()) else {
@@ -171,6 +172,7 @@ fn begin(
     if let Err(stop) = submitter_acts(ledger, namespace, head) {
         return ended_if_revoked(stop, || ends(back("the agent that asked for it was revoked")));
     }
+    freeze::not_frozen(ledger, stamp.time, namespace, head)?;
     let facts = command.facts.as_ref();
     if let Some(mut changed) = judged_by_changed_policy(ledger, stamp, namespace, head, facts)? {
         if !changed.events.is_empty() {
@@ -382,7 +384,7 @@ fn not_run(head: &Head) -> Transition {
     }
 }
 
-fn current(ledger: &impl Read, epoch: LogIndex) -> Result<(), Stop> {
+pub(crate) fn current(ledger: &impl Read, epoch: LogIndex) -> Result<(), Stop> {
     match executor(ledger)? {
         Some(row) if row.epoch == epoch => Ok(()),
         _ => Err(Refusal::EpochOver.into()),

@@ -12,6 +12,7 @@ use types::{
 };
 
 use crate::cluster::{ChangeCluster, NewNode};
+pub use crate::command_freeze::{Freeze, SettleFreezes, Unfreeze};
 pub use crate::command_outward::{
     ApplyChannels, ApplyDestinations, AttemptEnd, Claim, RegisterWebhook, ReportAttempt,
     ReportDelivery, TakeOver,
@@ -131,6 +132,15 @@ pub enum Command {
     /// Who belongs to the cluster, votes or leads.
     #[n(25)]
     ChangeCluster(#[n(0)] ChangeCluster),
+    /// Somebody stops what is allowed from being carried out.
+    #[n(26)]
+    Freeze(#[n(0)] Box<Freeze>),
+    /// Somebody lets it go on.
+    #[n(27)]
+    Unfreeze(#[n(0)] Unfreeze),
+    /// The executor starts nothing any more that a freeze covers.
+    #[n(28)]
+    SettleFreezes(#[n(0)] Box<SettleFreezes>),
 }
 
 /// See [`Command::IssueOrder`].

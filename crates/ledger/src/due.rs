@@ -33,6 +33,8 @@ pub enum DueKind {
     DeliveryEnd = 7,
     /// The end of a nonce that has served; subject: digest.
     NonceEnd = 10,
+    /// A freeze's end; subject: freeze id.
+    FreezeEnd = 11,
 }
 
 impl DueKind {
@@ -48,6 +50,7 @@ impl DueKind {
             Self::OrderEnd,
             Self::DeliveryEnd,
             Self::NonceEnd,
+            Self::FreezeEnd,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)
@@ -57,7 +60,7 @@ impl DueKind {
     #[must_use]
     pub fn subject_bytes(self) -> usize {
         match self {
-            Self::IntentExpiry | Self::OrderEnd | Self::DeliveryEnd => 8,
+            Self::IntentExpiry | Self::OrderEnd | Self::DeliveryEnd | Self::FreezeEnd => 8,
             Self::Reply => 16,
             Self::WindowEnd | Self::RequestKey | Self::IdempotencyKey | Self::NonceEnd => 32,
         }

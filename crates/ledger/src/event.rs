@@ -17,6 +17,7 @@ use crate::rows::{
     AgentRow, ApprovalState, Content, Decided, Decision, Head, KeyRow, NamespaceRow, OrderRow,
     PolicyHead, Vote,
 };
+use crate::rows_freeze::FreezeRow;
 use crate::rows_outward::{DeliveryRow, ExecutorRow, SetHead, WebhookRow};
 
 /// What refused a repeat.
@@ -34,6 +35,21 @@ pub enum RefusedBy {
         /// Digest of agent and key.
         digest: Digest,
     },
+}
+
+/// A person's word that a freeze is to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FreezeEnd {
+    /// Whose.
+    pub vote: Vote,
+    /// Votes with this one.
+    pub votes: u32,
+    /// Votes needed.
+    pub needed: u32,
+    /// In the person's words.
+    pub reason: Option<String>,
+    /// Of the commitment to the reason.
+    pub salt: Salt,
 }
 
 /// Everything that can happen. Each is one audit leaf, but for the sweeping of old rows.
@@ -327,6 +343,32 @@ pub enum Event {
         row: Box<LinkRow>,
         /// The decision was a rejection.
         rejected: bool,
+    },
+    /// From now on nothing that it covers is claimed.
+    Frozen {
+        /// The freeze.
+        row: Box<FreezeRow>,
+        /// Of the commitment to its reason.
+        salt: Salt,
+    },
+    /// The executor starts nothing any more that it covers.
+    FreezeSettled {
+        /// The freeze, with what it came too late for.
+        row: Box<FreezeRow>,
+    },
+    /// A person wants a freeze ended, and others must too.
+    UnfreezeVoted {
+        /// The freeze, with the vote.
+        row: Box<FreezeRow>,
+        /// Who, and why.
+        by: Box<FreezeEnd>,
+    },
+    /// A freeze ended.
+    Unfrozen {
+        /// The freeze as it was.
+        row: Box<FreezeRow>,
+        /// By whose last vote; `None` for time.
+        by: Option<Box<FreezeEnd>>,
     },
     /// A nonce has served; the decision that it came with has a leaf. No leaf of its own.
     NonceUsed {

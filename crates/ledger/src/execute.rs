@@ -21,7 +21,7 @@ use crate::rows::{Decided, Head, OrderReport, OrderRow, OrderStatus};
 use crate::rows_outward::ExecutorRow;
 use crate::settings::{self, Serving};
 use crate::transition::{Stop, Transition};
-use crate::{claim, expire, query};
+use crate::{claim, expire, freeze, query};
 
 /// Hands an allowed intent out.
 ///
@@ -52,6 +52,7 @@ pub(crate) fn issue_order(
         return Err(Refusal::NotAllowed { id, phase: head.phase }.into());
     }
     claim::submitter_acts(ledger, namespace, &head)?;
+    freeze::not_frozen(ledger, stamp.time, namespace, &head)?;
     let facts = command.facts.as_ref();
     if let Some(changed) = judged_by_changed_policy(ledger, stamp, namespace, &head, facts)? {
         return Ok(changed);

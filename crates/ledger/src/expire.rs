@@ -8,7 +8,9 @@ use alloc::vec::Vec;
 
 use types::codec::decode;
 use types::limits::{TICK_ROWS_MAX, TICK_WORK_MAX};
-use types::{DeliveryId, Digest, ExecutionId, IntentId, LogTime, NamespaceId, Phase, Stamp};
+use types::{
+    DeliveryId, Digest, ExecutionId, FreezeId, IntentId, LogTime, NamespaceId, Phase, Stamp,
+};
 
 use crate::event::Event;
 use crate::read::{Direction, Fault, Read};
@@ -17,7 +19,7 @@ use crate::rows::{Decided, Head, IdempotencyKeyRow, ReplyRow, RequestKeyRow, Win
 use crate::table::{self, DueKind};
 use crate::transition::{Stop, Transition};
 use crate::windows::is_open;
-use crate::{deliveries, execute, query};
+use crate::{deliveries, execute, freeze, query};
 
 /// Works off what is due.
 ///
@@ -96,6 +98,10 @@ fn end_of(
         DueKind::OrderEnd => {
             let id = ExecutionId(number());
             return Ok((None, execute::order_over(ledger, namespace, id, (at, now), done)?));
+        }
+        DueKind::FreezeEnd => {
+            freeze::over(ledger, namespace, FreezeId(number()), now, done)?;
+            None
         }
         DueKind::DeliveryEnd => deliveries::over(ledger, namespace, DeliveryId(number()), now)?,
         DueKind::WindowEnd => over(ledger, window_key(namespace, subject), |bytes| {

@@ -17,6 +17,7 @@ mod claim;
 mod cluster;
 mod codec;
 mod command;
+mod command_freeze;
 mod command_outward;
 mod credential;
 mod deliveries;
@@ -25,14 +26,17 @@ mod end;
 mod event;
 mod execute;
 mod expire;
+mod freeze;
 mod guard;
 mod judge;
+mod leaf;
 mod link;
 mod link_rows;
 mod pack;
 mod policies;
 pub mod query;
 mod query_audit;
+mod query_freezes;
 mod query_intents;
 mod query_links;
 mod query_outward;
@@ -40,6 +44,7 @@ mod query_windows;
 mod read;
 mod record;
 mod record_cluster;
+mod record_freeze;
 mod record_intent;
 mod record_link;
 mod record_order;
@@ -47,6 +52,7 @@ mod record_outward;
 mod refusal;
 mod reply;
 mod rows;
+mod rows_freeze;
 mod rows_order;
 mod rows_outward;
 mod session;
@@ -68,11 +74,12 @@ pub use codec::{
 };
 pub use command::{
     ApplyChannels, ApplyDestinations, ApplyPolicies, Approve, AttemptEnd, Bootstrap, Cancel, Claim,
-    Command, CreateNamespace, Envelope, FirstKey, IssueOrder, RegisterAgent, RegisterWebhook,
-    Reject, ReportAttempt, ReportDelivery, ReportOrder, RequestKey, Resolve, RotateKey,
-    SetAgentStatus, SetRole, SourceFile, Submit, TakeOver,
+    Command, CreateNamespace, Envelope, FirstKey, Freeze, IssueOrder, RegisterAgent,
+    RegisterWebhook, Reject, ReportAttempt, ReportDelivery, ReportOrder, RequestKey, Resolve,
+    RotateKey, SetAgentStatus, SetRole, SettleFreezes, SourceFile, Submit, TakeOver, Unfreeze,
 };
-pub use event::{Event, RefusedBy};
+pub use command_freeze::Settled;
+pub use event::{Event, FreezeEnd, RefusedBy};
 pub use guard::{ClaimedTime, NonceClaim, ReplayGuard, ReplayReason};
 pub use link::{DecideByLink, IssueLink};
 pub use link_rows::{Factor, LinkMark, LinkRow};
@@ -85,6 +92,7 @@ pub use rows::{
     ExecutorClaim, Head, KeyRow, NamespaceRow, OrderReport, OrderRow, OrderStatus, PayloadRow,
     PolicyHead, PolicySourceRow, Vote, WindowRow,
 };
+pub use rows_freeze::{FreezeRow, Running};
 pub use rows_outward::{
     DeliveryRow, DeliveryStatus, ExecutorRow, Receiver, SetHead, SettingsHead, WebhookRow,
 };

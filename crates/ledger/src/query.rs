@@ -9,6 +9,9 @@ use types::codec::{CodecError, decode, encode};
 use types::{AgentId, Digest, ExecutionId, IntentId, KeyId, LogTime, NamespaceId, Phase};
 
 pub use crate::query_audit::{LeafEntry, LeafPage, TrailPage, leaf, leaves, trail};
+pub use crate::query_freezes::{
+    freeze, freeze_marks, freezes, frozen_by, running_under, unsettled_freezes,
+};
 pub use crate::query_intents::{IntentFilter, IntentPage, intents};
 pub(crate) use crate::query_intents::{agent_submit, submits};
 pub use crate::query_links::{link, link_objection, link_of};

@@ -95,6 +95,13 @@ impl<R: Read> Recorder<R> {
             | Event::NodeRemoved { .. }
             | Event::ClusterChangeRequested { .. }
             | Event::JoinTokenIssued { .. } => self.record_cluster(stamp, namespace, event),
+            Event::Frozen { .. }
+            | Event::FreezeSettled { .. }
+            | Event::UnfreezeVoted { .. }
+            | Event::Unfrozen { .. } => {
+                self.record_freeze(stamp, namespace, event);
+                Ok(())
+            }
             _ => self.record_settings(stamp, namespace, event),
         }
     }

@@ -5,7 +5,7 @@ use alloc::string::String;
 use minicbor::{Decode, Encode};
 use policy::ProfileFault;
 use types::ids::ExecutionId;
-use types::{AgentId, AgentStatus, Digest, IntentId, NodeId, Phase, Role};
+use types::{AgentId, AgentStatus, Digest, FreezeId, IntentId, LogTime, NodeId, Phase, Role};
 
 use crate::guard::ReplayReason;
 use crate::words::{profile_says, waits, what_next};
@@ -324,4 +324,47 @@ pub enum Refusal {
         #[n(1)]
         removed: bool,
     },
+    /// A freeze covers it.
+    #[n(43)]
+    #[error(
+        "{id} is not carried out while {freeze} stands: {reason}; it goes on by itself once that \
+         has ended, and `qgate unfreeze {freeze}` ends it"
+    )]
+    Frozen {
+        /// Which.
+        #[n(0)]
+        id: IntentId,
+        /// The freeze.
+        #[n(1)]
+        freeze: FreezeId,
+        /// Why it stands.
+        #[n(2)]
+        reason: String,
+        /// When it ends by itself.
+        #[n(3)]
+        until: Option<LogTime>,
+    },
+    /// No such freeze here, or it has ended.
+    #[n(44)]
+    #[error("{id} does not stand here; list freezes with `qgate freeze --list`")]
+    UnknownFreeze {
+        /// Which.
+        #[n(0)]
+        id: FreezeId,
+    },
+    /// It would have ended before it began.
+    #[n(45)]
+    #[error("`until` is over already, so nothing is frozen; name a later time, or none")]
+    FreezeOver {
+        /// Which.
+        #[n(0)]
+        id: FreezeId,
+    },
+    /// More freezes than may stand at a time.
+    #[n(46)]
+    #[error(
+        "{} freezes stand, as many as can at a time; end one, or freeze more at once",
+        types::limits::FREEZES_MAX
+    )]
+    FreezesFull,
 }

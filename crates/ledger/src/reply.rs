@@ -12,6 +12,7 @@ use types::{
 use crate::link_rows::LinkRow;
 pub use crate::refusal::Refusal;
 use crate::rows::{AgentRow, Content, Head, OrderRow, Vote};
+use crate::rows_freeze::FreezeRow;
 
 /// Every answer. Numbers are never reused: replies are kept ten minutes and travel between nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -162,6 +163,22 @@ pub enum Reply {
         #[n(0)]
         expires_at: LogTime,
     },
+    /// A freeze as it is now.
+    #[n(30)]
+    Freeze(#[n(0)] Box<FreezeRow>),
+    /// Somebody wants a freeze ended.
+    #[n(31)]
+    Unfreeze {
+        /// The freeze, with every vote.
+        #[n(0)]
+        row: Box<FreezeRow>,
+        /// Votes needed.
+        #[n(1)]
+        needed: u32,
+        /// It has ended.
+        #[n(2)]
+        ended: bool,
+    },
 }
 
 /// Details of a duplicate.
@@ -200,4 +217,6 @@ pub enum Effect {
     Runnable,
     /// A notification is to be sent.
     DeliveryDue,
+    /// A freeze began, was settled, or ended.
+    FreezesChanged,
 }

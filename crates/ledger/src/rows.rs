@@ -269,6 +269,9 @@ pub struct Content {
     /// Records counted in the payload, or claimed where it cannot be read.
     #[n(4)]
     pub record_count: Option<u64>,
+    /// The environment that the agent said it was in.
+    #[n(5)]
+    pub environment: Option<String>,
 }
 
 /// What policy said.

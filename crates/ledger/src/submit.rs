@@ -227,6 +227,7 @@ fn accepted(
         salt: command.salt,
         risk: command.facts.risk.clone(),
         record_count: command.facts.record_count,
+        environment: command.facts.environment.clone(),
         decision,
     };
     let has_windows = phase != Phase::Blocked && !judged.windows.is_empty();

@@ -9,7 +9,8 @@ use types::{AgentId, Digest, ExecutionId, IntentId, KeyId, NamespaceId};
 
 pub use crate::due::{DueKind, due, due_range, parse_due};
 pub use crate::table_outward::{
-    channel_deliveries, channel_delivery, delivery, node, pending_delivery, webhook,
+    channel_deliveries, channel_delivery, delivery, freeze, freeze_mark, node, pending_delivery,
+    webhook,
 };
 
 /// One kind of row.
@@ -110,6 +111,10 @@ pub enum Table {
     WaitingOrders = 58,
     /// Cluster: nodes that ever belonged to it, by id.
     Nodes = 59,
+    /// Freezes by id: of a namespace, or the cluster's for those that cover all of them.
+    Freezes = 60,
+    /// Cluster: every freeze with the namespace that holds it, and whether it is settled.
+    FreezeMarks = 61,
 }
 
 /// Rows of [`Table::Meta`].

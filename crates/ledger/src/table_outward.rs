@@ -1,9 +1,9 @@
-//! Keys of what concerns others: nodes, webhooks and notifications. The rules are those of
+//! Keys of what concerns others: nodes, freezes, webhooks and notifications. The rules are those of
 //! [`crate::table`].
 
 use alloc::vec::Vec;
 
-use types::{DeliveryId, IntentId, LogTime, NamespaceId, NodeId};
+use types::{DeliveryId, FreezeId, IntentId, LogTime, NamespaceId, NodeId};
 
 use crate::table::{Table, prefix, with_u64};
 
@@ -11,6 +11,21 @@ use crate::table::{Table, prefix, with_u64};
 #[must_use]
 pub fn node(id: NodeId) -> Vec<u8> {
     with_u64(NamespaceId::CLUSTER, Table::Nodes, id.0)
+}
+
+/// Key of a freeze.
+#[must_use]
+pub fn freeze(home: NamespaceId, id: FreezeId) -> Vec<u8> {
+    with_u64(home, Table::Freezes, id.0)
+}
+
+/// Key of a freeze in the list of all there are.
+#[must_use]
+pub fn freeze_mark(home: NamespaceId, id: FreezeId) -> Vec<u8> {
+    let mut key = prefix(NamespaceId::CLUSTER, Table::FreezeMarks);
+    key.extend_from_slice(&home.0.to_be_bytes());
+    key.extend_from_slice(&id.0.to_be_bytes());
+    key
 }
 
 /// Key of an intent's webhook.

@@ -11,8 +11,8 @@ use crate::event::Event;
 use crate::read::{Fault, Read};
 use crate::reply::{Effect, Refusal, Reply};
 use crate::{
-    agents, approve, bootstrap, claim, cluster, deliveries, end, execute, expire, link, policies,
-    settings, submit,
+    agents, approve, bootstrap, claim, cluster, deliveries, end, execute, expire, freeze, link,
+    policies, settings, submit,
 };
 
 /// Everything that one command causes.
@@ -104,6 +104,9 @@ pub fn transition(
         }
         Command::ApplyPolicies(command) => policies::apply(ledger, stamp, envelope, command),
         Command::ChangeCluster(command) => cluster::change(ledger, stamp, envelope, command),
+        Command::Freeze(command) => freeze::freeze(ledger, stamp, envelope, command),
+        Command::Unfreeze(command) => freeze::unfreeze(ledger, stamp, envelope, command),
+        Command::SettleFreezes(command) => freeze::settle(ledger, stamp, command),
         Command::RaiseFeatureLevel(level) => {
             bootstrap::raise_feature_level(ledger, stamp, envelope, *level)
         }

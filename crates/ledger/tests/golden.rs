@@ -351,6 +351,47 @@ fn asked() -> Node {
     node
 }
 
+/// What freezes leave: settled at once and by the executor, ended by people and by time, standing.
+fn frozen() -> Node {
+    let two = "gate: {freeze: {persons_to_unfreeze: 2}}\n";
+    let mut node = Node::with_policies(&[("gates.yaml", GATES), ("freeze.yaml", two)]);
+    let agent = node.register("bot", Role::Agent, Some("team"));
+    let rita = node.register("rita", Role::Reviewer, None);
+    node.apply_destinations(vec![http_destination("crm.*", true)]);
+    let epoch = node.take_over();
+    let request = json!({
+        "resource": "crm.contacts", "trigger": "write", "payload": {"batch": 1},
+    });
+    let intent = accepted(&node.submit(agent, &request));
+    let Reply::Claimed(order, _) = node.claim(epoch, intent) else { panic!("not claimed") };
+    let scopes = [
+        FreezeScope::All,
+        FreezeScope::Namespace,
+        FreezeScope::Agent(AgentId(agent.0)),
+        FreezeScope::Resource("crm.*".into()),
+        FreezeScope::Destination("phone".into()),
+        FreezeScope::Environment("production".into()),
+    ];
+    for (number, scope) in (1..).zip(scopes) {
+        let until = (number == 2).then(|| node.now.plus_ms(60_000));
+        let (freeze, salt) = (FreezeId(number), Salt([6; 32]));
+        let command = Freeze { freeze, scope, reason: "outage".into(), until, salt };
+        node.send(Some(ADMIN), Command::Freeze(Box::new(command)));
+    }
+    let call = Running { execution: order.id, intent };
+    let settled = |home, number, running| Settled { home, freeze: FreezeId(number), running };
+    let settled = vec![settled(NamespaceId::CLUSTER, 1, vec![call]), settled(NS, 3, Vec::new())];
+    node.send(None, Command::SettleFreezes(Box::new(SettleFreezes { epoch, settled })));
+    for (key, freeze, reason) in [(ADMIN, 4, None), (rita, 4, Some("back")), (ADMIN, 5, None)] {
+        let (freeze, reason) = (FreezeId(freeze), reason.map(Into::into));
+        let command = Unfreeze { freeze, reason, salt: Salt([5; 32]) };
+        node.send(Some(key), Command::Unfreeze(command));
+    }
+    node.wait_ms(60_000);
+    node.tick();
+    node
+}
+
 fn text(golden: &Golden) -> String {
     let mut text = String::new();
     for (name, bytes) in &golden.0 {
@@ -364,7 +405,8 @@ fn durable_forms_stay_as_they_are() {
     let mut golden = Golden::default();
     let (node, submit) = history();
     commands(&mut golden, &submit);
-    let others = [("outward.", outward()), ("asked.", asked()), ("nodes.", nodes())];
+    let others =
+        [("outward.", outward()), ("asked.", asked()), ("nodes.", nodes()), ("frozen.", frozen())];
     for (history, node) in [("", node)].into_iter().chain(others) {
         for (number, entry) in node.entries.iter().enumerate() {
             golden.0.push((format!("{history}entry.{number}"), entry.clone()));
@@ -393,7 +435,7 @@ fn durable_forms_stay_as_they_are() {
 #[test]
 fn an_older_log_gives_the_same_state() {
     let kept = std::fs::read_to_string(FILE).unwrap();
-    let others = ["outward.", "asked.", "nodes."];
+    let others = ["outward.", "asked.", "nodes.", "frozen."];
     let of_none = |line: &&str| others.iter().all(|other| !line.starts_with(other));
     assert_same_state(kept.lines().filter(of_none));
     for other in others {

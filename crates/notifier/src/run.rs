@@ -57,7 +57,7 @@ pub async fn run(gate: Arc<Gate>, means: Arc<Means>, mut stopping: watch::Receiv
         round.meters.running(round.tasks.len());
         tokio::select! {
             _ = stopping.wait_for(|stop| *stop) => break,
-            () = woken(&mut effects, Effect::DeliveryDue) => {}
+            () = woken(&mut effects, &[Effect::DeliveryDue]) => {}
             () = tokio::time::sleep(rest) => {}
             Some(ended) = round.tasks.join_next() => round.ended(ended),
         }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use types::limits::ENVIRONMENT_CHARS_MAX;
 use types::{Digest, NamespaceId, Proposal, codec};
 
 use crate::coverage::{Coverage, coverage};
@@ -102,7 +103,8 @@ impl Engine {
         let proposal = subject.proposal;
         let coverage = self.coverage(proposal);
         let sent = subject.metadata.and_then(|metadata| metadata.get("environment"));
-        let environment = declared.or_else(|| sent.and_then(Value::as_str));
+        let sent = sent.and_then(Value::as_str);
+        let environment = declared.or(sent);
         let mut findings = Vec::with_capacity(coverage.scopes.len());
         let mut digests = Vec::with_capacity(coverage.scopes.len());
         for scope in &coverage.scopes {
@@ -129,6 +131,7 @@ impl Engine {
             profile_fault: profiles::fault(proposal, subject.metadata, &required),
             findings,
             destinations_version: None,
+            environment: sent.filter(|name| name.len() <= ENVIRONMENT_CHARS_MAX).map(Into::into),
         }
     }
 

@@ -56,6 +56,9 @@ pub struct Facts {
     /// Why the request is refused before it is judged.
     #[n(13)]
     pub profile_fault: Option<ProfileFault>,
+    /// The environment that the agent says it is in, as far as it is a word.
+    #[n(14)]
+    pub environment: Option<String>,
 }
 
 /// What is wrong with an intent's typed profile.

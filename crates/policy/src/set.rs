@@ -34,6 +34,9 @@ pub struct PolicySet {
     /// Policies that requests name, sorted by id.
     #[n(5)]
     pub named: Vec<NamedPolicy>,
+    /// How many people it takes to end a freeze, where a document says so.
+    #[n(6)]
+    pub unfreeze_persons: Option<u32>,
 }
 
 /// One source file.
@@ -168,6 +171,7 @@ impl PolicySet {
             resources: Vec::new(),
             default_policy: None,
             named: Vec::new(),
+            unfreeze_persons: None,
         }
     }
 

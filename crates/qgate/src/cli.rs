@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use client::{Client, Endpoint, Settings};
 
 use crate::commands::{
-    agent, audit, bench, channel, cluster, demo, destination, dev, health, inspect, intent,
+    agent, audit, bench, channel, cluster, demo, destination, dev, freeze, health, inspect, intent,
     namespace, policy, serve,
 };
 use crate::failure::Failure;
@@ -143,6 +143,8 @@ pub(crate) enum Command {
         after_help = "Example: qgate cluster token > join.token && qgate cluster status"
     )]
     Cluster(cluster::ClusterCommand),
+    Freeze(freeze::FreezeArgs),
+    Unfreeze(freeze::UnfreezeArgs),
     Bench(bench::BenchArgs),
     Inspect(inspect::InspectArgs),
 }

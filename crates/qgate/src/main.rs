@@ -77,6 +77,8 @@ fn run(cli: Cli) -> Outcome {
             Command::Namespace(command) => commands::namespace::run(&global, command).await,
             Command::Audit(command) => commands::audit::run(&global, command).await,
             Command::Cluster(command) => commands::cluster::run(&global, command).await,
+            Command::Freeze(args) => commands::freeze::freeze(&global, args).await,
+            Command::Unfreeze(args) => commands::freeze::unfreeze(&global, args).await,
             Command::Bench(args) => commands::bench::run(&global, args).await,
             Command::Inspect(args) => commands::inspect::run(global.output(), &args),
         }

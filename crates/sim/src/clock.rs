@@ -40,6 +40,11 @@ pub(crate) struct Clock {
     percent: u64,
 }
 
+/// What a clock that is right shows, in Unix milliseconds.
+pub(crate) fn shown_ms(elapsed: Duration) -> u64 {
+    (EPOCH_US + micros(elapsed)) / 1_000
+}
+
 pub(crate) fn micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checker::effects::Heard;
+use checker::freezes::Freeze;
 use checker::history::History;
 use faulty_target::Target;
 use gate::join_token;
@@ -23,6 +24,7 @@ use tokio::sync::watch;
 use types::{LogTime, NodeId};
 
 use crate::clock::{Clock, Drift};
+use crate::workload::now;
 
 /// The ids of the nodes.
 pub(crate) const NODES: RangeInclusive<u64> = 1..=3;
@@ -43,6 +45,8 @@ pub(crate) struct Cluster {
     pub(crate) history: RefCell<History>,
     /// What people were told of their words.
     pub(crate) heard: RefCell<Vec<Heard>>,
+    /// What who froze something was told.
+    pub(crate) freezes: RefCell<Vec<Freeze>>,
     /// An intent that a client was just told of.
     pub(crate) newest: RefCell<Option<String>>,
     pub(crate) target: Target,
@@ -99,6 +103,8 @@ pub(crate) struct Counts {
     pub(crate) in_doubt: u64,
     pub(crate) rejected: u64,
     pub(crate) expired: u64,
+    /// Times that somebody let nothing more begin.
+    pub(crate) freezes: u64,
     /// Terms in which something was answered.
     pub(crate) terms: BTreeSet<u64>,
 }
@@ -115,8 +121,9 @@ impl fmt::Display for Counts {
         let Self { flipped_bits, damage_found, votes, effects, in_doubt, terms, .. } = self;
         write!(f, "{clock_jumps} clock-jumps, {flipped_bits} flipped-bits, ")?;
         write!(f, "{damage_found} damage-found, {votes} votes, {effects} effects, ")?;
-        let Self { rejected, expired, .. } = self;
+        let Self { rejected, expired, freezes, .. } = self;
         write!(f, "{in_doubt} in-doubt, {rejected} rejected, {expired} expired, ")?;
+        write!(f, "{freezes} freezes, ")?;
         write!(f, "{} terms", terms.len())
     }
 }
@@ -128,7 +135,7 @@ impl Counts {
             return Err(format!("it proves nothing, too little was answered: {self}"));
         }
         let is_decided = self.votes > 0 && self.rejected > 0 && self.expired > 0;
-        if !is_decided || self.effects < 100 {
+        if !is_decided || self.effects < 100 || self.freezes == 0 {
             return Err(format!("it proves nothing, too little was carried out: {self}"));
         }
         let took_effect = self.kills
@@ -168,7 +175,8 @@ impl Cluster {
             history: RefCell::default(),
             heard: RefCell::default(),
             newest: RefCell::default(),
-            target: Target::default(),
+            target: Target::new(now),
+            freezes: RefCell::default(),
             counts: RefCell::default(),
             may_end: RefCell::default(),
             damaged: Cell::new(None),

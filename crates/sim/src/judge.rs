@@ -10,6 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use checker::audit::{self, Shown};
 use checker::effects::{self, Effect};
 use checker::entries::{self, Kinds};
+use checker::freezes;
 use checker::history::Listed;
 use checker::life::Life;
 use checker::questions::{NOTES_FROM, VOTES_NEEDED, destinations, gates, is_keyed};
@@ -66,7 +67,7 @@ pub(crate) async fn judge(cluster: &Cluster) {
     };
     _ = settled(cluster, admin, &kinds).await;
     tokio::time::sleep(AFTERWARDS).await;
-    let Settled { shown, lives, done, listed } = settled(cluster, admin, &kinds).await;
+    let Settled { shown, lives, done, listed, entries } = settled(cluster, admin, &kinds).await;
     let history = cluster.history.borrow();
     let checked = listed.iter().try_for_each(|listed| history.check(listed));
     let checked = checked.and_then(|()| audit::check(&shown, &history.seen));
@@ -77,6 +78,9 @@ pub(crate) async fn judge(cluster: &Cluster) {
             (counts.effects, counts.in_doubt) = (seen.effects, seen.in_doubt);
             (counts.rejected, counts.expired) = (seen.rejected, seen.expired);
         });
+        let freezes = cluster.freezes.borrow();
+        let stood = freezes::check(&entries, &freezes, &cluster.target.happened())?;
+        cluster.count(|counts| counts.freezes = stood);
         Ok(())
     });
     cluster.judged(checked);
@@ -89,6 +93,8 @@ struct Settled {
     done: Vec<Effect>,
     /// What each node has.
     listed: Vec<Vec<Listed>>,
+    /// The audit log.
+    entries: Vec<Value>,
 }
 
 /// Waits until all nodes show the same, and nothing is under way any more. After a while it is as
@@ -123,7 +129,7 @@ async fn look(cluster: &Cluster, admin: &str, kinds: &Kinds) -> Option<(bool, Se
     let is_under_way = lives.as_ref().is_ok_and(|lives| lives.iter().any(Life::is_under_way));
     // What is in doubt is tried again all the time where that does no harm.
     let is_settled = is_one && !is_under_way && cluster.target.effects().len() == done.len();
-    Some((is_settled, Settled { shown, lives, done, listed }))
+    Some((is_settled, Settled { shown, lives, done, listed, entries: last }))
 }
 
 /// Every leaf that a node lists of what it has.

@@ -9,6 +9,7 @@ mod clock;
 mod cluster;
 mod damage;
 mod faults;
+mod freezing;
 mod http;
 mod judge;
 mod node;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, NODES, TARGET, TARGET_PORT};
 use crate::http::{self, Answer};
-use crate::{judge, notes};
+use crate::{freezing, judge, notes};
 
 /// Where all of them stand.
 pub(crate) const CLIENTS: &str = "clients";
@@ -55,6 +55,10 @@ pub(crate) fn start(sim: &mut turmoil::Sim<'_>, cluster: &Rc<Cluster>) {
                 notes::ask(&cluster, &keys, number).await;
             }));
         }
+        let (freezing, all_keys) = (cluster.clone(), keys.clone());
+        asking.push(tokio::task::spawn_local(async move {
+            freezing::ask(&freezing, &all_keys).await;
+        }));
         for node in NODES {
             let (cluster, key) = (cluster.clone(), keys.agent.clone());
             asking.push(tokio::task::spawn_local(async move {

@@ -65,6 +65,12 @@ impl Role {
         matches!(self, Self::Reviewer | Self::Auditor | Self::Admin)
     }
 
+    /// May stop what is allowed from being carried out, and let it go on.
+    #[must_use]
+    pub fn may_freeze(self) -> bool {
+        matches!(self, Self::Reviewer | Self::Operator | Self::Admin)
+    }
+
     /// May change which nodes belong to the cluster, vote and lead.
     #[must_use]
     pub fn may_operate(self) -> bool {

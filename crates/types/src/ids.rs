@@ -114,6 +114,11 @@ id!(
     "exe_"
 );
 id!(
+    /// One freeze.
+    FreezeId,
+    "frz_"
+);
+id!(
     /// One registration of a webhook for one intent.
     WebhookId,
     "whk_"

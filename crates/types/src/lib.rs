@@ -13,6 +13,7 @@ pub mod codec;
 pub mod decision;
 pub mod destination;
 pub mod digest;
+pub mod freeze;
 pub mod glob;
 pub mod ids;
 pub mod intent;
@@ -24,8 +25,10 @@ pub use channel::{Channel, ChannelKind, Notice};
 pub use decision::{Hit, Outcome, Place, Reason, RuleSource};
 pub use destination::{Connector, Destination, ExecuteWhen, HttpTarget, StatusRange};
 pub use digest::{Digest, Salt, hex};
+pub use freeze::{FREEZE_SCOPES, Freezable, FreezeScope};
 pub use ids::{
-    AgentId, DeliveryId, ExecutionId, IntentId, KeyId, NamespaceId, NodeId, ParseIdError, WebhookId,
+    AgentId, DeliveryId, ExecutionId, FreezeId, IntentId, KeyId, NamespaceId, NodeId, ParseIdError,
+    WebhookId,
 };
 pub use intent::{Effect, PayloadKind, Phase, Proposal, Risk, RiskLevel};
 pub use time::{LogIndex, LogTime, Stamp};

@@ -170,6 +170,13 @@ pub const RECORD_COUNT_CLAIM_MAX: u64 = (1 << 53) - 1;
 pub const KEY_OVERLAP_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1_000;
 /// API keys of one principal that are good at a time; a rotation that would leave more is refused.
 pub const KEYS_PER_AGENT_MAX: usize = 16;
+/// Freezes of one namespace, or of the whole cluster, at a time.
+pub const FREEZES_MAX: usize = 64;
+/// How long a freeze may stand unless it has no end, in milliseconds: 366 days.
+pub const FREEZE_MS_MAX: u64 = 366 * 24 * 60 * 60 * 1_000;
+/// How long who asks for a freeze waits for the executor to say what it came too late for, in
+/// milliseconds.
+pub const FREEZE_WAIT_MS_MAX: u64 = 10_000;
 /// How long a connection waits for a request's head, idle time between requests included, in
 /// milliseconds. Longer than clients keep idle connections, so that they close first.
 pub const HEAD_WAIT_MS_MAX: u64 = 120_000;

@@ -10,11 +10,12 @@ use base64::prelude::BASE64_STANDARD;
 use checker::audit::{self, Shown};
 use checker::effects::{self, Answer, Effect};
 use checker::entries::{self, Kinds};
+use checker::freezes;
 use checker::history::{Listed, Seen};
 use checker::life::Life;
 use checker::questions::{NOTES_FROM, VOTES_NEEDED, is_keyed};
 use client::{Client, Request};
-use faulty_target::HANGS;
+use faulty_target::{HANGS, Target};
 use serde_json::Value;
 use tokio::time::sleep;
 
@@ -33,7 +34,7 @@ pub(crate) async fn judge(
     world: &World,
     record: &Record,
     fillers: BTreeSet<String>,
-    effects: impl Fn() -> Vec<Effect>,
+    target: &Target,
     tally: &mut Tally,
 ) -> Result<(), String> {
     let kinds = Kinds {
@@ -43,9 +44,9 @@ pub(crate) async fn judge(
         expires_after_ms: Some(EXPIRE_AFTER_MS),
         others: fillers,
     };
-    _ = settled(world, &kinds, &effects).await;
+    _ = settled(world, &kinds, target).await;
     sleep(AFTERWARDS).await;
-    let (lives, shown, done) = settled(world, &kinds, &effects).await;
+    let (lives, shown, done, entries) = settled(world, &kinds, target).await;
     let mut all_listed = Vec::new();
     for id in world.ids() {
         let client = world.client(id, &world.keys.admin);
@@ -53,27 +54,28 @@ pub(crate) async fn judge(
         listed.retain(|row| !kinds.others.contains(&row.id));
         all_listed.push(listed);
     }
-    let Record { history, left, heard, .. } = record;
+    let Record { history, left, heard, freezes, .. } = record;
     all_listed.iter().try_for_each(|listed| history.check(listed))?;
     let told: Vec<Seen> = history.seen.iter().chain(left).cloned().collect();
     audit::check(&shown, &told)?;
     let seen = effects::check(&lives?, &done, heard, &history.contents())?;
     (tally.effects, tally.in_doubt) = (seen.effects, seen.in_doubt);
     (tally.rejected, tally.expired) = (seen.rejected, seen.expired);
+    tally.freezes = freezes::check(&entries, freezes, &target.happened())?;
     tally.accepted = all_listed[0].len() as u64;
     let counts = heard.iter().filter(|heard| heard.answer == Answer::Counts);
     tally.votes = counts.count() as u64;
     Ok(())
 }
 
-type All = (Result<Vec<Life>, String>, Vec<Shown>, Vec<Effect>);
+type All = (Result<Vec<Life>, String>, Vec<Shown>, Vec<Effect>, Vec<Value>);
 
 /// Waits until nodes show the same and nothing is under way any more. What is not so after a while
 /// never will be.
-async fn settled(world: &World, kinds: &Kinds, effects: &impl Fn() -> Vec<Effect>) -> All {
+async fn settled(world: &World, kinds: &Kinds, target: &Target) -> All {
     let ends = Instant::now() + DEADLINE;
     loop {
-        let (is_settled, all) = look(world, kinds, effects).await;
+        let (is_settled, all) = look(world, kinds, target).await;
         if is_settled || Instant::now() > ends {
             return all;
         }
@@ -82,8 +84,8 @@ async fn settled(world: &World, kinds: &Kinds, effects: &impl Fn() -> Vec<Effect
 }
 
 /// What there is, and whether nodes show the same and nothing is under way any more.
-async fn look(world: &World, kinds: &Kinds, effects: &impl Fn() -> Vec<Effect>) -> (bool, All) {
-    let done = effects();
+async fn look(world: &World, kinds: &Kinds, target: &Target) -> (bool, All) {
+    let done = target.effects();
     let (mut shown, mut last, mut is_one) = (Vec::new(), Vec::new(), true);
     for id in world.ids() {
         world.caught_up(id).await;
@@ -97,8 +99,8 @@ async fn look(world: &World, kinds: &Kinds, effects: &impl Fn() -> Vec<Effect>) 
     let lives = entries::lives(&last, kinds);
     let is_under_way = lives.as_ref().is_ok_and(|lives| lives.iter().any(Life::is_under_way));
     // What is in doubt is tried again all the time where that does no harm.
-    let is_quiet = !is_under_way && effects().len() == done.len();
-    (is_one && is_quiet, (lives, shown, done))
+    let is_quiet = !is_under_way && target.effects().len() == done.len();
+    (is_one && is_quiet, (lives, shown, done, last))
 }
 
 async fn entries(client: &Client) -> Vec<Value> {

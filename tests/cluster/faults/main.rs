@@ -7,6 +7,7 @@
 //! gets a line with the counts, `QGATE_FAULTS_GATE` another binary than that of this build.
 #![cfg(test)]
 
+mod freezing;
 mod ground;
 mod judge;
 mod line;
@@ -21,6 +22,8 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::path::Path;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use faulty_target::Target;
 use rand::RngExt as _;
@@ -35,6 +38,13 @@ use self::support::{digits, shown};
 use self::tally::Fault;
 use self::work::Crowd;
 use self::world::World;
+
+/// When this process began to count time: the target and those who ask count alike.
+static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+fn now() -> Duration {
+    BEGAN.elapsed()
+}
 
 /// Hexadecimal digits of a payload that makes a snapshot large, and how many there are.
 const LARGE_CHARS: usize = 4 * 1024 * 1024;
@@ -106,7 +116,7 @@ async fn run(nodes: u64, faults: Vec<Fault>, rates: BTreeMap<u64, u32>) {
     shown(&format!("logs below {}", home.path().display()));
     let gate = env::var_os("QGATE_FAULTS_GATE").unwrap_or(env!("CARGO_BIN_EXE_qgate").into());
     let gate = Path::new(&gate);
-    let target = Target::default();
+    let target = Target::new(now);
     let listener = TcpListener::bind((ground::HUB, 0)).await.expect("a port");
     let address = format!("http://{}", listener.local_addr().expect("an address"));
     tokio::spawn(target.clone().serve(listener));
@@ -127,7 +137,7 @@ async fn run(nodes: u64, faults: Vec<Fault>, rates: BTreeMap<u64, u32>) {
     (tally.answers, tally.reads) = (crowd.work.answered(), crowd.work.reads());
     tally.lost_replies = crowd.work.lost_replies();
     let record = crowd.stop().await;
-    let judged = judge::judge(&world, &record, fillers, || target.effects(), tally).await;
+    let judged = judge::judge(&world, &record, fillers, &target, tally).await;
     let judged = judged.and_then(|()| tally.must_prove_something());
     shown(&format!("{nodes} nodes, {:.0} s: {}, {judged:?}", line.seconds(), line.tally));
     assert!(judged.is_ok(), "violation: {judged:?}");

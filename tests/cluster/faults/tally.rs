@@ -115,6 +115,8 @@ pub(crate) struct Tally {
     pub(crate) in_doubt: u64,
     pub(crate) rejected: u64,
     pub(crate) expired: u64,
+    /// Times that somebody let nothing more begin.
+    pub(crate) freezes: u64,
 }
 
 impl Tally {
@@ -138,6 +140,7 @@ impl Tally {
             (self.votes > 0, "nobody was heard"),
             (self.rejected > 0, "nothing was rejected"),
             (self.expired > 0, "nothing expired"),
+            (self.freezes > 0, "nothing was frozen"),
             (self.lost_replies > 0, "no reply was lost"),
         ] {
             if !is_so {
@@ -169,6 +172,7 @@ impl Tally {
             ("in-doubt", self.in_doubt),
             ("rejected", self.rejected),
             ("expired", self.expired),
+            ("freezes", self.freezes),
         ];
         columns.extend(rest.map(|(name, count)| (name.to_owned(), count)));
         columns

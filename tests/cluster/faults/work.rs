@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use checker::effects::{Answer, Heard};
+use checker::freezes::Freeze;
 use checker::history::{Asked, Call, Found, History, Seen, Told, payload};
 use checker::questions::{NOTES_FROM, resource, words};
 use client::{Client, Error, Request, Verdict};
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::now;
 use crate::support::DEADLINE;
 use crate::support::node::eventually;
 use crate::world::{Keys, client_of};
@@ -33,7 +35,7 @@ const ONE_IN_IS_OLD: u32 = 16;
 /// How long people have.
 pub(crate) const EXPIRE_AFTER_MS: u64 = 4_000;
 /// The rest before something is sent again.
-const AGAIN: Duration = Duration::from_millis(20);
+pub(crate) const AGAIN: Duration = Duration::from_millis(20);
 /// How long one door may take: a node that is cut off takes as long as it may.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Of so many sendings one does not wait for its answer.
@@ -46,6 +48,7 @@ pub(crate) struct Record {
     /// What nodes showed that were about to leave.
     pub(crate) left: Vec<Seen>,
     pub(crate) heard: Vec<Heard>,
+    pub(crate) freezes: Vec<Freeze>,
     /// An intent that a client was just told of.
     newest: Option<String>,
 }
@@ -56,7 +59,6 @@ pub(crate) struct Work(Arc<Shared>);
 
 struct Shared {
     keys: Keys,
-    began: Instant,
     stop: AtomicBool,
     answers: AtomicU64,
     reads: AtomicU64,
@@ -77,7 +79,6 @@ impl Crowd {
     pub(crate) fn start(keys: Keys, doors: Vec<String>) -> Self {
         let work = Work(Arc::new(Shared {
             keys,
-            began: Instant::now(),
             stop: AtomicBool::new(false),
             answers: AtomicU64::new(0),
             reads: AtomicU64::new(0),
@@ -95,6 +96,8 @@ impl Crowd {
             let work = work.clone();
             submitters.spawn(async move { work.note(number).await });
         }
+        let freezing = work.clone();
+        submitters.spawn(async move { freezing.freeze().await });
         for _ in 0..READERS {
             let work = work.clone();
             readers.spawn(async move { work.read().await });
@@ -136,7 +139,7 @@ impl Work {
 
     /// What a node showed of the audit tree that is about to leave.
     pub(crate) fn leaves(&self, leaves: u64, root: String) {
-        let (began, ended) = (self.now(), self.now());
+        let (began, ended) = (now(), now());
         self.with_record(|record| record.left.push(Seen { began, ended, leaves, root }));
     }
 
@@ -146,15 +149,15 @@ impl Work {
         eventually("the work gets on", || async { (self.answered() >= goal).then_some(()) }).await;
     }
 
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.0.stop.load(Ordering::SeqCst)
     }
 
-    fn now(&self) -> Duration {
-        self.0.began.elapsed()
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.0.keys
     }
 
-    fn with_record(&self, change: impl FnOnce(&mut Record)) {
+    pub(crate) fn with_record(&self, change: impl FnOnce(&mut Record)) {
         change(&mut self.0.record.lock().expect("nobody panics with it"));
     }
 
@@ -199,9 +202,9 @@ impl Work {
         let (mut accepted, mut is_answered) = (None, false);
         let ends = Instant::now() + DEADLINE;
         loop {
-            let began = self.now();
+            let began = now();
             let told = doors.submit(&intent, &asked.key).await;
-            asked.calls.push(Call { began, ended: self.now(), told: told.clone() });
+            asked.calls.push(Call { began, ended: now(), told: told.clone() });
             if told != Told::Nothing {
                 if !is_answered && asked.calls.len() > 1 {
                     self.0.lost_replies.fetch_add(1, Ordering::SeqCst);
@@ -297,7 +300,7 @@ impl Work {
     }
 
     async fn find(&self, doors: &mut Doors, consistency: &str, intent: String) {
-        let began = self.now();
+        let began = now();
         let request = Request::get(&["v1", "intents", &intent]).query("consistency", consistency);
         let shown = match doors.any().send(request).await {
             Ok(answer) => Some(answer.text("payload_hash").expect("a digest").to_owned()),
@@ -310,10 +313,10 @@ impl Work {
     }
 
     async fn see(&self, doors: &mut Doors, consistency: &str) {
-        let began = self.now();
+        let began = now();
         let request = Request::get(&["v1", "audit", "checkpoint"]);
         let answer = doors.any().send(request.query("consistency", consistency)).await;
-        let ended = self.now();
+        let ended = now();
         if let Ok(answer) = answer {
             let leaves = answer.body["size"].as_u64().expect("a size");
             let root = answer.text("root").expect("a root").to_owned();
@@ -325,23 +328,23 @@ impl Work {
 }
 
 /// Whether an answer says that the same may be sent again. 500 does not: something broke.
-fn is_for_later(status: u16) -> bool {
+pub(crate) fn is_for_later(status: u16) -> bool {
     status == 429 || status > 500
 }
 
 /// One client for each door that one asker has gone to.
-struct Doors {
+pub(crate) struct Doors {
     work: Work,
     key: String,
     known: BTreeMap<String, Client>,
 }
 
 impl Doors {
-    fn of(work: &Work, key: &str) -> Self {
+    pub(crate) fn of(work: &Work, key: &str) -> Self {
         Self { work: work.clone(), key: key.to_owned(), known: BTreeMap::new() }
     }
 
-    fn any(&mut self) -> &Client {
+    pub(crate) fn any(&mut self) -> &Client {
         let door = self.work.door();
         let Self { key, known, .. } = self;
         known.entry(door.clone()).or_insert_with(|| client_of(&[door], key, PATIENCE))

@@ -14,6 +14,7 @@ mod envelope;
 mod evidence;
 mod executions;
 mod exposition;
+mod freezes;
 mod incidents;
 mod links;
 mod loads;

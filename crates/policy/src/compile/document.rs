@@ -1,5 +1,7 @@
 //! Documents: the two shapes, told apart by a top-level `gates` or `gate`.
 
+use types::limits::APPROVALS_MAX;
+
 use super::node::Node;
 use super::report::{Report, Site};
 use super::rules::read_list;
@@ -12,6 +14,8 @@ pub(super) struct Contents {
     pub(super) resources: Vec<(ResourceEntry, Node)>,
     pub(super) default_policy: Option<(RuleList, Node)>,
     pub(super) named: Option<NamedPolicy>,
+    /// With the index of the document.
+    pub(super) unfreeze_persons: Option<(u32, u32, Node)>,
 }
 
 impl Contents {
@@ -109,7 +113,7 @@ fn read_configuration(
     contents: &mut Contents,
     report: &mut Report<'_>,
 ) {
-    let known = ["endpoint", "api_key", "default_policy", "resources"];
+    let known = ["endpoint", "api_key", "default_policy", "freeze", "resources"];
     let Some(fields) = report.fields(node, &known) else {
         return;
     };
@@ -121,6 +125,10 @@ fn read_configuration(
     if let Some(value) = fields.get("default_policy") {
         let rules = read_entry(value, document, value, report);
         contents.default_policy = Some((rules, value.clone()));
+    }
+    if let Some(value) = fields.get("freeze") {
+        contents.unfreeze_persons =
+            read_freeze(value, report).map(|persons| (persons, document, value.clone()));
     }
     let Some(resources) = fields.get("resources") else {
         return;
@@ -138,6 +146,19 @@ fn read_configuration(
         let entry = ResourceEntry { resource: name.to_owned(), rules };
         contents.resources.push((entry, key.clone()));
     }
+}
+
+/// What freezes of the namespace are held to.
+fn read_freeze(node: &Node, report: &mut Report<'_>) -> Option<u32> {
+    let fields = report.fields(node, &["persons_to_unfreeze"])?;
+    let value = report.required(node, &fields, "persons_to_unfreeze")?;
+    let persons = report.whole_number(value, u64::from(APPROVALS_MAX))?;
+    if persons == 0 {
+        let message = format!("expected a whole number from 1 up to {APPROVALS_MAX}, found 0");
+        report.error(value, &message);
+        return None;
+    }
+    u32::try_from(persons).ok()
 }
 
 /// Rules below `policies:`, or written without it.

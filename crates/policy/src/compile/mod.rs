@@ -161,6 +161,8 @@ impl Building {
             set.resources.extend(contents.resources.into_iter().map(|(entry, _)| entry));
             set.default_policy =
                 set.default_policy.or(contents.default_policy.map(|(rules, _)| rules));
+            set.unfreeze_persons =
+                set.unfreeze_persons.or(contents.unfreeze_persons.map(|(persons, ..)| persons));
             set.named.extend(contents.named);
         }
         set.named.sort_by(|one, other| one.id.cmp(&other.id));
@@ -182,7 +184,10 @@ impl Building {
             let default = contents.default_policy.iter().map(|(rules, node): &(RuleList, Node)| {
                 ("policy", "default_policy", rules.document, node)
             });
-            for (what, name, document, node) in gates.chain(entries).chain(default) {
+            let freeze = contents.unfreeze_persons.iter();
+            let freeze =
+                freeze.map(|(_, document, node)| ("settings of", "freeze", *document, node));
+            for (what, name, document, node) in gates.chain(entries).chain(default).chain(freeze) {
                 let file = &self.documents[document as usize].file;
                 let place = format!("{file}:{}:{}", node.line, node.column);
                 if let Some(earlier) = seen.get(&(what, name)) {

@@ -9,6 +9,7 @@ mod cluster_certificates;
 pub(crate) mod demo;
 pub(crate) mod destination;
 pub(crate) mod dev;
+pub(crate) mod freeze;
 pub(crate) mod health;
 pub(crate) mod inspect;
 pub(crate) mod intent;
