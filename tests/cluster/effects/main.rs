@@ -8,6 +8,7 @@ mod calls;
 mod commands;
 mod disk;
 mod faults;
+mod freezes;
 mod notices;
 mod secrets;
 #[path = "../../support/mod.rs"]
