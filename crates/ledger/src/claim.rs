@@ -299,10 +299,10 @@ pub(crate) fn report_attempt(
     let effects = alloc::vec![Effect::PhaseChanged(head.id)];
     let (status, phase, effect) = match command.ended {
         AttemptEnd::Succeeded => (OrderStatus::Succeeded, Phase::Succeeded, None),
-        AttemptEnd::Failed(effect) if effect == Done::Unknown || !follows_a_doubt(&order) => {
+        AttemptEnd::Failed(effect) if effect == Done::Unknown || !order.follows_a_doubt() => {
             (OrderStatus::Failed, Phase::Failed, Some(effect))
         }
-        AttemptEnd::NotStarted if head.phase == Phase::Claimed && !follows_a_doubt(&order) => {
+        AttemptEnd::NotStarted if head.phase == Phase::Claimed && !order.follows_a_doubt() => {
             let reply = Reply::Order(Box::new(order.clone()));
             let why = command.why.clone();
             let events = given_back(namespace, &head, &order, stamp.time, why);
@@ -330,12 +330,6 @@ pub(crate) fn report_attempt(
     let order = Box::new(reported);
     let event = Event::Reported { order, phase, effect, by: None };
     Ok(Transition { reply, events: alloc::vec![elsewhere(namespace, event)], effects })
-}
-
-/// An earlier attempt of the intent is in doubt: the executor claims again only what was, and what
-/// called nobody counts as no attempt. What such an order did not do says nothing of the intent.
-fn follows_a_doubt(order: &OrderRow) -> bool {
-    order.attempt > 1
 }
 
 /// An attempt of which nobody knows how it ended.

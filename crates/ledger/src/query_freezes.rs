@@ -115,8 +115,9 @@ pub fn unsettled_freezes(
 }
 
 /// What a freeze came too late for and is not over: the executor's calls that were on their way,
-/// orders that workers hold, and what is in doubt. At most `limit` of them out of as many as
-/// `looks` intents; the last word says whether there may be more.
+/// orders that workers hold, and what is in doubt, each with the newest order of its intent. At
+/// most `limit` of them out of as many as `looks` intents; the last word says whether there may be
+/// more.
 ///
 /// # Errors
 /// See [`freezes`].
@@ -142,8 +143,10 @@ pub fn running_under(
                 let Some(execution) = head.execution else { continue };
                 let Some(order) = query::order(ledger, namespace, execution)? else { continue };
                 let one = Running { execution, intent };
-                // A claim of the executor's that it has not begun to carry out is given back.
+                // A claim of the executor's that it has not begun to carry out is given back. An
+                // earlier attempt that is in doubt may be on its way all the same.
                 let runs = phase == Phase::InDoubt
+                    || order.follows_a_doubt()
                     || order.executor.is_none()
                     || row.running.contains(&one);
                 if !runs || order.waits() || !freeze::covers(ledger, row, namespace, &head)? {

@@ -71,6 +71,13 @@ impl OrderRow {
     pub fn waits(&self) -> bool {
         self.executor.is_some_and(|claim| claim.waits_since.is_some())
     }
+
+    /// An earlier attempt of the intent is in doubt: the executor claims again only what was, and
+    /// what called nobody counts as no attempt. What such an order did not do says nothing of the
+    /// intent.
+    pub(crate) fn follows_a_doubt(&self) -> bool {
+        self.attempt > 1
+    }
 }
 
 /// How an order stands.

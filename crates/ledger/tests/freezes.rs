@@ -196,6 +196,26 @@ fn what_runs_under_a_freeze_is_what_started_and_what_workers_hold() {
 }
 
 #[test]
+fn an_earlier_attempt_in_doubt_runs_though_the_next_one_is_taken_back() {
+    let mut frozen = Frozen { scene: Scene::of(true) };
+    let intent = frozen.scene.allowed(1);
+    let first = frozen.scene.claim(intent).unwrap();
+    frozen.scene.node.report_attempt(first.id, AttemptEnd::InDoubt);
+    let second = frozen.scene.claim(intent).unwrap();
+    let row = frozen.freeze(phone());
+    let settled = Settled { home: row.home(), freeze: row.id, running: vec![] };
+    frozen.settle(frozen.scene.epoch, vec![settled]);
+    let call = Running { execution: second.id, intent };
+    for phase in ["claimed", "in_doubt"] {
+        assert_eq!(frozen.scene.phase(intent), phase);
+        let row = frozen.standing().remove(0);
+        let found = query::running_under(&frozen.scene.node.state, &row, 10, 10).unwrap();
+        assert_eq!(found, (vec![call], false), "{phase}: the first one may come late");
+        frozen.scene.node.report_attempt(second.id, AttemptEnd::NotStarted);
+    }
+}
+
+#[test]
 fn policy_says_how_many_people_end_a_freeze() {
     let mut frozen = Frozen::of(false);
     frozen.scene.node.apply_policies(&[("gates.yaml", GATES), ("freeze.yaml", TWO)]);
