@@ -84,6 +84,8 @@ impl Bars {
             Some("it has just started")
         } else if self.clocks.is_off {
             Some("its clock is off")
+        } else if self.clocks.is_ahead {
+            Some("its clock is ahead of the only other one that answers")
         } else if self.clocks.is_unknown {
             Some("its clock was not compared with others yet")
         } else {
@@ -312,14 +314,20 @@ async fn judge_clock(core: &Core, voters: &[u64]) {
     let offsets: Vec<i64> =
         voters.iter().filter_map(|node| core.look.clock_offset_of(*node, now)).collect();
     let has_jumped = core.look.agreed.lock().has_jumped(now);
-    let mut was_off = false;
-    let mut clocks = Clocks::default();
+    let log_us = core.listeners.progress.borrow().time.0.saturating_mul(1_000);
+    let log_ahead_us = log_us.cast_signed().saturating_sub(now.wall_us.cast_signed());
+    let (mut was, mut clocks) = (Clocks::default(), Clocks::default());
     core.bar(|bars| {
-        was_off = bars.clocks.is_off;
-        bars.clocks = bars.clocks.heard(&offsets, voters.len(), has_jumped);
+        was = bars.clocks;
+        bars.clocks = bars.clocks.heard(&offsets, voters.len(), has_jumped, log_ahead_us);
         clocks = bars.clocks;
     });
-    let Clocks { offset_us, is_off, .. } = clocks;
+    let was_off = was.is_off;
+    let Clocks { offset_us, is_off, is_ahead, .. } = clocks;
+    if is_ahead && !was.is_ahead {
+        let ms = offsets.first().map_or(0, |offset| offset / 1_000);
+        tracing::warn!(ms, "this node's clock is ahead of the only other one; it does not lead");
+    }
     core.look.offset_us.store(offset_us, Ordering::Relaxed);
     if verdict::clock_is_told(&offsets, voters.len()) {
         let wall_us = now.wall_us.saturating_add_signed(offset_us);

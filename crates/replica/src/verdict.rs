@@ -39,23 +39,42 @@ pub(crate) struct Clocks {
     pub(crate) is_off: bool,
     /// Nothing was heard yet that says whether it is right.
     pub(crate) is_unknown: bool,
+    /// It is ahead of the only other one that answers, and either may be wrong.
+    pub(crate) is_ahead: bool,
 }
 
 impl Clocks {
-    /// After another look, with the offsets of those other voters that answer, and whether the own
-    /// clock has jumped since it was last known to be right. One that has is not right, but where
-    /// it should be is known, and a leader goes by that.
-    pub(crate) fn heard(self, others: &[i64], voters: usize, has_jumped: Option<bool>) -> Self {
+    /// After another look, with the offsets of those other voters that answer, whether the own
+    /// clock has jumped since it was last known to be right, and how far the time of the log is
+    /// ahead of it. One that has jumped is not right, but where it should be is known, and a leader
+    /// goes by that.
+    pub(crate) fn heard(
+        self,
+        others: &[i64],
+        voters: usize,
+        has_jumped: Option<bool>,
+        log_ahead_us: i64,
+    ) -> Self {
         if let Some(offset_us) = median(others) {
             let is_off = offset_us.unsigned_abs() > CLOCK_OFF_MAX_US;
-            return Self { offset_us, is_off, is_unknown: false };
+            return Self { offset_us, is_off, is_unknown: false, is_ahead: false };
         }
         if clock_is_told(others, voters) || has_jumped == Some(false) {
             return Self::default();
         }
         // Of two that differ either may be wrong: what was known before stays. What the middle was
-        // says nothing of a clock that has moved since.
-        Self { offset_us: 0, ..self }
+        // says nothing of a clock that has moved since. The one that is ahead does not lead: time
+        // that goes on too late ends no window too early. But one that is behind the log is wrong
+        // for certain, and says nothing of others.
+        let off_max = CLOCK_OFF_MAX_US.cast_signed();
+        let is_ahead = match others {
+            [other] if has_jumped.is_none() => {
+                *other < -off_max && *other >= log_ahead_us.saturating_sub(off_max)
+            }
+            [] => self.is_ahead,
+            _ => false,
+        };
+        Self { offset_us: 0, is_ahead, ..self }
     }
 }
 
@@ -134,7 +153,9 @@ mod tests {
     #[rustfmt::skip]
     fn a_clock_leads_once_it_was_compared_and_old_offsets_end() {
         const HOUR: i64 = 3_600_000_000;
-        let clocks = |offset_us, is_off, is_unknown| Clocks { offset_us, is_off, is_unknown };
+        let clocks = |offset_us, is_off, is_unknown| Clocks {
+            offset_us, is_off, is_unknown, is_ahead: false,
+        };
         let new = clocks(0, false, true);
         let off = clocks(HOUR, true, false);
         let cases: [(Clocks, &[i64], usize, Clocks); 12] = [
@@ -154,11 +175,38 @@ mod tests {
         ];
         for (row, (before, others, voters, after)) in cases.into_iter().enumerate() {
             for jumped in [None, Some(true)] {
-                assert_eq!(before.heard(others, voters, jumped), after, "row {row}");
+                assert_eq!(before.heard(others, voters, jumped, 0), after, "row {row}");
             }
             let told = clock_is_told(others, voters);
-            let is_right = before.heard(others, voters, Some(false));
+            let is_right = before.heard(others, voters, Some(false), 0);
             assert_eq!(is_right, if told { after } else { Clocks::default() }, "row {row}");
+        }
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn of_two_clocks_that_differ_the_one_that_is_ahead_does_not_lead() {
+        const HOUR: i64 = 3_600_000_000;
+        let new = Clocks { is_unknown: true, ..Clocks::default() };
+        let ahead = Clocks { is_ahead: true, ..new };
+        let cases: [(Clocks, &[i64], Option<bool>, i64, bool); 12] = [
+            // before, others heard, jumped, the log is ahead by, is ahead
+            (new,   &[-HOUR],        None,        -9 * HOUR, true),
+            (new,   &[-HOUR],        None,        -HOUR,     true),
+            (new,   &[HOUR],         None,        -9 * HOUR, false), // the other one is ahead
+            (new,   &[-20],          None,        -9 * HOUR, false),
+            (new,   &[-HOUR],        None,        0,         false), // the other one is behind the log
+            (new,   &[-HOUR],        Some(false), -9 * HOUR, false), // it is known to be right
+            (new,   &[-HOUR],        Some(true),  -9 * HOUR, false), // and here where it should be
+            (ahead, &[],             None,        -9 * HOUR, true),  // nobody else says anything
+            (ahead, &[20],           None,        -9 * HOUR, false),
+            (ahead, &[HOUR],         None,        -9 * HOUR, false),
+            (ahead, &[-HOUR, -HOUR], None,        -9 * HOUR, false), // it is off, which says more
+            (ahead, &[0, -HOUR],     None,        -9 * HOUR, false),
+        ];
+        for (row, (before, others, jumped, log_ahead_us, is_ahead)) in cases.into_iter().enumerate() {
+            let after = before.heard(others, 3, jumped, log_ahead_us);
+            assert_eq!(after.is_ahead, is_ahead, "row {row}");
         }
     }
 }
