@@ -195,7 +195,7 @@ mod tests {
             (new,   &[-HOUR],        None,        -HOUR,     true),
             (new,   &[HOUR],         None,        -9 * HOUR, false), // the other one is ahead
             (new,   &[-20],          None,        -9 * HOUR, false),
-            (new,   &[-HOUR],        None,        0,         false), // the other one is behind the log
+            (new,   &[-HOUR],        None,        0,         false), // it is behind the log
             (new,   &[-HOUR],        Some(false), -9 * HOUR, false), // it is known to be right
             (new,   &[-HOUR],        Some(true),  -9 * HOUR, false), // and here where it should be
             (ahead, &[],             None,        -9 * HOUR, true),  // nobody else says anything
@@ -204,8 +204,8 @@ mod tests {
             (ahead, &[-HOUR, -HOUR], None,        -9 * HOUR, false), // it is off, which says more
             (ahead, &[0, -HOUR],     None,        -9 * HOUR, false),
         ];
-        for (row, (before, others, jumped, log_ahead_us, is_ahead)) in cases.into_iter().enumerate() {
-            let after = before.heard(others, 3, jumped, log_ahead_us);
+        for (row, (before, others, jumped, log_us, is_ahead)) in cases.into_iter().enumerate() {
+            let after = before.heard(others, 3, jumped, log_us);
             assert_eq!(after.is_ahead, is_ahead, "row {row}");
         }
     }
