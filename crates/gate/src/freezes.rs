@@ -18,7 +18,6 @@ use crate::errors::GateError;
 use crate::handle::{Answer, Caller, Gate};
 use crate::ids::salt;
 use crate::run::woken;
-use crate::submit::TRIES_MAX;
 
 /// How often a freeze is looked at without a hint: hints may be lost.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -55,24 +54,15 @@ impl Gate {
         request: FreezeRequest,
         request_key: Option<RequestKey>,
     ) -> Result<NewFreeze, GateError> {
-        for _ in 0..TRIES_MAX {
-            let command = Command::Freeze(Box::new(Freeze {
-                freeze: FreezeId(self.ids.next()),
-                scope: request.scope.clone(),
-                reason: request.reason.clone(),
-                until: request.until,
-                salt: salt(),
-            }));
-            let answer = self.command(caller, request_key, command).await?;
-            let row = match answer.unwrapped().0 {
-                Reply::IdTaken => continue,
-                Reply::Freeze(row) => row.clone(),
-                _ => return Ok(NewFreeze { answer, row: None }),
-            };
-            let row = Some(self.settled(row, answer.index).await?);
-            return Ok(NewFreeze { answer, row });
-        }
-        Err(GateError::NoFreeId)
+        let FreezeRequest { scope, reason, until } = request;
+        let command = Command::Freeze(Box::new(Freeze { scope, reason, until, salt: salt() }));
+        let answer = self.command(caller, request_key, command).await?;
+        let row = match answer.unwrapped().0 {
+            Reply::Freeze(row) => row.clone(),
+            _ => return Ok(NewFreeze { answer, row: None }),
+        };
+        let row = Some(self.settled(row, answer.index).await?);
+        Ok(NewFreeze { answer, row })
     }
 
     /// Waits until a freeze is settled; one that has ended meanwhile counts.

@@ -49,7 +49,7 @@ pub(crate) async fn put(
             let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
             Ok(Answer::new(status, &body).committed(&made.answer))
         }
-        (None, Reply::Refused(refusal @ Refusal::FreezeOver { .. })) => {
+        (None, Reply::Refused(refusal @ Refusal::FreezeOver)) => {
             Err(Problem::field(path("until"), refusal.to_string()).committed(&made.answer))
         }
         (None, Reply::Refused(refusal)) => Err(refused(refusal).committed(&made.answer)),

@@ -55,7 +55,7 @@ pub(crate) fn refused(refusal: &Refusal) -> Problem {
         }
         Refusal::UnknownFreeze { .. } => Problem::not_found("Freeze not found", message),
         // The route names the field.
-        Refusal::FreezeOver { .. } => Problem::field("$.until", message),
+        Refusal::FreezeOver => Problem::field("$.until", message),
         Refusal::FreezesFull => conflict("freezes_full"),
         Refusal::NotYours { .. } => Problem::forbidden(message),
         Refusal::NotAllowed { phase, .. } => {

@@ -11,20 +11,17 @@ use crate::rows_freeze::Running;
 /// See [`crate::Command::Freeze`].
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Freeze {
-    /// Drawn by the node.
-    #[n(0)]
-    pub freeze: FreezeId,
     /// What it covers.
-    #[n(1)]
+    #[n(0)]
     pub scope: FreezeScope,
     /// In the person's words.
-    #[n(2)]
+    #[n(1)]
     pub reason: String,
     /// When it ends by itself.
-    #[n(3)]
+    #[n(2)]
     pub until: Option<LogTime>,
     /// For the commitment to the reason in the audit tree.
-    #[n(4)]
+    #[n(3)]
     pub salt: Salt,
 }
 

@@ -57,10 +57,10 @@ pub(crate) fn freeze(
         return Err(Refusal::UnknownAgent { id }.into());
     }
     if command.until.is_some_and(|until| until <= stamp.time) {
-        return Err(Refusal::FreezeOver { id: command.freeze }.into());
+        return Err(Refusal::FreezeOver.into());
     }
     let mut row = FreezeRow {
-        id: command.freeze,
+        id: id_at(stamp),
         namespace,
         scope: command.scope.clone(),
         reason: command.reason.clone(),
@@ -74,9 +74,6 @@ pub(crate) fn freeze(
         settled_at: None,
         running: Vec::new(),
     };
-    if find(ledger, row.home(), row.id)?.is_some() {
-        return Ok(Transition::reply(Reply::IdTaken));
-    }
     let standing = in_force(ledger, row.home())?;
     let same = |other: &FreezeRow| {
         (&other.scope, &other.reason, other.until, other.by)
@@ -150,6 +147,13 @@ pub(crate) fn unfreeze(
         )],
         effects: alloc::vec![Effect::FreezesChanged, Effect::Runnable],
     })
+}
+
+/// Its place in the log: nothing else ever has it, also once the row is gone. One entry holds far
+/// fewer commands than so many bits count.
+fn id_at(stamp: Stamp) -> FreezeId {
+    const POSITION_BITS: u32 = 16;
+    FreezeId((stamp.index.0 << POSITION_BITS) | u64::from(stamp.position))
 }
 
 fn vote(person: &AgentRow, key: &KeyRow, at: LogTime) -> Vote {

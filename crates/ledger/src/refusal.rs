@@ -355,11 +355,7 @@ pub enum Refusal {
     /// It would have ended before it began.
     #[n(45)]
     #[error("`until` is over already, so nothing is frozen; name a later time, or none")]
-    FreezeOver {
-        /// Which.
-        #[n(0)]
-        id: FreezeId,
-    },
+    FreezeOver,
     /// More freezes than may stand at a time.
     #[n(46)]
     #[error(

@@ -26,9 +26,8 @@ impl Frozen {
     }
 
     fn freeze_as(&mut self, key: KeyId, scope: FreezeScope, until: Option<LogTime>) -> Reply {
-        let freeze = FreezeId(self.scene.node.draw());
         let (reason, salt) = (String::from("vendor outage"), Salt([3; 32]));
-        let command = Freeze { freeze, scope, reason, until, salt };
+        let command = Freeze { scope, reason, until, salt };
         self.scene.node.send(Some(key), Command::Freeze(Box::new(command)))
     }
 

@@ -372,18 +372,22 @@ fn frozen() -> Node {
         FreezeScope::Destination("phone".into()),
         FreezeScope::Environment("production".into()),
     ];
+    let mut ids = Vec::new();
     for (number, scope) in (1..).zip(scopes) {
         let until = (number == 2).then(|| node.now.plus_ms(60_000));
-        let (freeze, salt) = (FreezeId(number), Salt([6; 32]));
-        let command = Freeze { freeze, scope, reason: "outage".into(), until, salt };
-        node.send(Some(ADMIN), Command::Freeze(Box::new(command)));
+        let salt = Salt([6; 32]);
+        let command = Freeze { scope, reason: "outage".into(), until, salt };
+        match node.send(Some(ADMIN), Command::Freeze(Box::new(command))) {
+            Reply::Freeze(row) => ids.push(row.id),
+            other => panic!("no freeze: {other:?}"),
+        }
     }
     let call = Running { execution: order.id, intent };
-    let settled = |home, number, running| Settled { home, freeze: FreezeId(number), running };
+    let settled = |home, number: usize, running| Settled { home, freeze: ids[number - 1], running };
     let settled = vec![settled(NamespaceId::CLUSTER, 1, vec![call]), settled(NS, 3, Vec::new())];
     node.send(None, Command::SettleFreezes(Box::new(SettleFreezes { epoch, settled })));
     for (key, freeze, reason) in [(ADMIN, 4, None), (rita, 4, Some("back")), (ADMIN, 5, None)] {
-        let (freeze, reason) = (FreezeId(freeze), reason.map(Into::into));
+        let (freeze, reason) = (ids[freeze - 1], reason.map(Into::into));
         let command = Unfreeze { freeze, reason, salt: Salt([5; 32]) };
         node.send(Some(key), Command::Unfreeze(command));
     }

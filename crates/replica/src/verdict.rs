@@ -189,7 +189,8 @@ mod tests {
         const HOUR: i64 = 3_600_000_000;
         let new = Clocks { is_unknown: true, ..Clocks::default() };
         let ahead = Clocks { is_ahead: true, ..new };
-        let cases: [(Clocks, &[i64], Option<bool>, i64, bool); 12] = [
+        type Case = (Clocks, &'static [i64], Option<bool>, i64, bool);
+        let cases: [Case; 12] = [
             // before, others heard, jumped, the log is ahead by, is ahead
             (new,   &[-HOUR],        None,        -9 * HOUR, true),
             (new,   &[-HOUR],        None,        -HOUR,     true),
