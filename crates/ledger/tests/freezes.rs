@@ -302,4 +302,6 @@ fn asked_for_twice_it_is_one_freeze_and_there_are_only_so_many() {
     let reply = frozen.freeze_as(frozen.scene.person, FreezeScope::Namespace, None);
     assert_eq!(word(&reply), "refused: FreezesFull");
     assert_eq!(frozen.freeze(phone()).id, first.id, "it stands already");
+    assert_eq!(frozen.unfreeze(ADMIN, first.id), "1 of 1, ended: true");
+    assert_ne!(frozen.freeze(phone()).id, first.id, "no freeze has the id of an ended one");
 }

@@ -8,7 +8,7 @@ use executor::Outcome;
 use executor::connectors::http::{Patience, call_if};
 use outbound::{AddressRule, Client, Roots};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use types::{Effect, limits};
 
 use crate::support::{Bench, answer, request_of, serve, why_not, why_not_ready};
@@ -80,10 +80,21 @@ async fn an_answer_that_never_ends_is_in_doubt() {
     server.await.unwrap();
 }
 
+/// The target is bound and does not listen: connections are refused, and no other test can get the
+/// port meanwhile.
+fn nobody_listens(bench: &mut Bench) -> TcpSocket {
+    let before = bench.listener.take().unwrap().local_addr().unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let now = socket.local_addr().unwrap();
+    bench.target.url = bench.target.url.replace(&before.to_string(), &now.to_string());
+    socket
+}
+
 #[tokio::test]
 async fn a_refused_connection_is_tried_again_and_then_failed() {
     let mut bench = Bench::new().await;
-    drop(bench.listener.take());
+    let _socket = nobody_listens(&mut bench);
     let patience = Patience { first_pause: Duration::from_millis(1), ..Patience::default() };
     let call = bench.call();
     let outcome = call_if(&bench.client, &bench.secrets, &call, patience, &|| true).await;
@@ -121,12 +132,12 @@ async fn connections_are_tried_a_bounded_number_of_times() {
 #[tokio::test]
 async fn a_target_that_comes_back_in_between_is_called_once() {
     let mut bench = Bench::new().await;
-    let address = bench.listener.take().unwrap().local_addr().unwrap();
+    let socket = nobody_listens(&mut bench);
     let patience =
         Patience { tries_max: 1_000, first_pause: Duration::from_millis(1), ..Patience::default() };
     let server = async {
         // The first try, at least, meets nobody: this task begins after it.
-        let listener = TcpListener::bind(address).await.unwrap();
+        let listener = socket.listen(8).unwrap();
         serve(listener, answer(200, "")).await.unwrap()
     };
     let call = bench.call();
