@@ -9,7 +9,7 @@ use std::time::Duration;
 use outbound::{AddressRule, Client, NotSent, OutboundAnswer, OutboundRequest, Roots, SendError};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use types::limits;
 
@@ -183,8 +183,10 @@ async fn a_reset_and_a_silence_are_lost_too() {
 
 #[tokio::test]
 async fn without_a_connection_nothing_was_sent() {
-    let (listener, address) = listen().await;
-    drop(listener);
+    // Bound and not listening: connections are refused, and no other test gets the port meanwhile.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
     for url in [format!("http://{address}/"), format!("https://{address}/")] {
         match client().send(post(url)).await {
             Err(error @ SendError::NotConnected { .. }) => {
