@@ -19,7 +19,8 @@ use types::{
     NamespaceId, PayloadKind,
 };
 
-use crate::connectors::{Outcome, http};
+use crate::connectors::Outcome;
+use crate::connectors::http::{self, Wanted};
 use crate::material::{Material, Payload};
 use crate::meters::{Counted, ExecutorMeters};
 use crate::run::Means;
@@ -245,8 +246,8 @@ impl Reign {
             Ok(Some(work)) => match &destination.connector {
                 Connector::Http(target) => {
                     let OrderRow { intent, fence, attempt, .. } = *order;
-                    let starts = || self.begins() && self.starts(namespace, order);
-                    said(self.call(&work, target, intent, fence, attempt, &starts).await)
+                    let wanted = OfOrder { reign: self, namespace, order };
+                    said(self.call(&work, target, intent, fence, attempt, &wanted).await)
                 }
                 Connector::Worker => not_started("its destination has no connector"),
             },
@@ -278,7 +279,7 @@ impl Reign {
         intent: IntentId,
         fence: LogIndex,
         attempt: u32,
-        starts: &(dyn Fn() -> bool + Send + Sync),
+        wanted: &dyn Wanted,
     ) -> Outcome {
         let call = http::Call {
             target,
@@ -289,17 +290,17 @@ impl Reign {
             material: &material(work),
         };
         let Means { client, secrets, patience, .. } = self.means.as_ref();
-        http::call_if(client, secrets, &call, *patience, starts).await
+        http::call_if(client, secrets, &call, *patience, wanted).await
     }
 
-    /// Whether a call may be written now: no freeze covers it, and none has taken it back.
-    fn starts(&self, namespace: NamespaceId, order: &OrderRow) -> bool {
+    /// Whether no freeze covers a call, by all that is applied here.
+    fn is_free(&self, namespace: NamespaceId, order: &OrderRow) -> bool {
         let (intent, execution) = (order.intent, order.id);
         if Bug::FreezeIgnored.is_planted() || Bug::FreezeAnsweredEarly.is_planted() {
             return true;
         }
         match self.gate.frozen_by(namespace, intent) {
-            Ok(None) => self.wire.start(execution),
+            Ok(None) => !self.wire.is_taken_back(execution),
             Ok(Some(freeze)) => {
                 tracing::info!(%intent, %execution, %freeze, "not called: frozen");
                 false
@@ -369,6 +370,24 @@ impl Reign {
             }
             tokio::time::sleep(REPORT_AGAIN_AFTER).await;
         }
+    }
+}
+
+/// The call of an order: wanted while its executor goes on and no freeze covers it.
+struct OfOrder<'a> {
+    reign: &'a Reign,
+    namespace: NamespaceId,
+    order: &'a OrderRow,
+}
+
+impl Wanted for OfOrder<'_> {
+    fn still(&self) -> bool {
+        self.reign.begins() && self.reign.is_free(self.namespace, self.order)
+    }
+
+    fn starts(&self) -> bool {
+        // A freeze that is settled from here on names it.
+        self.still() && self.reign.wire.start(self.order.id)
     }
 }
 

@@ -31,6 +31,11 @@ impl Wire {
         true
     }
 
+    /// A freeze has taken it back.
+    pub(crate) fn is_taken_back(&self, execution: ExecutionId) -> bool {
+        self.0.lock().taken_back.contains(&execution)
+    }
+
     /// Takes back what has not started, and leaves of each list what has.
     pub(crate) fn take_back(&self, freezes: &mut [Settled]) {
         let mut inner = self.0.lock();
@@ -75,6 +80,7 @@ mod tests {
         assert_eq!(freezes, [freeze(&[1]), freeze(&[])]);
         assert!(wire.start(ExecutionId(1)), "a call that is tried again was told of");
         assert!(!wire.start(ExecutionId(2)) && !wire.start(ExecutionId(3)));
+        assert!(wire.is_taken_back(ExecutionId(3)) && !wire.is_taken_back(ExecutionId(1)));
         assert!(wire.start(ExecutionId(4)), "no freeze covers it");
         wire.end(ExecutionId(2));
         assert!(wire.start(ExecutionId(2)), "an id that nothing is known of");

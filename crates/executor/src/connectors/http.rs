@@ -67,6 +67,23 @@ impl Default for Patience {
     }
 }
 
+/// Whether a call is to be made. A closure is asked the same at both places.
+pub trait Wanted: Send + Sync {
+    /// Whether it still is; nothing of it was written.
+    fn still(&self) -> bool;
+
+    /// The same, right before it is written: it counts as begun if so.
+    fn starts(&self) -> bool {
+        self.still()
+    }
+}
+
+impl<F: Fn() -> bool + Send + Sync> Wanted for F {
+    fn still(&self) -> bool {
+        self()
+    }
+}
+
 /// Makes one call and says what it came to.
 pub async fn call(client: &Client, secrets: &Secrets, call: &Call<'_>) -> Outcome {
     call_if(client, secrets, call, Patience::default(), &|| true).await
@@ -79,7 +96,7 @@ pub async fn call_if(
     secrets: &Secrets,
     call: &Call<'_>,
     patience: Patience,
-    still_wanted: &(dyn Fn() -> bool + Send + Sync),
+    wanted: &dyn Wanted,
 ) -> Outcome {
     let rendered = match Rendered::of(call) {
         Ok(rendered) => rendered,
@@ -94,7 +111,7 @@ pub async fn call_if(
             return Outcome::NotReady { why: error.code().into() };
         }
     };
-    let result = send(client, &request, patience, still_wanted).await;
+    let result = send(client, &request, patience, wanted).await;
     if let Err(error) = &result {
         // Hosts and addresses are for this log alone: what is kept is shown to agents.
         let error = redactor.text(&error.to_string());
@@ -264,14 +281,14 @@ async fn send(
     client: &Client,
     request: &OutboundRequest,
     patience: Patience,
-    still_wanted: &(dyn Fn() -> bool + Send + Sync),
+    wanted: &dyn Wanted,
 ) -> Result<OutboundAnswer, SendError> {
     let begun = Instant::now();
     let mut tries = 0;
     loop {
-        let result = client.send_if(request.clone(), still_wanted).await;
+        let result = client.send_if(request.clone(), &|| wanted.starts()).await;
         let Err(SendError::NotConnected { .. }) = result else { return result };
-        if !still_wanted() {
+        if !wanted.still() {
             // It never was on the wire, so it is taken back rather than failed.
             return Err(outbound::NotSent::TakenBack.into());
         }
@@ -281,7 +298,7 @@ async fn send(
         }
         tries += 1;
         sleep(pause).await;
-        if !still_wanted() {
+        if !wanted.still() {
             return Err(outbound::NotSent::TakenBack.into());
         }
     }
